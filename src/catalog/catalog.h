@@ -1,0 +1,63 @@
+/* Which models there are, where they are published, and which are here. */
+#ifndef CATALOG_CATALOG_H
+#define CATALOG_CATALOG_H
+
+#include "base/config.h"
+#include "base/err.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A published ggml file. */
+struct catalog_entry {
+    const char *name;        /* "tiny", "base.en", "large-v3-turbo", "tiny-q5_1" */
+    const char *file;        /* "ggml-tiny.bin" */
+    uint64_t bytes;          /* 0: not known */
+    const char *sha256;      /* hex; NULL: only the SHA-1 is published */
+    const char *sha1;        /* hex or NULL */
+    const char *npm_package; /* a package that carries the same file, or NULL */
+    const char *npm_version, *npm_path;
+};
+const struct catalog_entry *catalog_entries(size_t *count);
+const struct catalog_entry *catalog_find(const char *name);
+
+/* Model names come from outside and become paths: letters, digits, '.', '-', '_' only,
+ * not starting with '.', at most 63 bytes. */
+bool catalog_name_valid(const char *name);
+
+/* The path of a model that is present: `<dir>/ggml-<name>.bin`, or the folder
+ * `<dir>/<name>` with a config.json. ERR_NOT_FOUND says how to get it. */
+int catalog_path(const struct config *c, const char *name, char path[PATH_MAX],
+                 struct err *e);
+
+/* The model that a request without one gets: DEFAULT_WHISPER_MODEL if set (and present),
+ * else small if present, else the best that is present. ERR_NOT_FOUND when there is none. */
+int catalog_default(const struct config *c, char name[64], struct err *e);
+
+/* Every model present, best first; the caller frees the array. */
+struct catalog_present {
+    char name[64];
+    char path[PATH_MAX];
+    uint64_t bytes;
+};
+int catalog_list(const struct config *c, struct catalog_present **out, size_t *count,
+                 struct err *e);
+
+/* Download a model (catalog/pull.c): resumable, checked, renamed into place. `progress`
+ * may be NULL; total is 0 while unknown. */
+struct pull_callbacks {
+    void *arg;
+    void (*progress)(void *arg, uint64_t done, uint64_t total);
+    void (*note)(void *arg, const char *sentence); /* "trying the mirror …" */
+    bool (*cancelled)(void *arg);
+};
+int catalog_pull(const struct config *c, const char *name,
+                 const struct pull_callbacks *callbacks, struct err *e);
+
+/* Whether the file's size and checksum are those published; ERR_UNSUPPORTED when nothing
+ * is known about this name. */
+int catalog_verify(const struct config *c, const char *name, struct err *e);
+
+#endif

@@ -1,0 +1,21 @@
+/* Roles and verbs: one function each, called with its own name as argv[0]. */
+#ifndef COMMAND_COMMAND_H
+#define COMMAND_COMMAND_H
+
+/* Exit codes of every command, said in --help. */
+enum exit_code {
+    EXIT_OK = 0,
+    EXIT_ERROR = 1,      /* it did not work */
+    EXIT_USAGE = 2,      /* the command line is wrong */
+    EXIT_INPUT = 3,      /* an input could not be used: not media, missing, too long */
+    EXIT_NO_MODEL = 4,   /* the model is missing or damaged */
+    EXIT_INTERRUPTED = 130,
+};
+
+int command_serve(int argc, char **argv);      /* serve.c */
+int command_worker(int argc, char **argv);     /* worker.c */
+int command_transcribe(int argc, char **argv); /* transcribe.c */
+int command_models(int argc, char **argv);     /* models.c */
+int command_doctor(int argc, char **argv);     /* doctor.c: settings and their sources */
+
+#endif

@@ -1,0 +1,31 @@
+/* Log-mel features, window by window, equal to the reference's over the whole recording.
+ *
+ * STFT with a periodic Hann window of 400 samples, hop 160, centred with reflection;
+ * power; mel filters; log10 clamped at 1e-10; clamped at 8 below the loudest value of the
+ * whole recording; (x + 4) / 4. The reference appends 30 s of silence; so do we. */
+#ifndef ENGINE_MEL_H
+#define ENGINE_MEL_H
+
+#include "engine/model.h"
+
+struct mel;      /* tables and scratch */
+struct pool;     /* engine/threads.h */
+
+/* `pool` and the model are borrowed. */
+int mel_open(struct mel **out, const struct whisper_model *m, struct pool *pool,
+             struct err *e);
+void mel_close(struct mel *f);
+
+/* Begin a recording: finds the loudest value, in one pass. The samples are borrowed until
+ * the next mel_begin. NaN and infinities count as 0. */
+int mel_begin(struct mel *f, const float *samples, size_t n_samples, struct err *e);
+
+/* Frames of the recording itself, without the appended silence: n_samples / 160. */
+int64_t mel_frames(const struct mel *f);
+
+/* Frames [first, first + WHISPER_WINDOW_FRAMES) into out [3000][n_mels] (time outermost,
+ * channels innermost: the layout that the convolution reads). Frames past the recording
+ * are those of silence. */
+void mel_window(struct mel *f, int64_t first, float *out);
+
+#endif

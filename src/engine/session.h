@@ -1,0 +1,69 @@
+/* Everything that one transcription needs beside the weights: threads, scratch, caches.
+ *
+ * Sized when it is opened: nothing is allocated while it decodes. A batch of windows is
+ * the natural unit: the encoder takes several at once, and the decoder steps any set of
+ * sequences, each of which belongs to one window and owns one self-attention cache
+ * ("slot"). */
+#ifndef ENGINE_SESSION_H
+#define ENGINE_SESSION_H
+
+#include "engine/mel.h"
+#include "engine/model.h"
+#include "engine/tokenizer.h"
+
+struct net; /* threads, kernels, scratch, cross- and self-attention caches */
+
+struct net_options {
+    int threads;     /* 0: decide */
+    int max_windows; /* windows encoded and decoded together */
+    int max_slots;   /* sequences alive at once */
+};
+
+int net_open(struct net **out, const struct whisper_model *m,
+             const struct net_options *options, struct err *e);
+void net_close(struct net *n);
+struct pool *net_pool(struct net *n);
+
+/* Encode `count` windows, mel[i] is [3000][n_mels], and fill the cross-attention caches of
+ * windows 0 … count-1. */
+void net_encode(struct net *n, const float *const *mel, int count);
+/* The encoder's output of a window, [n_audio_ctx][audio state], valid until the next
+ * net_encode. For tests, after ln_post. */
+const float *net_encoded(const struct net *n, int window);
+
+/* For tests and goldens: called after the stem (layer -1), each encoder block (0 …) and
+ * the last norm (n_audio_layer), with x [n_audio_ctx][state] of window 0. */
+typedef void (*net_probe_fn)(void *arg, int layer, const float *x, int rows, int cols);
+void net_set_probe(struct net *n, net_probe_fn probe, void *arg);
+
+/* A slot is a sequence's self-attention cache. */
+void net_slot_begin(struct net *n, int slot, int window);     /* empty it */
+void net_slot_copy(struct net *n, int to, int from);          /* fork a beam */
+int net_slot_length(const struct net *n, int slot);           /* tokens in it */
+void net_slot_truncate(struct net *n, int slot, int length);
+
+/* Append tokens to a slot. */
+struct net_input {
+    int slot;
+    const int32_t *tokens; /* borrowed [n_tokens] */
+    int n_tokens;          /* length + n_tokens must not exceed n_text_ctx */
+    int logits_from;       /* logits are wanted for tokens[logits_from …]; most often
+                              n_tokens - 1: only the last */
+};
+
+/* One decoder step for all inputs at once. `logits` receives [n_vocab] floats for every
+ * wanted token, inputs in order. ERR_INVALID when a slot would overflow. */
+int net_decode(struct net *n, const struct net_input *inputs, int count, float *logits,
+               struct err *e);
+
+/* What longform.c drives. */
+struct whisper_session {
+    const struct whisper_model *model; /* borrowed */
+    struct net *net;                   /* owned */
+    struct mel *mel;                   /* owned */
+    struct tokenizer *tokenizer;       /* owned */
+    float *features;                   /* owned [3000][n_mels] */
+    float *logits;                     /* owned [slots][n_vocab] */
+};
+
+#endif

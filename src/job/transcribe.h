@@ -1,0 +1,35 @@
+/* One recording, from an open file to a transcript: what the shell and the workers share. */
+#ifndef JOB_TRANSCRIBE_H
+#define JOB_TRANSCRIBE_H
+
+#include "engine/whisper.h"
+#include "format/transcript.h"
+#include "media/decode.h"
+
+struct transcribe_options {
+    struct whisper_params params;
+    struct media_limits limits;
+    const char *model_name;    /* borrowed, for the transcript */
+    const char *known_language; /* borrowed or NULL: found before an interruption */
+    double known_probability;
+};
+
+struct transcribe_callbacks {
+    void *arg;
+    bool (*cancelled)(void *arg);
+    /* Decoding is done, this many seconds of audio. */
+    void (*decoded)(void *arg, const struct media_info *info);
+    void (*language)(void *arg, const char *code, double probability);
+    void (*segment)(void *arg, const struct transcript_segment *segment);
+    /* All before next_frame is done; a checkpoint. */
+    void (*window)(void *arg, int64_t next_frame, int64_t total_frames);
+};
+
+/* `out` is initialised by the caller and may hold the segments of an earlier attempt, with
+ * options->params.start_frame behind them. */
+int transcribe_file(struct whisper_session *session, int fd,
+                    const struct transcribe_options *options,
+                    const struct transcribe_callbacks *callbacks, struct transcript *out,
+                    struct err *e);
+
+#endif

@@ -1,0 +1,63 @@
+/* Any audio or video to 16 kHz mono samples, in a process that can do nothing else.
+ *
+ * The parent re-executes itself as `decode`, hands over the open input and a pipe, and
+ * reads samples until the pipe closes. The child sees no network and no file but its
+ * input, has limits on memory, processor time and output, and may only make the system
+ * calls on a list. What FFmpeg refuses becomes one sentence. */
+#ifndef MEDIA_DECODE_H
+#define MEDIA_DECODE_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct media_limits {
+    double max_seconds;        /* longer audio is refused: ERR_TOO_LARGE */
+    unsigned cpu_seconds;      /* processor time of the child */
+    size_t memory_bytes;       /* address space of the child beyond its start */
+    const char *formats;       /* borrowed: comma-separated list of allowed formats
+                                  (ALLOWED_AUDIO_FORMATS), NULL: all that we know */
+    const char *scratch_dir;   /* borrowed: where an unlinked file for the samples is
+                                  made, so that hours of audio need not stay in memory */
+    bool (*cancelled)(void *arg); /* may be NULL; true: stop with ERR_CANCELLED */
+    void *cancelled_arg;
+};
+
+/* Generous limits: 8 hours, NULL formats, TMPDIR or /tmp. */
+void media_limits_init(struct media_limits *l);
+
+struct media_info {
+    char container[32];  /* FFmpeg's short name, "wav", "mov", "matroska" */
+    char codec[32];      /* "pcm_s16le", "aac" */
+    int channels, rate;  /* of the source */
+    double seconds;      /* of the samples that came out */
+    bool truncated;      /* the file ended in the middle, or parts could not be decoded;
+                            what could be decoded is here */
+};
+
+/* Samples in [-1, 1], mono, 16 kHz, backed by an unlinked file. */
+struct pcm {
+    float *samples;      /* owned mapping [count]; NULL when count is 0 */
+    size_t count;
+    size_t mapped_bytes;
+};
+void pcm_release(struct pcm *p);
+
+/* Decode what `fd` holds from its beginning. `fd` should be a regular file; its offset is
+ * moved. ERR_NOT_MEDIA (not audio or video), ERR_NO_AUDIO (no audio track, or a track of
+ * no samples), ERR_UNSUPPORTED (a format or codec that is not allowed or not known),
+ * ERR_TOO_LARGE (too long), ERR_CORRUPT (nothing could be decoded), ERR_TIMEOUT,
+ * ERR_CRASH, ERR_FULL. */
+int media_decode(int fd, const struct media_limits *limits, struct pcm *out,
+                 struct media_info *info, struct err *e);
+
+/* The same from an open pipe, socket or terminal: spools it to an unlinked file in the
+ * scratch folder first, at most `max_bytes`. Returns a descriptor for media_decode. */
+int media_spool(int fd, const char *scratch_dir, size_t max_bytes, struct err *e);
+
+/* The `decode` role: runs in the child, never returns to the caller's work. */
+int media_child_main(int argc, char **argv);
+
+#endif
