@@ -1,0 +1,78 @@
+# What the scripts share: packages, folders, the builds. Sourced, not run.
+# shellcheck shell=bash
+
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# The libraries that the product links, and the compiler and tools that build it.
+build_packages=(
+  gcc libc6-dev pkg-config meson ninja-build python3
+  libmicrohttpd-dev libwslay-dev libsqlite3-dev libjansson-dev libsodium-dev
+  libseccomp-dev libcurl4-openssl-dev libarchive-dev libpcre2-dev zlib1g-dev
+  libavformat-dev libavcodec-dev libavutil-dev libswresample-dev
+  ca-certificates
+)
+# shellcheck disable=SC2034 # script/test uses it
+# Only the tests need these: their framework, a browser, a sound maker, a media encoder.
+test_packages=(
+  libcmocka-dev nodejs npm chromium ffmpeg sox espeak-ng clang clang-format
+  shellcheck curl
+)
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"
+  elif command -v sudo >/dev/null; then sudo "$@"
+  else die "packages are missing and need root to install: run this once as root, or install sudo"
+  fi
+}
+
+installed() { dpkg-query -W -f='${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed; }
+
+# Install what is missing of the packages named; seconds when nothing is.
+need_packages() {
+  command -v dpkg-query >/dev/null || die "these scripts install packages with apt: Debian 12 or later, Ubuntu 22.04 or later; elsewhere install the libraries named in docs/dependencies.md and use meson"
+  local missing=() package
+  for package; do
+    # A newer Node.js from elsewhere brings npm with it and has no package of that name.
+    case $package in
+      nodejs) command -v node >/dev/null && continue ;;
+      npm) command -v npm >/dev/null && continue ;;
+      # Ubuntu's package only points to a snap, which does not run headless everywhere.
+      chromium) command -v chromium >/dev/null && continue
+                grep -qi '^ID=ubuntu' /etc/os-release && continue ;;
+    esac
+    installed "$package" || missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return
+  say "installing ${missing[*]}"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# configure FOLDER [MESON OPTION…]: once; later runs only rebuild what changed.
+configure() {
+  local folder=$1; shift
+  if [ ! -f "$folder/build.ninja" ]; then
+    meson setup "$folder" "$@" >"$folder.log" 2>&1 || { cat "$folder.log" >&2; die "the build could not be configured"; }
+  fi
+  rm -f "$folder.log"
+}
+
+compile() {
+  local folder=$1
+  ninja -C "$folder" --quiet 2>&1 || ninja -C "$folder"
+}
+
+build_optimised() {
+  need_packages "${build_packages[@]}"
+  configure build
+  compile build
+  # One fixed place, whatever the layout of the build folder.
+  [ build/whisper-transcriber -ef build/src/whisper-transcriber ] ||
+    ln -sf src/whisper-transcriber build/whisper-transcriber
+}
