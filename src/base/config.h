@@ -15,6 +15,14 @@
 
 enum config_auth { AUTH_AUTO, AUTH_OFF, AUTH_KEY, AUTH_PROXY };
 
+/* Where a value came from, for `doctor`: the variable (its name or its alias), the
+ * command line, or nowhere (NULL): the default. */
+struct config_source {
+    const char *variable; /* borrowed, static */
+    bool command_line;
+};
+#define CONFIG_MAX_SETTINGS 40
+
 /* Every string is owned by the config. An unset optional string is NULL. */
 struct config {
     char *host;                     /* HOST */
@@ -47,16 +55,31 @@ struct config {
     char *compute_type;             /* COMPUTE_TYPE: auto, f32 … */
     char *model_base_url;           /* WHISPER_MODEL_URL: where models are pulled from */
     char *model_mirror_url;         /* WHISPER_MODEL_MIRROR: tried next, optional */
+    struct config_source sources[CONFIG_MAX_SETTINGS]; /* in the order of the table */
 };
 
-/* Fill from defaults and the environment. On error nothing needs releasing. */
+/* Fill from defaults and the environment. An empty variable counts as unset.
+ * ERR_INVALID names the variable, its value and what is allowed; also for a name that is
+ * nearly one of ours, and for a setting and its alias that say different things. On error
+ * nothing needs releasing. */
 int config_load(struct config *c, struct err *e);
 void config_release(struct config *c);
 
-/* Set one setting by its variable name, as the command line does ("PORT", "8001"). */
+/* Set one setting by its variable name or alias, as the command line does ("PORT",
+ * "8001"). On error the setting is as it was. */
 int config_set(struct config *c, const char *name, const char *value, struct err *e);
 
-/* Print name, effective value, where it came from and what it means, for `doctor`. */
+/* Print name, effective value, where it came from and what it means, for `doctor`.
+ * Passwords in URLs are not shown. */
 void config_print(const struct config *c, FILE *out);
+
+/* The page docs/settings.md: every setting with its default, its range and its meaning. */
+void config_markdown(FILE *out);
+
+/* "10/minute" → 10 and 60; "off" → 0 and 0. False when it is neither. */
+bool config_rate_parse(const char *text, int64_t *count, int64_t *seconds);
+
+/* Every name that ALLOWED_AUDIO_FORMATS may hold; NULL ends it. Static. */
+const char *const *config_audio_formats(void);
 
 #endif
