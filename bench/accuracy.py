@@ -1,0 +1,94 @@
+"""Word error rate of English recordings: ours and whisper.cpp's on the same weights and samples.
+
+Both sides get the same 16 kHz WAV made by ffmpeg and decode greedily with the fallback ladder; whisper.cpp
+with its defaults otherwise. The rates are those of wer.py's normaliser over the whole set.
+"""
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import wer
+from bench import OURS, Peer, find_model
+
+
+def read_manifest(path, limit):
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = [r for r in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+                if r["language"] == "en"]
+    return rows[:limit] if limit else rows
+
+
+def to_wav(source, target):
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(source), "-vn", "-ac", "1", "-ar", "16000",
+                    "-c:a", "pcm_s16le", str(target)], check=True)
+
+
+def text_of(command, what):
+    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        print(f"{what}: {done.stderr.decode('utf-8', 'replace').strip()}", file=sys.stderr)
+    return " ".join(done.stdout.decode("utf-8", "replace").split())
+
+
+def transcribe(peer, model, wav, threads):
+    ours = text_of([str(OURS), "transcribe", "--model", str(model), "--language", "en", "--threads",
+                    str(threads), str(wav)], f"ours, {wav.name}")
+    theirs = text_of(peer.command("whisper-cli", "-m", model, "-l", "en", "-t", threads, "-bs", "1",
+                                  "-bo", "1", "-np", "-nt", wav), f"whisper.cpp, {wav.name}")
+    return ours, theirs
+
+
+def judge(reference, hypothesis):
+    """Errors and reference words of one pair, normalised."""
+    a, b = wer.normalise(reference), wer.normalise(hypothesis)
+    return sum(wer.errors(a, b)), len(a)
+
+
+def measure(peer, name, rows, folder, scratch, arguments):
+    model = find_model(name)
+    totals, words, worst = [0, 0], 0, []
+    for index, entry in enumerate(rows):
+        wav = Path(scratch) / f"{index:04d}.wav"
+        if not wav.exists():
+            to_wav(folder / entry["path"], wav)
+        texts = transcribe(peer, model, wav, arguments.threads)
+        judged = [judge(entry["transcript"], t) for t in texts]
+        words += judged[0][1]
+        for side in (0, 1):
+            totals[side] += judged[side][0]
+        worst.append((judged[0][0] - judged[1][0], entry["path"], entry["transcript"], *texts))
+    rates = [100 * t / max(words, 1) for t in totals]
+    print(f"| {name} | {len(rows)} | {words} | {rates[0]:.2f} | {rates[1]:.2f} | "
+          f"{rates[0] - rates[1]:+.2f} |", flush=True)
+    for more, path, reference, ours, theirs in sorted(worst, reverse=True)[:arguments.worst]:
+        if more > 0:
+            print(f"  {more:+d} {path}\n    said   {reference}\n    ours   {ours}\n    theirs {theirs}",
+                  file=sys.stderr)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--model", action="append")
+    parser.add_argument("--peer", default=os.environ.get("WHISPER_CPP"))
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--limit", type=int, default=0)
+    parser.add_argument("--worst", type=int, default=0, help="show this many files where we lose")
+    arguments = parser.parse_args()
+
+    peer = Peer.find(arguments.peer)
+    rows = read_manifest(arguments.manifest, arguments.limit)
+    print(f"peer: {peer.version()}\n\n| model | files | words | ours, WER % | whisper.cpp, WER % | "
+          "difference, points |\n|---|---:|---:|---:|---:|---:|", flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in arguments.model or ["tiny", "base.en"]:
+            measure(peer, name, rows, arguments.manifest.resolve().parent, scratch, arguments)
+
+
+if __name__ == "__main__":
+    main()
