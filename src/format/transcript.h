@@ -39,7 +39,9 @@ int transcript_add(struct transcript *t, const struct transcript_segment *segmen
 /* The text of all segments joined, trimmed. Appended to `out`. */
 void transcript_text(const struct transcript *t, struct buf *out);
 
-/* JSON and back, loss-free: what the store and the worker's pipe carry. */
+/* JSON (FORMAT_JSON) and back, loss-free: what the store and the worker's pipe carry. `t`
+ * is filled anew, as if it held nothing. ERR_CORRUPT names what is wrong; on error nothing
+ * needs releasing. */
 int transcript_parse(struct transcript *t, const char *json, size_t length, struct err *e);
 
 enum format { FORMAT_TXT, FORMAT_SRT, FORMAT_VTT, FORMAT_TSV, FORMAT_JSON, FORMAT_COUNT };

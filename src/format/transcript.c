@@ -1,0 +1,95 @@
+#include "format/transcript.h"
+
+#include "base/mem.h"
+#include "format/text.h"
+#include "format/writers.h"
+
+#include <strings.h>
+
+void transcript_init(struct transcript *t)
+{
+    *t = (struct transcript){0};
+}
+
+void transcript_release(struct transcript *t)
+{
+    if (!t)
+        return;
+    for (size_t i = 0; i < t->n_segments; i++) {
+        free(t->segments[i].text);
+        free(t->segments[i].tokens);
+    }
+    free(t->segments);
+    transcript_init(t);
+}
+
+int transcript_add(struct transcript *t, const struct transcript_segment *segment)
+{
+    if (mem_grow(&t->segments, &t->capacity, t->n_segments + 1, sizeof *t->segments))
+        return ERR_NOMEM;
+    struct transcript_segment copy = *segment;
+    copy.text = mem_strdup(segment->text ? segment->text : "");
+    copy.tokens = mem_array(segment->n_tokens, sizeof *copy.tokens);
+    if (!copy.text || !copy.tokens) {
+        free(copy.text);
+        free(copy.tokens);
+        return ERR_NOMEM;
+    }
+    if (segment->n_tokens)
+        memcpy(copy.tokens, segment->tokens, segment->n_tokens * sizeof *copy.tokens);
+    t->segments[t->n_segments++] = copy;
+    return 0;
+}
+
+void transcript_text(const struct transcript *t, struct buf *out)
+{
+    struct buf joined;
+    buf_init(&joined, out->maximum);
+    for (size_t i = 0; i < t->n_segments; i++)
+        for (const char *p = t->segments[i].text; *p;)
+            text_put(&joined, text_next(&p));
+    size_t length;
+    const char *trimmed = text_trim(buf_cstr(&joined), &length);
+    if (buf_failed(&joined))
+        out->failed = true;
+    else
+        buf_add(out, trimmed, length);
+    buf_release(&joined);
+}
+
+static const struct {
+    const char *extension, *content_type;
+    void (*write)(const struct transcript *t, struct buf *out);
+} formats[FORMAT_COUNT] = {
+    [FORMAT_TXT] = {"txt", "text/plain; charset=utf-8", txt_write},
+    [FORMAT_SRT] = {"srt", "application/x-subrip; charset=utf-8", srt_write},
+    [FORMAT_VTT] = {"vtt", "text/vtt; charset=utf-8", vtt_write},
+    [FORMAT_TSV] = {"tsv", "text/tab-separated-values; charset=utf-8", tsv_write},
+    [FORMAT_JSON] = {"json", "application/json", json_write},
+};
+
+bool format_parse(const char *name, enum format *out)
+{
+    for (int i = 0; i < FORMAT_COUNT; i++)
+        if (!strcasecmp(name, formats[i].extension)) {
+            *out = (enum format)i;
+            return true;
+        }
+    return false;
+}
+
+const char *format_extension(enum format f)
+{
+    return formats[f].extension;
+}
+
+const char *format_content_type(enum format f)
+{
+    return formats[f].content_type;
+}
+
+int format_write(enum format f, const struct transcript *t, struct buf *out)
+{
+    formats[f].write(t, out);
+    return buf_failed(out) ? ERR_NOMEM : 0;
+}

@@ -1,0 +1,11 @@
+/* Plain text: one segment a line. */
+#include "format/writers.h"
+
+#include "format/text.h"
+
+void txt_write(const struct transcript *t, struct buf *out)
+{
+    for (size_t i = 0; i < t->n_segments; i++)
+        if (text_flat(out, t->segments[i].text))
+            buf_char(out, '\n');
+}
