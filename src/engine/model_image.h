@@ -1,0 +1,20 @@
+/* The packed image of a model: one position-independent block in a sealed memfd.
+ *
+ *     header | type of every slot | token offsets | token bytes | mel filters | slots
+ *
+ * each on a boundary of 64 bytes. Where a slot lies follows from the dimensions and the
+ * types (model_plan.h), so the image holds no offset that could be wrong. */
+#ifndef ENGINE_MODEL_IMAGE_H
+#define ENGINE_MODEL_IMAGE_H
+
+#include "engine/model_source.h"
+
+/* Pack a complete source. *fd is a memfd sealed against every change, owned by the
+ * caller. ERR_CORRUPT names a tensor that holds an infinity or a NaN. */
+int image_build(struct model_source *s, int *fd, struct err *e);
+
+/* Map a sealed image, check it whole, and fill *m (zeroed by the caller), which owns the
+ * mapping and the layers; `fd` is not kept, m->image_fd is a duplicate. */
+int image_attach(struct whisper_model *m, int fd, struct err *e);
+
+#endif
