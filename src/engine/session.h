@@ -24,8 +24,8 @@ int net_open(struct net **out, const struct whisper_model *m,
 void net_close(struct net *n);
 struct pool *net_pool(struct net *n);
 
-/* Encode `count` windows, mel[i] is [3000][n_mels], and fill the cross-attention caches of
- * windows 0 … count-1. */
+/* Encode `count` windows, mel[i] is [3000][n_mels], and fill the cross-attention caches
+ * of windows 0 … count-1. */
 void net_encode(struct net *n, const float *const *mel, int count);
 /* The encoder's output of a window, [n_audio_ctx][audio state], valid until the next
  * net_encode. For tests, after ln_post. */
@@ -37,9 +37,9 @@ typedef void (*net_probe_fn)(void *arg, int layer, const float *x, int rows, int
 void net_set_probe(struct net *n, net_probe_fn probe, void *arg);
 
 /* A slot is a sequence's self-attention cache. */
-void net_slot_begin(struct net *n, int slot, int window);     /* empty it */
-void net_slot_copy(struct net *n, int to, int from);          /* fork a beam */
-int net_slot_length(const struct net *n, int slot);           /* tokens in it */
+void net_slot_begin(struct net *n, int slot, int window); /* empty it */
+void net_slot_copy(struct net *n, int to, int from);      /* fork a beam */
+int net_slot_length(const struct net *n, int slot);       /* tokens in it */
 void net_slot_truncate(struct net *n, int slot, int length);
 
 /* Append tokens to a slot. */
@@ -56,14 +56,20 @@ struct net_input {
 int net_decode(struct net *n, const struct net_input *inputs, int count, float *logits,
                struct err *e);
 
+struct search; /* engine/search.h */
+struct piece;  /* engine/segments.h */
+
 /* What longform.c drives. */
 struct whisper_session {
     const struct whisper_model *model; /* borrowed */
     struct net *net;                   /* owned */
     struct mel *mel;                   /* owned */
     struct tokenizer *tokenizer;       /* owned */
+    struct search *search;             /* owned */
     float *features;                   /* owned [3000][n_mels] */
-    float *logits;                     /* owned [slots][n_vocab] */
+    int32_t *history;                  /* owned [n_text_ctx]: what was said before */
+    int32_t *prompt;                   /* owned [n_text_ctx + 8] */
+    struct piece *pieces;              /* owned [n_text_ctx] */
 };
 
 #endif

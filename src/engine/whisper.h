@@ -19,6 +19,7 @@
 #define WHISPER_FRAMES_PER_SECOND 100 /* mel frames, 160 samples each */
 #define WHISPER_WINDOW_FRAMES     3000
 #define WHISPER_MAX_TEMPERATURES  8
+#define WHISPER_MAX_BEST_OF       5
 
 enum whisper_task { WHISPER_TRANSCRIBE, WHISPER_TRANSLATE };
 
@@ -29,12 +30,12 @@ struct whisper_session; /* opaque: engine/session.h */
 
 /* What a person wants to know of a model. */
 struct whisper_model_info {
-    char type[32];        /* "tiny", "base.en", "large-v3" …, judged by its dimensions */
-    char weights[16];     /* "f16", "q5_1" …: what the file held */
+    char type[32];    /* "tiny", "base.en", "large-v3" …, judged by its dimensions */
+    char weights[16]; /* "f16", "q5_1" …: what the file held */
     bool multilingual;
     int n_mels, n_languages, n_vocabulary;
     int n_audio_layers, n_audio_state, n_text_layers, n_text_state;
-    size_t image_bytes;   /* memory that the weights take, once per machine */
+    size_t image_bytes; /* memory that the weights take, once per machine */
 };
 
 /* Load a ggml file, or a folder with config.json, tokenizer.json and safetensors, check
@@ -49,7 +50,8 @@ int whisper_model_image_fd(const struct whisper_model *m);
 int whisper_model_attach(struct whisper_model **out, int fd, struct err *e);
 
 void whisper_model_free(struct whisper_model *m);
-void whisper_model_describe(const struct whisper_model *m, struct whisper_model_info *out);
+void whisper_model_describe(const struct whisper_model *m,
+                            struct whisper_model_info *out);
 
 /* ---- languages ------------------------------------------------------------------ */
 
@@ -64,22 +66,26 @@ const char *whisper_language_name(int index); /* "english", lower case */
 /* ---- transcription -------------------------------------------------------------- */
 
 struct whisper_params {
-    const char *language;         /* borrowed; NULL or "auto": detect */
+    const char *language; /* borrowed; NULL or "auto": detect */
     enum whisper_task task;
     float temperatures[WHISPER_MAX_TEMPERATURES]; /* tried in turn */
     int n_temperatures;
+    int best_of; /* 1 … WHISPER_MAX_BEST_OF: sequences drawn side
+                    by side at temperatures above 0 */
+    /* A threshold that is NaN is off, as None is in the reference. */
     float compression_ratio_threshold; /* above: decode again; 0 or less: off */
     float log_prob_threshold;          /* average below: decode again */
     float no_speech_threshold;         /* above, and log_prob below: silence */
     bool condition_on_previous_text;
-    const char *initial_prompt;   /* borrowed; NULL: none */
+    const char *initial_prompt; /* borrowed; NULL: none */
     bool without_timestamps;
-    float max_initial_timestamp;  /* seconds */
+    float max_initial_timestamp; /* seconds; 0: any */
     bool suppress_blank;
-    bool suppress_non_speech;     /* the reference's suppress_tokens = -1 */
-    uint64_t seed;                /* for temperatures above 0 */
+    bool suppress_non_speech; /* the reference's suppress_tokens = -1 */
+    uint64_t seed;            /* for temperatures above 0 */
     /* Go on with a recording that was begun: the frame that the last finished window
-     * reported, and the language found then. */
+     * reported. The language found then belongs into `language`, and the segments made
+     * until then into the result: the text comes out as if there had been no break. */
     int64_t start_frame;
 };
 
@@ -87,11 +93,11 @@ struct whisper_params {
 void whisper_params_init(struct whisper_params *p);
 
 struct whisper_segment {
-    int id;                /* 0, 1, 2 … in the recording */
-    int64_t seek_frame;    /* where its window began, in mel frames */
+    int id;             /* 0, 1, 2 … in the recording */
+    int64_t seek_frame; /* where its window began, in mel frames */
     double start_seconds, end_seconds;
-    char *text;            /* owned, UTF-8 (damaged sequences replaced by U+FFFD) */
-    int32_t *tokens;       /* owned [n_tokens], timestamps included as in the reference */
+    char *text;      /* owned, UTF-8 (damaged sequences replaced by U+FFFD) */
+    int32_t *tokens; /* owned [n_tokens], timestamps included as in the reference */
     size_t n_tokens;
     float temperature, avg_logprob, compression_ratio, no_speech_prob;
 };
@@ -99,9 +105,9 @@ struct whisper_segment {
 struct whisper_result {
     struct whisper_segment *segments; /* owned [n_segments] */
     size_t n_segments, capacity;
-    int language;                     /* index; -1 before it is known */
-    float language_probability;       /* 1 when it was given */
-    double duration_seconds;          /* of the audio */
+    int language;               /* index; -1 before it is known */
+    float language_probability; /* 1 when it was given */
+    double duration_seconds;    /* of the audio */
 };
 
 void whisper_result_init(struct whisper_result *r);

@@ -1,0 +1,12 @@
+/* The parameters of a transcription: their defaults and their limits. */
+#ifndef ENGINE_PARAMS_H
+#define ENGINE_PARAMS_H
+
+#include "engine/whisper.h"
+
+/* Whether a model can do what is asked of it. ERR_INVALID with a sentence. *language is
+ * its index in the reference's order, or -1: to be detected. */
+int params_check(const struct whisper_params *p, bool multilingual, int n_languages,
+                 int *language, struct err *e);
+
+#endif

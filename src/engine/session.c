@@ -1,0 +1,72 @@
+/* Opening what one transcription needs beside the weights. */
+#include "engine/session.h"
+
+#include "base/mem.h"
+#include "engine/search.h"
+#include "engine/segments.h"
+
+static int open_scratch(struct whisper_session *s)
+{
+    size_t context = (size_t)s->model->config.n_text_ctx;
+    size_t n_mels = (size_t)s->model->config.n_mels;
+    s->features = mem_aligned(WHISPER_WINDOW_FRAMES * n_mels, sizeof(float));
+    s->history = mem_array(context, sizeof(*s->history));
+    /* Half a context of history and the special tokens around it. */
+    s->prompt = mem_array(context + 8, sizeof(*s->prompt));
+    s->pieces = mem_array(context, sizeof(*s->pieces));
+    return s->features && s->history && s->prompt && s->pieces ? 0 : ERR_NOMEM;
+}
+
+static int open_parts(struct whisper_session *s,
+                      const struct whisper_session_options *options, struct err *e)
+{
+    struct net_options net = {
+        .threads = options ? options->threads : 0,
+        .max_windows = 1,
+        .max_slots = SEARCH_CANDIDATES,
+    };
+    int rc = net_open(&s->net, s->model, &net, e);
+    if (rc < 0)
+        return rc;
+    if ((rc = tokenizer_open(&s->tokenizer, s->model, e)) < 0)
+        return rc;
+    if ((rc = mel_open(&s->mel, s->model, net_pool(s->net), e)) < 0)
+        return rc;
+    if ((rc = search_open(&s->search, s->model, s->net, s->tokenizer, e)) < 0)
+        return rc;
+    if (open_scratch(s) < 0)
+        return err_set(e, ERR_NOMEM, "no memory is left for a transcription's scratch");
+    return 0;
+}
+
+int whisper_session_open(struct whisper_session **out, const struct whisper_model *m,
+                         const struct whisper_session_options *options, struct err *e)
+{
+    *out = NULL;
+    struct whisper_session *s = calloc(1, sizeof(*s));
+    if (!s)
+        return err_set(e, ERR_NOMEM, "no memory is left for a transcription's scratch");
+    s->model = m;
+    int rc = open_parts(s, options, e);
+    if (rc < 0) {
+        whisper_session_close(s);
+        return rc;
+    }
+    *out = s;
+    return 0;
+}
+
+void whisper_session_close(struct whisper_session *s)
+{
+    if (!s)
+        return;
+    search_close(s->search);
+    mel_close(s->mel);
+    tokenizer_close(s->tokenizer);
+    net_close(s->net);
+    free(s->features);
+    free(s->history);
+    free(s->prompt);
+    free(s->pieces);
+    free(s);
+}
