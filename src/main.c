@@ -2,6 +2,7 @@
 #include "command/command.h"
 
 #include "base/mem.h"
+#include "media/decode.h"
 
 #include <stdbool.h>
 
@@ -13,6 +14,7 @@ struct role {
 
 static const struct role roles[] = {
     {NULL, NULL, NULL},
+    {"decode", media_child_main, NULL},
 };
 
 static void print_help(FILE *out)

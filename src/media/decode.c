@@ -5,7 +5,7 @@
 #include "media/decode_child.h"
 #include "media/record.h"
 #include "media/scratch.h"
-#include "media/spawn.h"
+#include "media/launch.h"
 #include "base/clock.h"
 #include "base/fs.h"
 
@@ -20,7 +20,7 @@
 
 #define BLOCK_BYTES 262144
 /* How often somebody who wants to stop us is asked, and the clocks are looked at. */
-#define TICK_MS     100
+#define TICK_MS 100
 
 static const char *program; /* NULL: our own binary */
 
@@ -42,15 +42,15 @@ void media_limits_init(struct media_limits *l)
 /* One decoding. */
 struct pump {
     const struct media_limits *limits; /* borrowed */
-    struct spawned child;
-    int scratch;              /* owned: the samples */
+    struct launched child;
+    int scratch; /* owned: the samples */
     uint64_t max_samples, samples;
-    unsigned char *block;     /* owned [BLOCK_BYTES] */
-    size_t pending;           /* bytes of an incomplete sample at its start */
+    unsigned char *block; /* owned [BLOCK_BYTES] */
+    size_t pending;       /* bytes of an incomplete sample at its start */
     unsigned char record[sizeof(struct record) + 1];
     size_t record_length;
     bool samples_ended, record_ended;
-    double started, moved;    /* seconds: of the start, of the last sample */
+    double started, moved; /* seconds: of the start, of the last sample */
 };
 
 /* The child is not trusted to have kept to the range. */
@@ -67,8 +67,9 @@ static int store_samples(struct pump *p, size_t bytes, struct err *e)
 {
     size_t total = p->pending + bytes, count = total / sizeof(float);
     if (count > p->max_samples - p->samples)
-        return err_set(e, ERR_TOO_LARGE, "the recording is longer than the limit of %.0f "
-                                         "seconds: cut it into parts",
+        return err_set(e, ERR_TOO_LARGE,
+                       "the recording is longer than the limit of %.0f "
+                       "seconds: cut it into parts",
                        p->limits->max_seconds);
     tame((float *)(void *)p->block, count);
     int rc = fs_write_all(p->scratch, p->block, count * sizeof(float), e);
@@ -87,7 +88,8 @@ static int store_samples(struct pump *p, size_t bytes, struct err *e)
 static int take_samples(struct pump *p, struct err *e)
 {
     while (!p->samples_ended) {
-        ssize_t n = read(p->child.samples, p->block + p->pending, BLOCK_BYTES - p->pending);
+        ssize_t n =
+            read(p->child.samples, p->block + p->pending, BLOCK_BYTES - p->pending);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
@@ -128,7 +130,8 @@ static int check_patience(const struct pump *p, struct err *e)
     if (l->cancelled && l->cancelled(l->cancelled_arg))
         return err_set(e, ERR_CANCELLED, "decoding was cancelled");
     if (l->wall_seconds && now - p->started > l->wall_seconds)
-        return err_set(e, ERR_TIMEOUT, "decoding took longer than the limit of %u seconds",
+        return err_set(e, ERR_TIMEOUT,
+                       "decoding took longer than the limit of %u seconds",
                        l->wall_seconds);
     if (l->stall_seconds && now - p->moved > l->stall_seconds)
         return err_set(e, ERR_TIMEOUT, "decoding made no progress for %u seconds",
@@ -149,7 +152,8 @@ static int pump_all(struct pump *p, struct err *e)
         };
         if (poll(fds, 3, TICK_MS) < 0 && errno != EINTR)
             return err_errno(e, "cannot wait for the decoder");
-        /* Seen before the last read, so that what it wrote before it ended is in the pipe. */
+        /* Seen before the last read, so that what it wrote before it ended is in the
+         * pipe. */
         bool exited = p->child.exited >= 0 && fds[2].revents;
         uint64_t before = p->samples;
         int rc = take_samples(p, e);
@@ -170,16 +174,19 @@ static int explain_death(const struct pump *p, int status, struct err *e)
     int signal_number = status != -1 && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     switch (signal_number) {
     case SIGXCPU:
-        return err_set(e, ERR_TIMEOUT,
-                       "decoding took more than the limit of %u seconds of processor time",
-                       p->limits->cpu_seconds);
+        return err_set(
+            e, ERR_TIMEOUT,
+            "decoding took more than the limit of %u seconds of processor time",
+            p->limits->cpu_seconds);
     case SIGSYS:
-        return err_set(e, ERR_CRASH,
-                       "the decoder was stopped, because on this file it tried a system call "
-                       "that it may not use: the file may be an attack");
+        return err_set(
+            e, ERR_CRASH,
+            "the decoder was stopped, because on this file it tried a system call "
+            "that it may not use: the file may be an attack");
     case SIGKILL:
-        return err_set(e, ERR_CRASH, "the decoder was killed from outside, most likely "
-                                     "because the machine ran out of memory");
+        return err_set(e, ERR_CRASH,
+                       "the decoder was killed from outside, most likely "
+                       "because the machine ran out of memory");
     case 0:
         return err_set(e, ERR_CRASH, "the decoder gave no answer on this file");
     default:
@@ -206,7 +213,8 @@ static int judge(const struct pump *p, int status, struct media_info *info, stru
     if (r.code)
         return err_set(e, r.code, "%s", r.message);
     if (r.samples != p->samples || p->pending)
-        return err_set(e, ERR_CRASH, "the decoder's answer on this file contradicts itself");
+        return err_set(e, ERR_CRASH,
+                       "the decoder's answer on this file contradicts itself");
     info->seconds = (double)p->samples / MEDIA_RATE;
     return 0;
 }
@@ -217,7 +225,8 @@ static int map_samples(const struct pump *p, struct pcm *out, struct err *e)
     void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, p->scratch, 0);
     if (at == MAP_FAILED)
         return err_errno(e, "cannot map the samples");
-    *out = (struct pcm){.samples = at, .count = (size_t)p->samples, .mapped_bytes = bytes};
+    *out =
+        (struct pcm){.samples = at, .count = (size_t)p->samples, .mapped_bytes = bytes};
     return 0;
 }
 
@@ -225,7 +234,8 @@ static int check_request(int fd, const struct media_limits *l, struct err *e)
 {
     struct stat st;
     if (!(l->max_seconds > 0) || l->max_seconds > 1e7)
-        return err_set(e, ERR_INVALID, "the limit for the length of audio makes no sense");
+        return err_set(e, ERR_INVALID,
+                       "the limit for the length of audio makes no sense");
     if (!l->cpu_seconds || !l->memory_bytes)
         return err_set(e, ERR_INVALID, "the decoder's limits make no sense");
     int rc = media_formats_check(l->formats, e);
@@ -259,7 +269,7 @@ static int start(struct pump *p, int fd, struct err *e)
             return err_set(e, ERR_NOMEM, "no memory to start the decoder");
         arguments[6] = formats;
     }
-    int rc = spawn_child(&p->child, program, arguments, fd, e);
+    int rc = launch_child(&p->child, program, arguments, fd, e);
     free(formats);
     p->started = p->moved = clock_monotonic_seconds();
     return rc;
@@ -278,7 +288,7 @@ static int run(struct pump *p, int fd, struct pcm *out, struct media_info *info,
     if (rc)
         return rc;
     rc = pump_all(p, e);
-    int status = spawn_finish(&p->child);
+    int status = launch_finish(&p->child);
     if (!rc)
         rc = judge(p, status, info, e);
     return rc ? rc : map_samples(p, out, e);

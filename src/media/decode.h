@@ -14,15 +14,15 @@
 #include <stdint.h>
 
 struct media_limits {
-    double max_seconds;        /* longer audio is refused: ERR_TOO_LARGE */
-    unsigned cpu_seconds;      /* processor time of the child */
-    unsigned wall_seconds;     /* from start to end, 0: as long as samples keep coming */
-    unsigned stall_seconds;    /* without one sample, 0: for ever */
-    size_t memory_bytes;       /* address space of the child beyond its start */
-    const char *formats;       /* borrowed: comma-separated list of allowed formats
-                                  (ALLOWED_AUDIO_FORMATS), NULL: all that we know */
-    const char *scratch_dir;   /* borrowed: where an unlinked file for the samples is
-                                  made, so that hours of audio need not stay in memory */
+    double max_seconds;      /* longer audio is refused: ERR_TOO_LARGE */
+    unsigned cpu_seconds;    /* processor time of the child */
+    unsigned wall_seconds;   /* from start to end, 0: as long as samples keep coming */
+    unsigned stall_seconds;  /* without one sample, 0: for ever */
+    size_t memory_bytes;     /* address space of the child beyond its start */
+    const char *formats;     /* borrowed: comma-separated list of allowed formats
+                                (ALLOWED_AUDIO_FORMATS), NULL: all that we know */
+    const char *scratch_dir; /* borrowed: where an unlinked file for the samples is
+                                made, so that hours of audio need not stay in memory */
     bool (*cancelled)(void *arg); /* may be NULL; true: stop with ERR_CANCELLED */
     void *cancelled_arg;
 };
@@ -36,17 +36,17 @@ void media_limits_init(struct media_limits *l);
 int media_formats_check(const char *formats, struct err *e);
 
 struct media_info {
-    char container[32];  /* FFmpeg's short name, "wav", "mov", "matroska" */
-    char codec[32];      /* "pcm_s16le", "aac" */
-    int channels, rate;  /* of the source */
-    double seconds;      /* of the samples that came out */
-    bool truncated;      /* the file ended in the middle, or parts could not be decoded;
-                            what could be decoded is here */
+    char container[32]; /* FFmpeg's short name, "wav", "mov", "matroska" */
+    char codec[32];     /* "pcm_s16le", "aac" */
+    int channels, rate; /* of the source */
+    double seconds;     /* of the samples that came out */
+    bool truncated;     /* the file ended in the middle, or parts could not be decoded;
+                           what could be decoded is here */
 };
 
 /* Samples in [-1, 1], mono, 16 kHz, backed by an unlinked file. */
 struct pcm {
-    float *samples;      /* owned mapping [count]; NULL when count is 0 */
+    float *samples; /* owned mapping [count]; NULL when count is 0 */
     size_t count;
     size_t mapped_bytes;
 };

@@ -6,7 +6,7 @@ enum child_descriptor {
     CHILD_INPUT = 0,
     CHILD_SAMPLES = 1, /* pipe: 32-bit floats */
     CHILD_STDERR = 2,
-    CHILD_RECORD = 3,  /* pipe: one struct record */
+    CHILD_RECORD = 3, /* pipe: one struct record */
     CHILD_DESCRIPTORS = 4,
 };
 

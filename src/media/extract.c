@@ -80,7 +80,8 @@ static int refuse_length(const struct extract *x, double seconds, struct err *e)
                        "the recording is %s long, and the limit is %s: cut it into parts",
                        length, limit);
     return err_set(e, ERR_TOO_LARGE,
-                   "the recording is longer than the limit of %s: cut it into parts", limit);
+                   "the recording is longer than the limit of %s: cut it into parts",
+                   limit);
 }
 
 static int take_samples(void *arg, const float *samples, size_t count)

@@ -12,7 +12,7 @@ struct extract_job {
     const char *formats;  /* borrowed: as in struct media_limits */
     /* Takes the samples as they come: 0, or negative to give up. */
     int (*write)(void *arg, const float *samples, size_t count);
-    void *write_arg;      /* borrowed */
+    void *write_arg; /* borrowed */
 };
 
 /* Let FFmpeg and libc do now what they would do lazily: read the time zone, ask for the

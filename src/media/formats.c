@@ -17,7 +17,8 @@ const char formats_decoders[] =
     "adpcm_g726,g726,adpcm_g726le,g726le,adpcm_ct,adpcm_sbpro_2,adpcm_sbpro_3,"
     "adpcm_sbpro_4,"
     "mp1,mp1float,mp2,mp2float,mp3,mp3float,mp3adu,mp3adufloat,mp3on4,mp3on4float,"
-    "aac,aac_latm,als,alac,flac,vorbis,opus,speex,libspeex,amrnb,amrwb,wmav1,wmav2,wmapro,"
+    "aac,aac_latm,als,alac,flac,vorbis,opus,speex,libspeex,amrnb,amrwb,wmav1,wmav2,"
+    "wmapro,"
     "wmalossless,wmavoice,ac3,eac3,dca,mlp,truehd,tta,tak,wavpack,ape,mpc7,mpc8,gsm,"
     "gsm_ms,g723_1,g729,qcelp,evrc,dss_sp,ilbc,libilbc,nellymoser,qdm2,qdmc,cook,ra_144,"
     "ra_288,sipr,atrac3,atrac3p,mace3,mace6,truespeech,siren,msnsiren,s302m";
@@ -70,11 +71,13 @@ static const struct demuxer demuxers[] = {
 static const struct alias {
     const char *alias, *name;
 } aliases[] = {
-    {"wave", "wav"},  {"mpga", "mp3"},  {"mp2", "mp3"},   {"m4b", "m4a"},   {"m4p", "m4a"},
-    {"m4v", "mp4"},   {"mpeg4", "mp4"}, {"qt", "mov"},    {"oga", "ogg"},   {"ogv", "ogg"},
-    {"ogx", "ogg"},   {"spx", "ogg"},   {"weba", "webm"}, {"mka", "mkv"},   {"aif", "aiff"},
-    {"aifc", "aiff"}, {"3gpp", "3gp"},  {"3g2", "3gp"},   {"snd", "au"},    {"mts", "ts"},
-    {"m2ts", "ts"},   {"mpeg", "mpg"},  {"vob", "mpg"},   {"adts", "aac"},  {"matroska", "mkv"},
+    {"wave", "wav"},     {"mpga", "mp3"}, {"mp2", "mp3"},   {"m4b", "m4a"},
+    {"m4p", "m4a"},      {"m4v", "mp4"},  {"mpeg4", "mp4"}, {"qt", "mov"},
+    {"oga", "ogg"},      {"ogv", "ogg"},  {"ogx", "ogg"},   {"spx", "ogg"},
+    {"weba", "webm"},    {"mka", "mkv"},  {"aif", "aiff"},  {"aifc", "aiff"},
+    {"3gpp", "3gp"},     {"3g2", "3gp"},  {"snd", "au"},    {"mts", "ts"},
+    {"m2ts", "ts"},      {"mpeg", "mpg"}, {"vob", "mpg"},   {"adts", "aac"},
+    {"matroska", "mkv"},
 };
 
 /* Told apart by content; named here so that the list of settings can be checked. */
@@ -186,11 +189,12 @@ int media_formats_check(const char *formats, struct err *e)
         if (!*name)
             continue;
         if (!is_known(name))
-            return err_set(e, ERR_INVALID,
-                           "\"%s\" in the list of allowed formats is not a format that can "
-                           "be read; names are those of file endings, such as mp3, wav, "
-                           "m4a, flac, ogg, opus, webm, mp4, mkv, mov, amr, aiff, wma, aac",
-                           name);
+            return err_set(
+                e, ERR_INVALID,
+                "\"%s\" in the list of allowed formats is not a format that can "
+                "be read; names are those of file endings, such as mp3, wav, "
+                "m4a, flac, ogg, opus, webm, mp4, mkv, mov, amr, aiff, wma, aac",
+                name);
         any = true;
     }
     if (formats && !any)

@@ -20,10 +20,10 @@ bool formats_demuxer_allowed(const char *demuxer);
 
 /* The format of an open file, judged by its content. */
 struct formats_subject {
-    const char *demuxer;  /* FFmpeg's name of it, as it is */
-    const char *codec;    /* of the chosen audio stream */
-    bool has_video;       /* a moving picture, not a cover */
-    const uint8_t *head;  /* the first bytes [head_length] */
+    const char *demuxer; /* FFmpeg's name of it, as it is */
+    const char *codec;   /* of the chosen audio stream */
+    bool has_video;      /* a moving picture, not a cover */
+    const uint8_t *head; /* the first bytes [head_length] */
     size_t head_length;
 };
 

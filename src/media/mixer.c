@@ -1,7 +1,7 @@
-/* The downmix is swresample's with two changes. Its matrix is normalised, so that six loud
- * channels do not clip: for float output it would not be. And what one channel or two are
- * called is ignored, because a mono file that calls its channel "subwoofer" would come out
- * silent. Layouts that swresample has no rule for are averaged. */
+/* The downmix is swresample's with two changes. Its matrix is normalised, so that six
+ * loud channels do not clip: for float output it would not be. And what one channel or
+ * two are called is ignored, because a mono file that calls its channel "subwoofer" would
+ * come out silent. Layouts that swresample has no rule for are averaged. */
 #include "media/mixer.h"
 
 #include "media/record.h"
@@ -155,7 +155,8 @@ static int clean_frame(AVFrame *frame)
         return rc;
     bool planar = av_sample_fmt_is_planar(frame->format);
     int planes = planar ? mixer_channels(frame) : 1;
-    size_t count = (size_t)frame->nb_samples * (size_t)(planar ? 1 : mixer_channels(frame));
+    size_t count =
+        (size_t)frame->nb_samples * (size_t)(planar ? 1 : mixer_channels(frame));
     for (int i = 0; i < planes; i++) {
         void *plane = frame->extended_data[i];
         if (packed == AV_SAMPLE_FMT_FLT)

@@ -15,16 +15,17 @@ struct mixer {
     void *arg;              /* borrowed */
     struct SwrContext *swr; /* owned; NULL before the first frame */
     int rate, channels, format;
-    char layout[64];        /* as FFmpeg describes it */
-    float *samples;         /* owned [capacity]: what comes out of one frame */
+    char layout[64]; /* as FFmpeg describes it */
+    float *samples;  /* owned [capacity]: what comes out of one frame */
     size_t capacity;
 };
 
 void mixer_release(struct mixer *m);
 
-/* Convert one frame. When rate, layout or type differ from those of the frame before, what
- * the filter still holds goes out first. The frame's samples may be overwritten (what is
- * not a number becomes silence). Returns 0, what the sink returned, or an AVERROR. */
+/* Convert one frame. When rate, layout or type differ from those of the frame before,
+ * what the filter still holds goes out first. The frame's samples may be overwritten
+ * (what is not a number becomes silence). Returns 0, what the sink returned, or an
+ * AVERROR. */
 int mixer_feed(struct mixer *m, struct AVFrame *frame);
 
 /* Push out what the filter holds: at the end, once. */

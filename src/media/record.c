@@ -13,8 +13,9 @@ void record_init(struct record *r)
 static bool code_is_expected(int code)
 {
     static const int codes[] = {
-        ERR_NONE,      ERR_NOMEM,  ERR_IO,     ERR_INVALID,  ERR_CORRUPT,   ERR_UNSUPPORTED,
-        ERR_TOO_LARGE, ERR_DENIED, ERR_TIMEOUT, ERR_NO_AUDIO, ERR_NOT_MEDIA,
+        ERR_NONE,    ERR_NOMEM,       ERR_IO,        ERR_INVALID,
+        ERR_CORRUPT, ERR_UNSUPPORTED, ERR_TOO_LARGE, ERR_DENIED,
+        ERR_TIMEOUT, ERR_NO_AUDIO,    ERR_NOT_MEDIA,
     };
     for (size_t i = 0; i < ARRAY_LENGTH(codes); i++)
         if (codes[i] == code)

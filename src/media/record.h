@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RECORD_MAGIC     0x31524457u /* "WDR1" */
-#define RECORD_TRUNCATED 1u
+#define RECORD_MAGIC       0x31524457u /* "WDR1" */
+#define RECORD_TRUNCATED   1u
 
 #define MEDIA_RATE         16000 /* samples per second that come out */
 #define MEDIA_MAX_CHANNELS 64

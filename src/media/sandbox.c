@@ -1,15 +1,15 @@
 /* The walls, outermost first. Each would hold alone against most attacks:
  *
  *  1. identity     root becomes nobody; new user, network, IPC and mount namespaces
- *  2. process      no new privileges, not dumpable (no ptrace by others of the same user),
- *                  dies with its parent
+ *  2. process      no new privileges, not dumpable (no ptrace by others of the same
+ * user), dies with its parent
  *  3. Landlock     no path of the file system
- *  4. limits       memory, processor time, no file of any size, no descriptor, no process,
- *                  no core file
+ *  4. limits       memory, processor time, no file of any size, no descriptor, no
+ * process, no core file
  *  5. seccomp      the list below; anything else ends the process with SIGSYS
  *
- * Killing is right where refusing would also do: no file that is only a recording makes the
- * decoder open something, so whatever tries has taken it over. */
+ * Killing is right where refusing would also do: no file that is only a recording makes
+ * the decoder open something, so whatever tries has taken it over. */
 #include "media/sandbox.h"
 
 #include <errno.h>
@@ -55,8 +55,8 @@ static int bind_to_parent(pid_t parent, struct err *e)
 
 /* ---- 3. Landlock ---- */
 
-/* Own constants: the headers of Ubuntu 22.04 know only the first version. Every right that
- * a version knows is handled, and no rule grants one back. */
+/* Own constants: the headers of Ubuntu 22.04 know only the first version. Every right
+ * that a version knows is handled, and no rule grants one back. */
 #define LANDLOCK_CREATE        444
 #define LANDLOCK_RESTRICT_SELF 446
 #define LANDLOCK_ASK_VERSION   1u
@@ -119,8 +119,8 @@ static int set_limit(int what, rlim_t soft, rlim_t hard, struct err *e)
 
 static int set_limits(const struct sandbox *s, rlim_t memory, struct err *e)
 {
-    static const int zero[] = {RLIMIT_FSIZE,   RLIMIT_NOFILE,   RLIMIT_NPROC,
-                               RLIMIT_CORE,    RLIMIT_MEMLOCK,  RLIMIT_MSGQUEUE};
+    static const int zero[] = {RLIMIT_FSIZE, RLIMIT_NOFILE,  RLIMIT_NPROC,
+                               RLIMIT_CORE,  RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE};
     memory = memory > RLIM_INFINITY - s->memory_bytes ? RLIM_INFINITY
                                                       : memory + s->memory_bytes;
     int rc = 0;
@@ -139,19 +139,31 @@ static int set_limits(const struct sandbox *s, rlim_t memory, struct err *e)
 
 /* Allowed with any arguments: these act on nothing but our own memory and time. */
 static const int plain_calls[] = {
-    SCMP_SYS(exit), SCMP_SYS(exit_group),
-    SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(brk), SCMP_SYS(madvise), /* malloc */
-    SCMP_SYS(futex),            /* pthread_once of FFmpeg's tables */
-    SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday), SCMP_SYS(time), /* where the vDSO
-                                   cannot answer, as in some virtual machines */
-    SCMP_SYS(getrandom),        /* malloc's cookies */
-    SCMP_SYS(restart_syscall),  /* a call that SIGSTOP interrupted */
-    SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask), /* abort */
-    SCMP_SYS(getpid), SCMP_SYS(gettid),               /* abort */
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(brk),
+    SCMP_SYS(madvise), /* malloc */
+    SCMP_SYS(futex),   /* pthread_once of FFmpeg's tables */
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(time),            /* where the vDSO
+cannot answer, as in some virtual machines */
+    SCMP_SYS(getrandom),       /* malloc's cookies */
+    SCMP_SYS(restart_syscall), /* a call that SIGSTOP interrupted */
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(rt_sigprocmask), /* abort */
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid), /* abort */
 #if MEDIA_SANITIZED
     /* AddressSanitizer's own bookkeeping and its report of a fault. */
-    SCMP_SYS(sigaltstack), SCMP_SYS(rt_sigaction), SCMP_SYS(sched_yield),
-    SCMP_SYS(getrusage), SCMP_SYS(sched_getaffinity), SCMP_SYS(prctl),
+    SCMP_SYS(sigaltstack),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(getrusage),
+    SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(prctl),
 #endif
 };
 
@@ -204,11 +216,12 @@ static int filter_system_calls(const struct sandbox *s, struct err *e)
     if (filter)
         seccomp_release(filter);
     if (rc)
-        return err_set(e, ERR_DENIED,
-                       "the decoder cannot lock itself in, so nothing is decoded: this "
-                       "system refuses seccomp filters (%s); allow them in the container's "
-                       "or service's settings",
-                       strerror(-rc));
+        return err_set(
+            e, ERR_DENIED,
+            "the decoder cannot lock itself in, so nothing is decoded: this "
+            "system refuses seccomp filters (%s); allow them in the container's "
+            "or service's settings",
+            strerror(-rc));
     return 0;
 }
 

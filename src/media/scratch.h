@@ -1,4 +1,5 @@
-/* Unlinked files: for the samples of a recording, and for input that comes as a stream. */
+/* Unlinked files: for the samples of a recording, and for input that comes as a stream.
+ */
 #ifndef MEDIA_SCRATCH_H
 #define MEDIA_SCRATCH_H
 

@@ -23,10 +23,16 @@ static const struct magic {
     {0, "\x1F\x8B", 2, "a gzip archive"},
     {0, "7z\xBC\xAF", 4, "a 7-Zip archive"},
     {0, "Rar!", 4, "a RAR archive"},
-    {0, "\xFD" "7zXZ", 5, "an xz archive"},
+    {0,
+     "\xFD"
+     "7zXZ",
+     5, "an xz archive"},
     {0, "BZh", 3, "a bzip2 archive"},
     {257, "ustar", 5, "a tar archive"},
-    {0, "\x7F" "ELF", 4, "a program"},
+    {0,
+     "\x7F"
+     "ELF",
+     4, "a program"},
     {0, "MZ", 2, "a program"},
     {0, "MThd", 4, "a MIDI file, which holds notes and no sound"},
     {0, "SQLite format 3", 15, "a database"},

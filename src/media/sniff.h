@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A phrase such as "a ZIP archive", judged by the first bytes; NULL when they say nothing.
- * A string literal. */
+/* A phrase such as "a ZIP archive", judged by the first bytes; NULL when they say
+ * nothing. A string literal. */
 const char *sniff_name(const uint8_t *head, size_t length);
 
 #endif

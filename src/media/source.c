@@ -39,7 +39,9 @@ static int64_t seek_to(void *opaque, int64_t offset, int whence)
     if (whence & AVSEEK_SIZE)
         return s->io->size;
     whence &= ~AVSEEK_FORCE;
-    int64_t base = whence == SEEK_CUR ? s->position : whence == SEEK_END ? s->io->size : 0;
+    int64_t base = whence == SEEK_CUR   ? s->position
+                   : whence == SEEK_END ? s->io->size
+                                        : 0;
     if ((whence != SEEK_SET && whence != SEEK_CUR && whence != SEEK_END) ||
         __builtin_add_overflow(base, offset, &offset) || offset < 0)
         return AVERROR(EINVAL);
@@ -93,8 +95,8 @@ static int read_full(const struct source_io *io, int64_t offset, uint8_t *out, i
     return have;
 }
 
-/* As much is looked at as is needed to be sure; all candidates compete, so that a playlist
- * is seen to be one. */
+/* As much is looked at as is needed to be sure; all candidates compete, so that a
+ * playlist is seen to be one. */
 static const AVInputFormat *probe(struct source *s, struct err *e)
 {
     int64_t start = skip_id3(s);
@@ -129,8 +131,9 @@ static const AVInputFormat *probe(struct source *s, struct err *e)
     else if (what)
         err_set(e, ERR_NOT_MEDIA, "the file is %s, not audio or video", what);
     else
-        err_set(e, ERR_NOT_MEDIA, "the file is neither audio nor video of a kind that can "
-                                  "be read here, whatever its name says");
+        err_set(e, ERR_NOT_MEDIA,
+                "the file is neither audio nor video of a kind that can "
+                "be read here, whatever its name says");
     return NULL;
 }
 
@@ -173,8 +176,9 @@ static bool mov_lacks_index(const struct source *s)
 static int open_container(struct source *s, const AVInputFormat *demuxer, struct err *e)
 {
     uint8_t *buffer = av_malloc(IO_BUFFER);
-    s->avio = buffer ? avio_alloc_context(buffer, IO_BUFFER, 0, s, read_some, NULL, seek_to)
-                     : NULL;
+    s->avio = buffer
+                  ? avio_alloc_context(buffer, IO_BUFFER, 0, s, read_some, NULL, seek_to)
+                  : NULL;
     s->format = avformat_alloc_context();
     if (!s->avio || !s->format) {
         if (!s->avio)
@@ -220,9 +224,9 @@ static int choose_stream(struct source *s, struct err *e)
     if (best < 0 && s->read_error)
         return fail_open(s, best, e, "");
     if (best < 0)
-        return err_set(e, ERR_NO_AUDIO, s->has_video
-                                            ? "the video has no audio track"
-                                            : "the file holds no audio track");
+        return err_set(e, ERR_NO_AUDIO,
+                       s->has_video ? "the video has no audio track"
+                                    : "the file holds no audio track");
     s->stream = f->streams[best];
     for (unsigned i = 0; i < f->nb_streams; i++)
         if ((int)i != best)
@@ -236,8 +240,9 @@ static int check_codec(const struct source *s, const char *formats, struct err *
     uint32_t tag = par->codec_tag;
     if (tag == MKTAG('d', 'r', 'm', 's') || tag == MKTAG('e', 'n', 'c', 'a') ||
         tag == MKTAG('a', 'a', 'v', 'd'))
-        return err_set(e, ERR_UNSUPPORTED,
-                       "the sound in this file is copy-protected (DRM) and cannot be read");
+        return err_set(
+            e, ERR_UNSUPPORTED,
+            "the sound in this file is copy-protected (DRM) and cannot be read");
     struct formats_subject subject = {
         .demuxer = s->format->iformat->name,
         .codec = avcodec_get_name(par->codec_id),
@@ -253,26 +258,30 @@ static int open_decoder(struct source *s, struct err *e)
     const AVCodecParameters *par = s->stream->codecpar;
     const AVCodec *codec = avcodec_find_decoder(par->codec_id);
     if (!codec)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "the sound in this file is coded as \"%s\", which cannot be read here",
-                       avcodec_get_name(par->codec_id));
+        return err_set(
+            e, ERR_UNSUPPORTED,
+            "the sound in this file is coded as \"%s\", which cannot be read here",
+            avcodec_get_name(par->codec_id));
     s->decoder = avcodec_alloc_context3(codec);
     if (!s->decoder)
         return fail_open(s, AVERROR(ENOMEM), e, "");
     int rc = avcodec_parameters_to_context(s->decoder, par);
     if (rc < 0)
-        return fail_open(s, rc, e, "the file is damaged: its audio header makes no sense");
+        return fail_open(s, rc, e,
+                         "the file is damaged: its audio header makes no sense");
     s->decoder->pkt_timebase = s->stream->time_base;
     s->decoder->thread_count = 1; /* the sandbox lets no thread start */
     av_opt_set(s->decoder, "codec_whitelist", formats_decoders, 0);
     rc = avcodec_open2(s->decoder, codec, NULL);
     if (rc == AVERROR(EINVAL) || rc == AVERROR(ENOSYS) || rc == AVERROR_PATCHWELCOME)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "the sound in this file is coded as \"%s\", in a form that cannot be "
-                       "read here",
-                       codec->name);
+        return err_set(
+            e, ERR_UNSUPPORTED,
+            "the sound in this file is coded as \"%s\", in a form that cannot be "
+            "read here",
+            codec->name);
     if (rc < 0)
-        return fail_open(s, rc, e, "the file is damaged: its audio header makes no sense");
+        return fail_open(s, rc, e,
+                         "the file is damaged: its audio header makes no sense");
     return 0;
 }
 
@@ -289,7 +298,8 @@ int source_open(struct source *s, const struct source_io *io, const char *format
     int rc = open_container(s, demuxer, e);
     if (rc)
         return rc;
-    /* Pictures and subtitles need not be understood, nor read where that can be helped. */
+    /* Pictures and subtitles need not be understood, nor read where that can be helped.
+     */
     for (unsigned i = 0; i < s->format->nb_streams; i++)
         if (s->format->streams[i]->codecpar->codec_type != AVMEDIA_TYPE_AUDIO)
             s->format->streams[i]->discard = AVDISCARD_ALL;

@@ -46,7 +46,8 @@ int source_open(struct source *s, const struct source_io *io, const char *format
 void source_release(struct source *s);
 
 /* Seconds that the header promises for the chosen stream, 0 when it promises nothing.
- * `*believable` is false when the file is too small to hold so much uncompressed sound. */
+ * `*believable` is false when the file is too small to hold so much uncompressed sound.
+ */
 double source_promised_seconds(const struct source *s, bool *believable);
 
 #endif

@@ -1,7 +1,7 @@
 /* posix_spawn runs no code of ours between fork and exec, which is the only way that is
  * safe while other threads hold locks. Everything that the child needs done to itself it
  * does after the exec (sandbox.c). */
-#include "media/spawn.h"
+#include "media/launch.h"
 
 #include "media/decode_child.h"
 #include "base/mem.h"
@@ -14,12 +14,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Secrets in our environment are not for the child. Where libraries are, it must know, and
- * what a sanitizer was told. */
+/* Secrets in our environment are not for the child. Where libraries are, it must know,
+ * and what a sanitizer was told. */
 static void copy_environment(char *out[4])
 {
-    static const char *const names[] = {"LD_LIBRARY_PATH=", "ASAN_OPTIONS=",
-                                        "UBSAN_OPTIONS="};
+    static const char *const names[] = {
+        "LD_LIBRARY_PATH=", "ASAN_OPTIONS=", "UBSAN_OPTIONS="};
     size_t count = 0;
     for (char **at = environ; *at && count < 3; at++)
         for (size_t i = 0; i < ARRAY_LENGTH(names); i++)
@@ -121,13 +121,14 @@ static int spawn(pid_t *pid, const char *program, char *const *arguments, int in
     return rc;
 }
 
-int spawn_child(struct spawned *c, const char *program, char *const *arguments, int input,
-                struct err *e)
+int launch_child(struct launched *c, const char *program, char *const *arguments,
+                 int input, struct err *e)
 {
     enum { INPUT, SAMPLES, SAMPLES_END, RECORD, RECORD_END, COUNT };
     int fds[COUNT] = {-1, -1, -1, -1, -1};
     fds[INPUT] = move_up(open_input(input));
-    int rc = fds[INPUT] < 0 || make_pipe(fds + SAMPLES) || make_pipe(fds + RECORD) ? errno : 0;
+    int rc =
+        fds[INPUT] < 0 || make_pipe(fds + SAMPLES) || make_pipe(fds + RECORD) ? errno : 0;
     if (!rc)
         rc = spawn(&c->pid, program ? program : "/proc/self/exe", arguments, fds[INPUT],
                    fds[SAMPLES_END], fds[RECORD_END]);
@@ -146,7 +147,7 @@ int spawn_child(struct spawned *c, const char *program, char *const *arguments, 
     return 0;
 }
 
-int spawn_finish(struct spawned *c)
+int launch_finish(struct launched *c)
 {
     /* A signal to a process that is already on its way out changes nothing, and until it
      * is reaped its number belongs to it. */
