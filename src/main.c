@@ -13,7 +13,7 @@ struct role {
 };
 
 static const struct role roles[] = {
-    {NULL, NULL, NULL},
+    {"serve", command_serve, "run the service: page, HTTP interface, workers"},
     {"decode", media_child_main, NULL},
 };
 

@@ -38,6 +38,10 @@ struct job_request {
         "": transcribe; options_json NULL or "": none, else an object with any of the keys
         of job/options.h (prompt, temperature …) */
 };
+/* Judge what is known of a request before its recording is here: ERR_INVALID,
+ * ERR_UNSUPPORTED, ERR_NOT_FOUND as from jobs_submit. */
+int jobs_check(struct jobs *s, const struct job_request *request, struct err *e);
+
 /* Validates (ERR_INVALID: unknown model, language, task, option, empty file;
  * ERR_UNSUPPORTED: an option that we do not have; ERR_NOT_FOUND: model not present),
  * makes the upload durable, writes the row, COMMITs, wakes a worker. Takes the upload

@@ -162,20 +162,35 @@ static int record(struct jobs *s, const struct job *j, const char *sha256,
     return status;
 }
 
+/* What a request comes to once its defaults are filled in. */
+struct wanted {
+    char model[64];
+    const char *language, *task; /* static, or borrowed from the request */
+};
+
+static int judge(const struct config *c, const struct job_request *r, struct wanted *out,
+                 struct err *e)
+{
+    int status = known_model(c, r->model, out->model, e);
+    if (!status)
+        status = known_language(c, r->language, out->model, &out->language, e);
+    if (!status)
+        status = known_task(r->task, out->model, &out->task, e);
+    return status ? status : check_options(r->options_json, e);
+}
+
+int jobs_check(struct jobs *s, const struct job_request *request, struct err *e)
+{
+    struct wanted wanted;
+    return judge(s->config, request, &wanted, e);
+}
+
 static int submit(struct upload *u, const struct job_request *r, struct job *out,
                   struct err *e)
 {
     struct jobs *s = u->jobs;
-    const struct config *c = s->config;
-    char model[64];
-    const char *language, *task;
-    int status = known_model(c, r->model, model, e);
-    if (!status)
-        status = known_language(c, r->language, model, &language, e);
-    if (!status)
-        status = known_task(r->task, model, &task, e);
-    if (!status)
-        status = check_options(r->options_json, e);
+    struct wanted wanted;
+    int status = judge(s->config, r, &wanted, e);
     if (!status && !u->bytes)
         status = err_set(e, ERR_INVALID, "the file is empty: send a recording");
     if (status)
@@ -191,9 +206,9 @@ static int submit(struct upload *u, const struct job_request *r, struct job *out
     struct job j = {
         .original_filename = name,
         .filename = u->id,
-        .model = model,
-        .language_asked = (char *)(uintptr_t)language,
-        .task = (char *)(uintptr_t)task,
+        .model = wanted.model,
+        .language_asked = (char *)(uintptr_t)wanted.language,
+        .task = (char *)(uintptr_t)wanted.task,
         .options = r->options_json && *r->options_json
                        ? (char *)(uintptr_t)r->options_json
                        : (char *)(uintptr_t) "{}",
