@@ -16,6 +16,12 @@ int pool_size(const struct pool *p);
 typedef void (*pool_fn)(void *arg, int index, int size);
 void pool_run(struct pool *p, pool_fn fn, void *arg);
 
+/* Call fn(arg, task, thread) for every task 0 … count - 1, each once; a thread takes the
+ * next when it is done with one. `thread` is its index in the pool, for its own scratch.
+ */
+typedef void (*pool_task_fn)(void *arg, int task, int thread);
+void pool_each(struct pool *p, int count, pool_task_fn fn, void *arg);
+
 /* Wait, inside fn, until all threads of the pool are here. */
 void pool_barrier(struct pool *p);
 

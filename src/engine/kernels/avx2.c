@@ -1,0 +1,42 @@
+/* AVX2 with FMA and F16C: 16 registers of 8 floats. */
+#include "engine/kernels/levels.h"
+
+#include <immintrin.h>
+
+#include "engine/kernels/simd.h"
+
+#define TILE_ROWS      6
+#define TILE_SHAPES(X) X(1, 4) X(2, 2) X(3, 2) X(4, 1) X(5, 1) X(6, 1)
+
+SIMD vf load_half(const uint16_t *p)
+{
+    return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)p));
+}
+
+#include "engine/kernels/gemm_tile.h"
+#include "engine/kernels/spectrum.h"
+
+static void narrow_lanes(uint16_t *half, const float *in, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        _mm_storeu_si128((__m128i_u *)(half + i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(in + i),
+                                         _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    for (; i < n; i++)
+        half[i] = half_from_float(in[i]);
+}
+
+const struct kernels kernels_avx2 = {
+    .name = "avx2",
+    .gemm_f32 = gemm_f32_lanes,
+    .gemm_f16 = gemm_f16_lanes,
+    .gelu = gelu_lanes,
+    .softmax = softmax_lanes,
+    .layer_norm = layer_norm_lanes,
+    .widen = widen_lanes,
+    .narrow = narrow_lanes,
+    .log10 = log10_lanes,
+    .spectrum = spectrum_lanes,
+    .filter = filter_lanes,
+};

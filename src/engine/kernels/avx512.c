@@ -1,0 +1,46 @@
+/* AVX-512 (F, DQ, BW, VL): 32 registers of 16 floats. */
+#include "engine/kernels/levels.h"
+
+#include <immintrin.h>
+
+#include "engine/kernels/simd.h"
+
+#define TILE_ROWS 12
+#define TILE_SHAPES(X)                                                                   \
+    X(1, 8)                                                                              \
+    X(2, 8) X(3, 8) X(4, 4) X(5, 4) X(6, 4) X(7, 2) X(8, 2) X(9, 2) X(10, 2) X(11, 2)    \
+        X(12, 2)
+
+SIMD vf load_half(const uint16_t *p)
+{
+    return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i_u *)p));
+}
+
+#include "engine/kernels/gemm_tile.h"
+#include "engine/kernels/spectrum.h"
+
+static void narrow_lanes(uint16_t *half, const float *in, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        _mm256_storeu_si256(
+            (__m256i_u *)(half + i),
+            _mm512_cvtps_ph(_mm512_loadu_ps(in + i),
+                            _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    for (; i < n; i++)
+        half[i] = half_from_float(in[i]);
+}
+
+const struct kernels kernels_avx512 = {
+    .name = "avx512",
+    .gemm_f32 = gemm_f32_lanes,
+    .gemm_f16 = gemm_f16_lanes,
+    .gelu = gelu_lanes,
+    .softmax = softmax_lanes,
+    .layer_norm = layer_norm_lanes,
+    .widen = widen_lanes,
+    .narrow = narrow_lanes,
+    .log10 = log10_lanes,
+    .spectrum = spectrum_lanes,
+    .filter = filter_lanes,
+};

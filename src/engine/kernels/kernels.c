@@ -1,0 +1,138 @@
+/* Which level runs here. The processor is asked what it can do, and the operating system
+ * (through XCR0) which registers it saves: both must agree, or a context switch would
+ * damage the upper halves. */
+#include "engine/kernels/kernels.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/kernels/levels.h"
+
+#include <math.h>
+#include <stdbool.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+#define BIT(n) (1u << (n))
+
+struct features {
+    bool avx2, avx512;
+};
+
+static unsigned read_xcr0(void)
+{
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+/* Intel SDM volume 1, chapters 14.3, 14.5.3 and 15.2. */
+static struct features read_features(void)
+{
+    struct features f = {false, false};
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d))
+        return f;
+    unsigned wanted = BIT(12) | BIT(27) | BIT(28) | BIT(29); /* FMA OSXSAVE AVX F16C */
+    if ((c & wanted) != wanted)
+        return f;
+    unsigned xcr0 = read_xcr0();
+    if ((xcr0 & 0x06) != 0x06) /* SSE and AVX state */
+        return f;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & BIT(5)))
+        return f;
+    f.avx2 = true;
+    wanted = BIT(16) | BIT(17) | BIT(30) | BIT(31); /* F DQ BW VL */
+    f.avx512 = (b & wanted) == wanted && (xcr0 & 0xe0) == 0xe0;
+    return f;
+}
+#endif
+
+const struct kernels *kernels_level(int index)
+{
+    const struct kernels *levels[4] = {&kernels_c};
+    int n = 1;
+#if defined(__x86_64__)
+    struct features f = read_features();
+    if (f.avx2)
+        levels[n++] = &kernels_avx2;
+    if (f.avx512)
+        levels[n++] = &kernels_avx512;
+#endif
+    return index >= 0 && index < n ? levels[index] : NULL;
+}
+
+const struct kernels *kernels_named(const char *name)
+{
+    const struct kernels *k;
+    for (int i = 0; (k = kernels_level(i)); i++)
+        if (strcmp(k->name, name) == 0)
+            return k;
+    return NULL;
+}
+
+const struct kernels *kernels_choose(void)
+{
+    const struct kernels *best = &kernels_c, *k;
+    for (int i = 0; (k = kernels_level(i)); i++)
+        best = k;
+    const char *wanted = getenv("WT_CPU_LEVEL");
+    if (!wanted || !*wanted)
+        return best;
+    k = kernels_named(wanted);
+    if (!k)
+        log_warning("WT_CPU_LEVEL=%s cannot run here (or is none of c, avx2, avx512): "
+                    "using %s",
+                    wanted, best->name);
+    return k ? k : best;
+}
+
+void spectrum_tables_init(struct spectrum_tables *t)
+{
+    const double turn = 2 * M_PI;
+    for (int i = 0; i < SPECTRUM_SAMPLES; i++)
+        t->window[i] = (float)(0.5 - 0.5 * cos(turn * i / SPECTRUM_SAMPLES));
+    for (int i = 0; i < 200; i++) {
+        t->cos200[i] = (float)cos(turn * i / 200);
+        t->sin200[i] = (float)sin(turn * i / 200);
+    }
+    for (int i = 0; i <= 100; i++) {
+        t->cos400[i] = (float)cos(turn * i / 400);
+        t->sin400[i] = (float)sin(turn * i / 400);
+    }
+}
+
+/* Moves the exponent by multiplication, which makes subnormals come out right. */
+float half_to_float(uint16_t half)
+{
+    union {
+        uint32_t bits;
+        float value;
+    } u = {.bits = (uint32_t)(half & 0x7fff) << 13};
+    if ((half & 0x7c00) == 0x7c00)
+        u.bits |= 0x7f800000;
+    else
+        u.value *= 0x1p112f;
+    u.bits |= (uint32_t)(half & 0x8000) << 16;
+    return u.value;
+}
+
+uint16_t half_from_float(float value)
+{
+    union {
+        float value;
+        uint32_t bits;
+    } u = {value};
+    uint16_t sign = (uint16_t)(u.bits >> 16 & 0x8000);
+    u.bits &= 0x7fffffff;
+    if (u.bits > 0x7f800000) /* not a number: stays so, and quiet */
+        return (uint16_t)(sign | 0x7e00 | (u.bits >> 13 & 0x3ff));
+    if (u.bits >= 0x477ff000) /* rounds to more than 65504 */
+        return sign | 0x7c00;
+    if (u.bits < 0x38800000) { /* subnormal: let the adder round */
+        u.value += 0.5f;
+        return (uint16_t)(sign | (u.bits - 0x3f000000));
+    }
+    uint32_t odd = u.bits >> 13 & 1;
+    return (uint16_t)(sign | ((u.bits + 0xfff + odd - (112u << 23)) >> 13));
+}

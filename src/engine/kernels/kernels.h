@@ -1,0 +1,104 @@
+/* The arithmetic, once per instruction set.
+ *
+ * A struct of function pointers, filled for one level and chosen at run time. The C level
+ * is the oracle: every other level is compared with it on random shapes
+ * (tests/kernels). Bounds, with y the C result:
+ *
+ *   gemm        |difference| <= 1e-6 * sum over k of |x[k] w[k]|, plus 1e-6: the order of
+ *               the sum is the same at all levels (k ascending, one accumulator), only
+ *               fused multiplication differs. Within one level an output does not depend
+ *               on m, n or the type that the weight is stored in: a sequence gets the
+ *               same numbers alone and in a batch.
+ *   gelu        <= 1e-6 * max(1, |x|)
+ *   softmax     <= 1e-6
+ *   layer_norm  <= 2e-6 * max(1, |y|) times the gain
+ *   log10       <= 2e-6 * max(1, |y|)
+ *   spectrum    <= 2e-6 times the frame's energy, of the exact transform
+ *   widen       equal; narrow: equal (round to nearest even)
+ *
+ * Weights lie in panels of 16 outputs (engine/model.h). Attention uses the same layout
+ * for keys and values, so that one matrix kernel serves everything. */
+#ifndef ENGINE_KERNELS_KERNELS_H
+#define ENGINE_KERNELS_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define KERNEL_LANES     16 /* outputs of a panel; frames that the spectrum takes at once */
+
+#define SPECTRUM_SAMPLES 400
+#define SPECTRUM_BINS    201
+
+/* y[m][n] = x[m][k] Wᵀ + bias, then what the flags say. */
+enum gemm_flags {
+    GEMM_ADD = 1,  /* y += that: the residual */
+    GEMM_GELU = 2, /* y = gelu(that); not together with GEMM_ADD */
+};
+
+struct gemm {
+    const float *x;    /* [m][x_stride], k of each row used; rows may overlap */
+    size_t x_stride;   /* floats from row to row */
+    const void *w;     /* panels of float (gemm_f32) or IEEE half (gemm_f16), 64-byte
+                        * aligned; the last panel is whole even where n is not */
+    size_t w_stride;   /* elements from panel to panel */
+    const float *bias; /* [n], or NULL */
+    float *y;          /* [m][y_stride], n of each row written */
+    size_t y_stride;
+    int m, k, n;
+    unsigned flags;
+};
+
+/* Tables of the real transform of 400 samples. */
+struct spectrum_tables {
+    float window[SPECTRUM_SAMPLES]; /* periodic Hann */
+    float cos200[200], sin200[200]; /* of 2 pi i / 200 */
+    float cos400[101], sin400[101]; /* of 2 pi i / 400 */
+};
+
+/* Scratch of `spectrum`, per thread, 64-byte aligned. */
+#define SPECTRUM_SCRATCH (4 * 200 * KERNEL_LANES)
+
+struct kernels {
+    const char *name; /* "c", "avx2", "avx512" */
+
+    void (*gemm_f32)(const struct gemm *g);
+    void (*gemm_f16)(const struct gemm *g);
+
+    /* x = gelu(x), with the error function, not its tanh approximation. */
+    void (*gelu)(float *x, size_t n);
+    /* x = softmax(scale * x), n >= 1. */
+    void (*softmax)(float *x, size_t n, float scale);
+    /* y = (x - mean) / sqrt(variance + 1e-5) * gain + bias; y may be x. */
+    void (*layer_norm)(float *y, const float *x, const float *gain, const float *bias,
+                       size_t n);
+    void (*widen)(float *out, const uint16_t *half, size_t n);
+    void (*narrow)(uint16_t *half, const float *in, size_t n);
+
+    /* x = log10(max(x, floor)); what is not a number counts as the floor, > 0. */
+    void (*log10)(float *x, size_t n, float floor);
+    /* Power spectra of 16 frames at once, one per lane: frames [400][16] unwindowed,
+     * power [201][16]. */
+    void (*spectrum)(const struct spectrum_tables *t, const float *frames, float *power,
+                     float *scratch);
+    /* out[16] = sum over bins of weights[bin] * power[bin][16]. */
+    void (*filter)(float *out, const float *weights, const float *power, size_t bins);
+};
+
+/* The best level of this processor and operating system, or a lower one when the
+ * environment variable WT_CPU_LEVEL (c, avx2, avx512) asks for it. What cannot run here
+ * is lowered, with a warning in the log. */
+const struct kernels *kernels_choose(void);
+
+/* A level by name, or NULL when it is unknown, not built in, or cannot run here. */
+const struct kernels *kernels_named(const char *name);
+
+/* Levels from the lowest to the highest that can run here: index 0 … until NULL. */
+const struct kernels *kernels_level(int index);
+
+void spectrum_tables_init(struct spectrum_tables *t);
+
+/* One element, for look-ups outside the kernels. */
+float half_to_float(uint16_t half);
+uint16_t half_from_float(float value);
+
+#endif

@@ -1,0 +1,13 @@
+/* The levels that are built in, for kernels.c alone. */
+#ifndef ENGINE_KERNELS_LEVELS_H
+#define ENGINE_KERNELS_LEVELS_H
+
+#include "engine/kernels/kernels.h"
+
+extern const struct kernels kernels_c;
+#if defined(__x86_64__)
+extern const struct kernels kernels_avx2;
+extern const struct kernels kernels_avx512;
+#endif
+
+#endif

@@ -1,0 +1,106 @@
+/* Operations on rows for the vector levels; cpu.c has the plain ones that they are
+ * compared with. */
+#ifndef ENGINE_KERNELS_ROWOPS_H
+#define ENGINE_KERNELS_ROWOPS_H
+
+#include "engine/kernels/simd.h"
+
+static void gelu_lanes(float *x, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        vf_store(x + i, vf_gelu(vf_load(x + i)));
+    if (i < n) {
+        vf last = vf_gelu(vf_load_part(x + i, n - i, 0));
+        memcpy(x + i, &last, (n - i) * sizeof *x);
+    }
+}
+
+static float row_greatest(const float *x, size_t n)
+{
+    size_t i = 0;
+    vf most = vf_all(-INFINITY);
+    for (; i + LANES <= n; i += LANES)
+        most = vf_max(vf_load(x + i), most);
+    if (i < n)
+        most = vf_max(vf_load_part(x + i, n - i, -INFINITY), most);
+    return vf_greatest(most);
+}
+
+static void softmax_lanes(float *x, size_t n, float scale)
+{
+    vf shift = vf_all(row_greatest(x, n)), sum = vf_all(0);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vf p = vf_exp((vf_load(x + i) - shift) * scale);
+        sum += p;
+        vf_store(x + i, p);
+    }
+    float total = vf_sum(sum);
+    if (i < n) {
+        vf p = vf_exp((vf_load_part(x + i, n - i, -INFINITY) - shift) * scale);
+        memcpy(x + i, &p, (n - i) * sizeof *x);
+        for (size_t j = i; j < n; j++)
+            total += x[j];
+    }
+    float inverse = 1.0f / total;
+    for (i = 0; i + LANES <= n; i += LANES)
+        vf_store(x + i, vf_load(x + i) * inverse);
+    for (; i < n; i++)
+        x[i] *= inverse;
+}
+
+static float row_mean(const float *x, size_t n)
+{
+    size_t i = 0;
+    vf sum = vf_all(0);
+    for (; i + LANES <= n; i += LANES)
+        sum += vf_load(x + i);
+    float total = vf_sum(sum);
+    for (; i < n; i++)
+        total += x[i];
+    return total / (float)n;
+}
+
+static float row_variance(const float *x, size_t n, float mean)
+{
+    size_t i = 0;
+    vf sum = vf_all(0);
+    for (; i + LANES <= n; i += LANES) {
+        vf d = vf_load(x + i) - mean;
+        sum += d * d;
+    }
+    float total = vf_sum(sum);
+    for (; i < n; i++)
+        total += (x[i] - mean) * (x[i] - mean);
+    return total / (float)n;
+}
+
+static void layer_norm_lanes(float *y, const float *x, const float *gain,
+                             const float *bias, size_t n)
+{
+    float mean = row_mean(x, n);
+    float inverse = 1.0f / sqrtf(row_variance(x, n, mean) + 1e-5f);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vf v = (vf_load(x + i) - mean) * inverse;
+        vf_store(y + i, v * vf_load(gain + i) + vf_load(bias + i));
+    }
+    for (; i < n; i++)
+        y[i] = (x[i] - mean) * inverse * gain[i] + bias[i];
+}
+
+static void log10_lanes(float *x, size_t n, float floor)
+{
+    vf least = vf_all(floor), most = vf_all(3e38f);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        vf_store(x + i, vf_log10(vf_min(vf_max(vf_load(x + i), least), most)));
+    if (i < n) {
+        vf last = vf_max(vf_load_part(x + i, n - i, 1), least);
+        last = vf_log10(vf_min(last, most));
+        memcpy(x + i, &last, (n - i) * sizeof *x);
+    }
+}
+
+#endif
