@@ -2,7 +2,6 @@
 #include "command/command.h"
 
 #include "base/mem.h"
-#include "media/decode.h"
 
 #include <stdbool.h>
 
@@ -13,8 +12,7 @@ struct role {
 };
 
 static const struct role roles[] = {
-    {"serve", command_serve, "run the service: page, HTTP interface, workers"},
-    {"decode", media_child_main, NULL},
+    {NULL, NULL, NULL},
 };
 
 static void print_help(FILE *out)

@@ -8,8 +8,8 @@
 
 #include "engine/model.h"
 
-struct mel;      /* tables and scratch */
-struct pool;     /* engine/threads.h */
+struct mel;  /* tables and scratch */
+struct pool; /* engine/threads.h */
 
 /* `pool` and the model are borrowed. */
 int mel_open(struct mel **out, const struct whisper_model *m, struct pool *pool,

@@ -1,0 +1,59 @@
+/* scores = Q Kᵀ / sqrt(d); softmax; out = P V, for ATTENTION_ROWS queries at a time, so
+ * that the scores (24 x 1500 floats) stay in the second cache between the three steps. */
+#include "engine/attention.h"
+
+#include <math.h>
+
+/* Row r of the tile sees keys - (rows - 1 - r) positions when causal: probabilities of
+ * the others are zero. */
+static void softmax_rows(const struct net *n, float *scores, int rows, int keys,
+                         bool causal, float scale)
+{
+    for (int r = 0; r < rows; r++, scores += n->score_stride) {
+        int seen = causal ? keys - (rows - 1 - r) : keys;
+        n->kernels->softmax(scores, (size_t)seen, scale);
+        memset(scores + seen, 0, (size_t)(keys - seen) * sizeof *scores);
+    }
+}
+
+static void attention_tile(const struct net *n, const struct attention *a, int head,
+                           int row, int rows, float *scores)
+{
+    const struct kv *c = a->cache;
+    size_t column = (size_t)head * (size_t)c->head_size;
+    int keys = a->causal ? a->keys - (a->rows - row - rows) : a->keys;
+    struct gemm score = {
+        .x = a->query + (size_t)row * a->query_stride + column,
+        .x_stride = a->query_stride,
+        .w = kv_keys(c, head),
+        .w_stride = kv_key_stride(c),
+        .y = scores,
+        .y_stride = n->score_stride,
+        .m = rows,
+        .k = c->head_size,
+        .n = keys,
+    };
+    n->kernels->gemm_f32(&score);
+    softmax_rows(n, scores, rows, keys, a->causal, 1.0f / sqrtf((float)c->head_size));
+    struct gemm sum = {
+        .x = scores,
+        .x_stride = n->score_stride,
+        .w = kv_values(c, head),
+        .w_stride = kv_value_stride(c),
+        .y = a->out + (size_t)row * a->out_stride + column,
+        .y_stride = a->out_stride,
+        .m = rows,
+        .k = keys,
+        .n = c->head_size,
+    };
+    n->kernels->gemm_f32(&sum);
+}
+
+void attention_head(const struct net *n, const struct attention *a, int head, int thread)
+{
+    float *scores = net_scores(n, thread);
+    for (int row = 0; row < a->rows; row += ATTENTION_ROWS) {
+        int rows = a->rows - row < ATTENTION_ROWS ? a->rows - row : ATTENTION_ROWS;
+        attention_tile(n, a, head, row, rows, scores);
+    }
+}

@@ -1,0 +1,20 @@
+/* Softmax attention of some query rows over a cache, for one head. */
+#ifndef ENGINE_ATTENTION_H
+#define ENGINE_ATTENTION_H
+
+#include "engine/net.h"
+
+struct attention {
+    const struct kv *cache; /* borrowed */
+    const float *query;     /* [rows][query_stride], all heads */
+    float *out;             /* [rows][out_stride], all heads */
+    size_t query_stride, out_stride;
+    int rows;
+    int keys;    /* positions of the cache that the last row sees */
+    bool causal; /* each row before the last sees one position less */
+};
+
+/* One head; `thread` is the pool's index of the caller, for its scratch. */
+void attention_head(const struct net *n, const struct attention *a, int head, int thread);
+
+#endif

@@ -1,0 +1,155 @@
+/* The encoder: two convolutions, positions, transformer blocks, a last norm; then the
+ * decoder's keys and values of what it heard, for every layer, once per window.
+ *
+ * T = n_audio_ctx (1500), S = audio state. Windows are taken one after another: 1500 rows
+ * fill every thread, and the scratch is that of one window. */
+#include "engine/attention.h"
+#include "engine/linear.h"
+
+#define MEL_FRAMES WHISPER_WINDOW_FRAMES
+
+/* Convolutions of width 3, padded by one frame at both ends, as matrix products: the
+ * weight's columns are tap * channels + channel, and so is the memory of 3 neighbouring
+ * frames. */
+static void stem(struct net *n, const float *mel)
+{
+    const struct whisper_model *m = n->model;
+    size_t state = (size_t)m->config.n_audio_state, mels = (size_t)m->config.n_mels;
+    int frames = m->config.n_audio_ctx;
+    memcpy(n->mel + mels, mel, MEL_FRAMES * mels * sizeof *mel);
+    float *conv = n->wide; /* [3000 + 2][S] */
+    memset(conv, 0, state * sizeof *conv);
+    memset(conv + (MEL_FRAMES + 1) * state, 0, state * sizeof *conv);
+    linear(n, &m->conv1, n->mel, mels, MEL_FRAMES, conv + state, state, GEMM_GELU);
+    linear(n, &m->conv2, conv, 2 * state, frames, n->x, state, GEMM_GELU);
+    for (size_t i = 0; i < (size_t)frames * state; i++)
+        n->x[i] += m->audio_positions[i];
+}
+
+struct store_job {
+    struct kv *cache;
+    const float *keys, *values; /* [T][stride] */
+    size_t stride;
+    int rows;
+};
+
+/* 16 rows fill whole panels of keys, so that threads never share a cache line. */
+static void store_task(void *arg, int task, int thread)
+{
+    (void)thread;
+    const struct store_job *job = arg;
+    int end = (task + 1) * WEIGHT_PANEL;
+    end = end < job->rows ? end : job->rows;
+    for (int row = task * WEIGHT_PANEL; row < end; row++)
+        kv_store(job->cache, row, job->keys + (size_t)row * job->stride,
+                 job->values + (size_t)row * job->stride);
+}
+
+static void store_all(struct net *n, struct kv *cache, const float *keys,
+                      const float *values, size_t stride, int rows)
+{
+    struct store_job job = {cache, keys, values, stride, rows};
+    pool_each(n->pool, (rows + WEIGHT_PANEL - 1) / WEIGHT_PANEL, store_task, &job);
+}
+
+struct attention_job {
+    struct net *net;
+    struct attention a;
+    int tiles; /* per head */
+};
+
+static void attention_task(void *arg, int task, int thread)
+{
+    const struct attention_job *job = arg;
+    struct attention a = job->a;
+    int row = task % job->tiles * ATTENTION_ROWS;
+    a.query += (size_t)row * a.query_stride;
+    a.out += (size_t)row * a.out_stride;
+    a.rows = a.rows - row < ATTENTION_ROWS ? a.rows - row : ATTENTION_ROWS;
+    attention_head(job->net, &a, task / job->tiles, thread);
+}
+
+/* x += out(attention(norm(x))): query, key and value come from one product, [T][3S]. */
+static void attend(struct net *n, const struct encoder_layer *layer)
+{
+    int rows = n->model->config.n_audio_ctx, state = n->model->config.n_audio_state;
+    size_t s = (size_t)state, norm_stride = s + ROW_PAD, stride = 3 * s + ROW_PAD;
+    normalise(n, &layer->attn_norm, n->x, rows, state, n->norm, norm_stride);
+    linear(n, &layer->attn_qkv, n->norm, norm_stride, rows, n->wide, stride, 0);
+    store_all(n, &n->audio, n->wide + s, n->wide + 2 * s, stride, rows);
+    struct attention_job job = {
+        .net = n,
+        .a = {.cache = &n->audio,
+              .query = n->wide,
+              .query_stride = stride,
+              .out = n->norm,
+              .out_stride = norm_stride,
+              .rows = rows,
+              .keys = rows},
+        .tiles = (rows + ATTENTION_ROWS - 1) / ATTENTION_ROWS,
+    };
+    pool_each(n->pool, job.tiles * n->audio.heads, attention_task, &job);
+    linear(n, &layer->attn_out, n->norm, norm_stride, rows, n->x, s, GEMM_ADD);
+}
+
+/* x += down(gelu(up(norm(x)))), hidden [T][4S]. */
+static void feed_forward(struct net *n, const struct encoder_layer *layer)
+{
+    int rows = n->model->config.n_audio_ctx, state = n->model->config.n_audio_state;
+    size_t s = (size_t)state, norm_stride = s + ROW_PAD, stride = 4 * s + ROW_PAD;
+    normalise(n, &layer->mlp_norm, n->x, rows, state, n->norm, norm_stride);
+    linear(n, &layer->mlp_up, n->norm, norm_stride, rows, n->wide, stride, GEMM_GELU);
+    linear(n, &layer->mlp_down, n->wide, stride, rows, n->x, s, GEMM_ADD);
+}
+
+/* Keys and values for every decoder layer, from the encoder's output in n->norm. */
+static void fill_cross(struct net *n, int window)
+{
+    const struct whisper_model *m = n->model;
+    size_t text = (size_t)m->config.n_text_state, stride = 2 * text + ROW_PAD;
+    size_t norm_stride = (size_t)m->config.n_audio_state + ROW_PAD;
+    int layers = m->config.n_text_layer, rows = m->config.n_audio_ctx;
+    for (int i = 0; i < layers; i++) {
+        linear(n, &m->decoder[i].cross_kv, n->norm, norm_stride, rows, n->wide, stride,
+               0);
+        store_all(n, &n->cross[window * layers + i], n->wide, n->wide + text, stride,
+                  rows);
+    }
+}
+
+static void encode_window(struct net *n, int window, const float *mel)
+{
+    const struct whisper_model *m = n->model;
+    int rows = m->config.n_audio_ctx, state = m->config.n_audio_state;
+    net_probe_fn probe = window == 0 ? n->probe : NULL;
+    float *encoded = n->encoded + (size_t)window * (size_t)rows * (size_t)state;
+    stem(n, mel);
+    if (probe)
+        probe(n->probe_arg, -1, n->x, rows, state);
+    for (int i = 0; i < m->config.n_audio_layer; i++) {
+        attend(n, &m->encoder[i]);
+        feed_forward(n, &m->encoder[i]);
+        if (probe)
+            probe(n->probe_arg, i, n->x, rows, state);
+    }
+    normalise(n, &m->audio_norm, n->x, rows, state, n->norm, (size_t)state + ROW_PAD);
+    for (int row = 0; row < rows; row++)
+        memcpy(encoded + (size_t)row * (size_t)state,
+               n->norm + (size_t)row * (size_t)(state + ROW_PAD),
+               (size_t)state * sizeof *encoded);
+    if (probe)
+        probe(n->probe_arg, m->config.n_audio_layer, encoded, rows, state);
+    fill_cross(n, window);
+}
+
+void net_encode(struct net *n, const float *const *mel, int count)
+{
+    for (int i = 0; i < count && i < n->max_windows; i++)
+        encode_window(n, i, mel[i]);
+}
+
+const float *net_encoded(const struct net *n, int window)
+{
+    return n->encoded + (size_t)window * (size_t)n->model->config.n_audio_ctx *
+                            (size_t)n->model->config.n_audio_state;
+}

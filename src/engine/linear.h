@@ -1,0 +1,20 @@
+/* A linear layer on all threads. */
+#ifndef ENGINE_LINEAR_H
+#define ENGINE_LINEAR_H
+
+#include "engine/net.h"
+
+/* Floats of widened weights that a thread needs for any layer of at most `cols` inputs.
+ */
+size_t linear_strip_floats(int cols);
+
+/* y[m][w->rows] = x[m][w->cols] Wᵀ + bias, and what `flags` (enum gemm_flags) say. The
+ * strides are in floats, from row to row; rows of x may overlap. */
+void linear(struct net *n, const struct weight *w, const float *x, size_t x_stride, int m,
+            float *y, size_t y_stride, unsigned flags);
+
+/* y[m][cols] = layer norm of the rows of x [m][cols]. */
+void normalise(struct net *n, const struct layer_norm *norm, const float *x, int m,
+               int cols, float *y, size_t y_stride);
+
+#endif

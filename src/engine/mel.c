@@ -1,0 +1,216 @@
+/* Two passes over the recording: the first finds the loudest mel energy, which the clamp
+ * needs; the second computes each window when it is asked for. 16 frames are transformed
+ * together, one per vector lane. */
+#include "engine/mel.h"
+
+#include "base/mem.h"
+#include "engine/kernels/kernels.h"
+#include "engine/threads.h"
+
+#include <math.h>
+
+#define HOP      160
+#define HALF     (SPECTRUM_SAMPLES / 2)
+#define SILENCE  (30 * WHISPER_SAMPLE_RATE) /* appended samples */
+#define FLOOR    1e-10f
+#define GROUP    KERNEL_LANES /* frames at once */
+#define CHUNK    64           /* groups of a task */
+#define MAX_MELS 1024
+
+/* A filter is a triangle: a few bins are not zero. */
+struct mel_filter {
+    int first, count;
+    const float *weights; /* borrowed from the model */
+};
+
+struct mel_scratch {
+    float frames[SPECTRUM_SAMPLES * GROUP];
+    float power[SPECTRUM_BINS * GROUP];
+    float spectrum[SPECTRUM_SCRATCH];
+    float energies[MAX_MELS * GROUP];
+    float greatest; /* energy that this thread has seen */
+};
+
+struct mel {
+    const struct kernels *kernels; /* static */
+    struct pool *pool;             /* borrowed */
+    struct mel_filter *filters;    /* owned [n_mels] */
+    struct mel_scratch *scratch;   /* owned [threads] */
+    struct spectrum_tables tables;
+    int n_mels;
+
+    const float *samples; /* borrowed [n_samples] */
+    int64_t n_samples;
+    float loudest; /* log10 of the greatest energy */
+};
+
+static void find_filter(struct mel_filter *f, const float *row)
+{
+    int first = 0, end = SPECTRUM_BINS;
+    while (first < end && row[first] == 0)
+        first++;
+    while (end > first && row[end - 1] == 0)
+        end--;
+    *f = (struct mel_filter){first, end - first, row + first};
+}
+
+int mel_open(struct mel **out, const struct whisper_model *m, struct pool *pool,
+             struct err *e)
+{
+    if (m->config.n_mels < 1 || m->config.n_mels > MAX_MELS)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "the model has %d mel bands; 1 to %d can be run", m->config.n_mels,
+                       MAX_MELS);
+    struct mel *f = mem_aligned(1, sizeof *f);
+    if (!f)
+        return err_set(e, ERR_NOMEM, "no memory for the mel features");
+    f->kernels = kernels_choose();
+    f->pool = pool;
+    f->n_mels = m->config.n_mels;
+    f->filters = mem_array((size_t)f->n_mels, sizeof *f->filters);
+    f->scratch = mem_aligned((size_t)pool_size(pool), sizeof *f->scratch);
+    if (!f->filters || !f->scratch) {
+        mel_close(f);
+        return err_set(e, ERR_NOMEM, "no memory for the mel features");
+    }
+    for (int i = 0; i < f->n_mels; i++)
+        find_filter(&f->filters[i], m->mel_filters + (size_t)i * SPECTRUM_BINS);
+    spectrum_tables_init(&f->tables);
+    f->loudest = log10f(FLOOR);
+    *out = f;
+    return 0;
+}
+
+void mel_close(struct mel *f)
+{
+    if (!f)
+        return;
+    free(f->filters);
+    free(f->scratch);
+    free(f);
+}
+
+/* ---- 16 frames --------------------------------------------------------------------- */
+
+/* Sample i of the recording with its reflection in front and silence behind. */
+static float sample_at(const struct mel *f, int64_t i)
+{
+    i = i < 0 ? -i : i;
+    if (i >= f->n_samples)
+        return 0;
+    float x = f->samples[i];
+    return isfinite(x) ? x : 0;
+}
+
+/* Frames first … first + 15 side by side: [400][16]. */
+static void gather(const struct mel *f, int64_t first, float *frames)
+{
+    for (int lane = 0; lane < GROUP; lane++) {
+        int64_t at = (first + lane) * HOP - HALF;
+        bool inside = at >= 0 && at + SPECTRUM_SAMPLES <= f->n_samples;
+        for (int i = 0; i < SPECTRUM_SAMPLES; i++) {
+            float x = inside ? f->samples[at + i] : sample_at(f, at + i);
+            frames[i * GROUP + lane] = isfinite(x) ? x : 0;
+        }
+    }
+}
+
+/* Mel energies [n_mels][16] of 16 frames, in the scratch. */
+static void group_energies(const struct mel *f, int64_t first, struct mel_scratch *s)
+{
+    gather(f, first, s->frames);
+    f->kernels->spectrum(&f->tables, s->frames, s->power, s->spectrum);
+    for (int i = 0; i < f->n_mels; i++) {
+        const struct mel_filter *filter = &f->filters[i];
+        f->kernels->filter(s->energies + i * GROUP, filter->weights,
+                           s->power + filter->first * GROUP, (size_t)filter->count);
+    }
+}
+
+/* Frames that some sample of the recording falls into: all others are silence. */
+static int64_t sounding_frames(const struct mel *f)
+{
+    return f->n_samples > 0 ? (f->n_samples + HALF - 1) / HOP + 1 : 0;
+}
+
+/* ---- the first pass ---------------------------------------------------------------- */
+
+static void loudest_task(void *arg, int task, int thread)
+{
+    struct mel *f = arg;
+    struct mel_scratch *s = &f->scratch[thread];
+    int64_t frames = sounding_frames(f), first = (int64_t)task * CHUNK * GROUP;
+    for (int group = 0; group < CHUNK && first < frames; group++, first += GROUP) {
+        group_energies(f, first, s);
+        for (int i = 0; i < f->n_mels * GROUP; i++)
+            s->greatest = s->energies[i] > s->greatest ? s->energies[i] : s->greatest;
+    }
+}
+
+int mel_begin(struct mel *f, const float *samples, size_t n_samples, struct err *e)
+{
+    if (n_samples > (size_t)INT64_MAX / 4 / sizeof *samples)
+        return err_set(e, ERR_TOO_LARGE, "the recording is too long");
+    f->samples = samples;
+    f->n_samples = (int64_t)n_samples;
+    int threads = pool_size(f->pool);
+    for (int i = 0; i < threads; i++)
+        f->scratch[i].greatest = FLOOR;
+    int64_t tasks = (sounding_frames(f) + CHUNK * GROUP - 1) / (CHUNK * GROUP);
+    if (tasks > INT32_MAX - threads)
+        return err_set(e, ERR_TOO_LARGE, "the recording is too long");
+    pool_each(f->pool, (int)tasks, loudest_task, f);
+    float greatest = FLOOR;
+    for (int i = 0; i < threads; i++)
+        if (f->scratch[i].greatest > greatest)
+            greatest = f->scratch[i].greatest;
+    f->loudest = log10f(greatest < 3e38f ? greatest : 3e38f);
+    return 0;
+}
+
+int64_t mel_frames(const struct mel *f)
+{
+    return f->n_samples / HOP;
+}
+
+/* ---- the second pass --------------------------------------------------------------- */
+
+struct window_job {
+    struct mel *mel;
+    int64_t first;
+    float *out; /* [3000][n_mels] */
+};
+
+/* Log, clamp, scale, and back from lanes to rows of one frame. */
+static void finish_group(const struct mel *f, struct mel_scratch *s, int frames,
+                         float *out)
+{
+    f->kernels->log10(s->energies, (size_t)f->n_mels * GROUP, FLOOR);
+    float least = f->loudest - 8;
+    for (int frame = 0; frame < frames; frame++)
+        for (int i = 0; i < f->n_mels; i++) {
+            float x = s->energies[i * GROUP + frame];
+            out[frame * f->n_mels + i] = ((x > least ? x : least) + 4) / 4;
+        }
+}
+
+static void window_task(void *arg, int task, int thread)
+{
+    const struct window_job *job = arg;
+    struct mel *f = job->mel;
+    struct mel_scratch *s = &f->scratch[thread];
+    int at = task * GROUP;
+    int frames = WHISPER_WINDOW_FRAMES - at;
+    frames = frames < GROUP ? frames : GROUP;
+    if (job->first + at < sounding_frames(f))
+        group_energies(f, job->first + at, s);
+    else
+        memset(s->energies, 0, sizeof s->energies);
+    finish_group(f, s, frames, job->out + (size_t)at * (size_t)f->n_mels);
+}
+
+void mel_window(struct mel *f, int64_t first, float *out)
+{
+    struct window_job job = {f, first, out};
+    pool_each(f->pool, (WHISPER_WINDOW_FRAMES + GROUP - 1) / GROUP, window_task, &job);
+}

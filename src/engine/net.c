@@ -1,0 +1,260 @@
+/* Opening the net: every buffer is laid out in one mapping whose size is known, and
+ * checked, before anything is computed. The mapping is zero and untouched at first, so
+ * that caches which are never used take no memory. */
+#include "engine/net.h"
+
+#include "base/mem.h"
+#include "engine/linear.h"
+
+#include <sys/mman.h>
+
+#define MAX_WINDOWS 64
+#define MAX_SLOTS   512
+
+/* ---- layout ------------------------------------------------------------------------ */
+
+/* Runs twice: without a base it only adds up. */
+struct layout {
+    char *base;
+    size_t used;
+    bool overflow;
+};
+
+static void *take(struct layout *l, size_t count, size_t size)
+{
+    size_t bytes, end;
+    if (!size_mul(count, size, &bytes) || !size_add(bytes, 63, &bytes) ||
+        !size_add(l->used, bytes / 64 * 64, &end)) {
+        l->overflow = true;
+        return NULL;
+    }
+    void *memory = l->base ? l->base + l->used : NULL;
+    l->used = end;
+    return memory;
+}
+
+static float *take_floats(struct layout *l, size_t a, size_t b)
+{
+    size_t count;
+    if (size_mul(a, b, &count))
+        return take(l, count, sizeof(float));
+    l->overflow = true;
+    return NULL;
+}
+
+/* A cache of `count` layers. */
+static struct kv *take_caches(struct layout *l, size_t count, int heads, int state,
+                              int capacity)
+{
+    struct kv shape = {.heads = heads,
+                       .head_size = state / heads,
+                       .capacity =
+                           (capacity + WEIGHT_PANEL - 1) / WEIGHT_PANEL * WEIGHT_PANEL};
+    size_t floats = 0;
+    l->overflow |= !kv_floats(heads, shape.head_size, shape.capacity, &floats);
+    struct kv *caches = take(l, count, sizeof *caches);
+    for (size_t i = 0; i < count && !l->overflow; i++) {
+        shape.keys = take(l, floats, sizeof(float));
+        shape.values = take(l, floats, sizeof(float));
+        if (caches)
+            caches[i] = shape;
+    }
+    return caches;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The residual stream and its scratch serve encoder and decoder in turn. */
+static void lay_out_rows(struct net *n, struct layout *l)
+{
+    const struct whisper_config *c = &n->model->config;
+    size_t state = larger((size_t)c->n_audio_state, (size_t)c->n_text_state);
+    size_t rows = larger((size_t)c->n_audio_ctx, (size_t)n->max_rows);
+    n->mel = take_floats(l, WHISPER_WINDOW_FRAMES + 2, (size_t)c->n_mels);
+    n->x = take_floats(l, rows, state);
+    n->norm = take_floats(l, rows, state + ROW_PAD);
+    n->wide =
+        take_floats(l, rows + 1, 4 * state + ROW_PAD); /* 3002 convolved frames too */
+    n->encoded = take_floats(l, (size_t)n->max_windows * (size_t)c->n_audio_ctx,
+                             (size_t)c->n_audio_state);
+}
+
+static void lay_out(struct net *n, struct layout *l)
+{
+    const struct whisper_config *c = &n->model->config;
+    size_t threads = (size_t)pool_size(n->pool), layers = (size_t)c->n_text_layer;
+    int widest =
+        4 * (c->n_audio_state > c->n_text_state ? c->n_audio_state : c->n_text_state);
+    lay_out_rows(n, l);
+    struct kv *audio =
+        take_caches(l, 1, c->n_audio_head, c->n_audio_state, c->n_audio_ctx);
+    if (audio)
+        n->audio = *audio;
+    n->cross = take_caches(l, (size_t)n->max_windows * layers, c->n_text_head,
+                           c->n_text_state, c->n_audio_ctx);
+    n->self = take_caches(l, (size_t)n->max_slots * layers, c->n_text_head,
+                          c->n_text_state, c->n_text_ctx);
+    n->slots = take(l, (size_t)n->max_slots, sizeof *n->slots);
+    n->pass = take(l, decoder_pass_bytes(n->max_slots, n->max_rows), 1);
+    n->strip_floats =
+        linear_strip_floats(widest > 3 * c->n_mels ? widest : 3 * c->n_mels);
+    n->strips = take_floats(l, threads, n->strip_floats);
+    n->score_stride = larger((size_t)c->n_audio_ctx, (size_t)c->n_text_ctx) + 2 * ROW_PAD;
+    n->score_stride = n->score_stride / ROW_PAD * ROW_PAD;
+    n->scores = take_floats(l, threads * ATTENTION_ROWS, n->score_stride);
+}
+
+static int map_memory(struct net *n, struct err *e)
+{
+    struct layout l = {0};
+    lay_out(n, &l);
+    if (l.overflow)
+        return err_set(e, ERR_TOO_LARGE, "the model is too large for this machine");
+    void *memory = mmap(NULL, l.used, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return err_set(e, ERR_NOMEM, "no memory for the model's scratch: %zu MB",
+                       l.used / 1000000);
+    madvise(memory, l.used, MADV_HUGEPAGE); /* a wish; failing costs only speed */
+    n->memory = memory;
+    n->memory_bytes = l.used;
+    l = (struct layout){.base = memory};
+    lay_out(n, &l);
+    decoder_pass_init(n);
+    return 0;
+}
+
+/* ---- checks ------------------------------------------------------------------------ */
+
+static bool within(int value, int least, int most)
+{
+    return value >= least && value <= most;
+}
+
+/* Heads whose size the panels can hold. */
+static bool heads_fit(int state, int heads)
+{
+    return within(state, WEIGHT_PANEL, 1 << 14) && within(heads, 1, state) &&
+           state % heads == 0 && state / heads % WEIGHT_PANEL == 0;
+}
+
+static int check_model(const struct whisper_config *c, struct err *e)
+{
+    if (c->n_audio_ctx != WHISPER_WINDOW_FRAMES / 2)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "the model hears %d frames at once; only models of %d can be run",
+                       c->n_audio_ctx, WHISPER_WINDOW_FRAMES / 2);
+    if (!heads_fit(c->n_audio_state, c->n_audio_head) ||
+        !heads_fit(c->n_text_state, c->n_text_head))
+        return err_set(e, ERR_UNSUPPORTED,
+                       "the model's attention heads are not a multiple of %d wide",
+                       WEIGHT_PANEL);
+    if (!within(c->n_audio_layer, 1, WHISPER_MAX_LAYERS) ||
+        !within(c->n_text_layer, 1, WHISPER_MAX_LAYERS) ||
+        !within(c->n_text_ctx, 8, 1 << 14) || !within(c->n_mels, 1, 1024) ||
+        !within(c->n_vocab, 1, 1 << 20))
+        return err_set(e, ERR_UNSUPPORTED,
+                       "the model's dimensions are far beyond any Whisper model's");
+    return 0;
+}
+
+static int check_options(const struct net_options *o, struct err *e)
+{
+    if (!within(o->max_windows, 1, MAX_WINDOWS) || !within(o->max_slots, 1, MAX_SLOTS))
+        return err_set(e, ERR_INVALID,
+                       "a batch has 1 to %d windows and 1 to %d sequences, not %d and %d",
+                       MAX_WINDOWS, MAX_SLOTS, o->max_windows, o->max_slots);
+    return 0;
+}
+
+/* ---- the face ---------------------------------------------------------------------- */
+
+int net_open(struct net **out, const struct whisper_model *m,
+             const struct net_options *options, struct err *e)
+{
+    int status = check_model(&m->config, e);
+    if (!status)
+        status = check_options(options, e);
+    if (status)
+        return status;
+    struct net *n = mem_array(1, sizeof *n);
+    if (!n)
+        return err_set(e, ERR_NOMEM, "no memory for the model's scratch");
+    n->model = m;
+    n->kernels = kernels_choose();
+    n->max_windows = options->max_windows;
+    n->max_slots = options->max_slots;
+    n->max_rows = (int)larger((size_t)m->config.n_text_ctx, (size_t)n->max_slots);
+    status = pool_new(&n->pool, options->threads, e);
+    if (!status)
+        status = map_memory(n, e);
+    if (status) {
+        net_close(n);
+        return status;
+    }
+    *out = n;
+    return 0;
+}
+
+void net_close(struct net *n)
+{
+    if (!n)
+        return;
+    pool_free(n->pool);
+    if (n->memory)
+        munmap(n->memory, n->memory_bytes);
+    free(n);
+}
+
+struct pool *net_pool(struct net *n)
+{
+    return n->pool;
+}
+
+void net_set_probe(struct net *n, net_probe_fn probe, void *arg)
+{
+    n->probe = probe;
+    n->probe_arg = arg;
+}
+
+float *net_strip(const struct net *n, int index)
+{
+    return n->strips + (size_t)index * n->strip_floats;
+}
+
+float *net_scores(const struct net *n, int index)
+{
+    return n->scores + (size_t)index * ATTENTION_ROWS * n->score_stride;
+}
+
+/* ---- slots ------------------------------------------------------------------------- */
+
+void net_slot_begin(struct net *n, int slot, int window)
+{
+    n->slots[slot] = (struct slot){.window = window};
+}
+
+void net_slot_copy(struct net *n, int to, int from)
+{
+    if (to == from)
+        return;
+    int layers = n->model->config.n_text_layer;
+    n->slots[to] = n->slots[from];
+    for (int i = 0; i < layers; i++)
+        kv_copy(&n->self[to * layers + i], &n->self[from * layers + i],
+                n->slots[from].length);
+}
+
+int net_slot_length(const struct net *n, int slot)
+{
+    return n->slots[slot].length;
+}
+
+void net_slot_truncate(struct net *n, int slot, int length)
+{
+    if (length >= 0 && length < n->slots[slot].length)
+        n->slots[slot].length = length;
+}

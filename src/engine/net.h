@@ -1,0 +1,62 @@
+/* The inside of struct net, for the files that compute: net.c, linear.c, attention.c,
+ * encoder.c, decoder.c. Everybody else uses session.h. */
+#ifndef ENGINE_NET_H
+#define ENGINE_NET_H
+
+#include "engine/kernels/kernels.h"
+#include "engine/kvcache.h"
+#include "engine/session.h"
+#include "engine/threads.h"
+
+/* Rows that are the input of a matrix product lie this many floats further apart than
+ * they are long: lengths are multiples of large powers of two, and without it the rows of
+ * a tile would fall into the same few sets of the first cache. */
+#define ROW_PAD 16
+
+/* Queries that one attention task takes at a time: their scores stay in the cache. */
+#define ATTENTION_ROWS 24
+
+struct slot {
+    int window; /* whose cross-attention cache it looks at */
+    int length; /* tokens in it */
+};
+
+struct net {
+    const struct whisper_model *model; /* borrowed */
+    const struct kernels *kernels;     /* static */
+    struct pool *pool;                 /* owned */
+    int max_windows, max_slots;
+    int max_rows; /* decoder rows of one pass */
+
+    void *memory; /* owned mapping: all that follows */
+    size_t memory_bytes;
+
+    float *mel;         /* [3000 + 2][n_mels], a zero row at both ends */
+    float *x;           /* residual stream [rows][state] */
+    float *norm;        /* [rows][state + ROW_PAD] */
+    float *wide;        /* [rows][4 * state + ROW_PAD], and shorter rows in turn */
+    float *encoded;     /* [windows][n_audio_ctx][audio state] */
+    struct kv audio;    /* keys and values of the encoder layer at work */
+    struct kv *cross;   /* [windows][text layers], capacity n_audio_ctx */
+    struct kv *self;    /* [slots][text layers], capacity n_text_ctx */
+    struct slot *slots; /* [slots] */
+    struct pass *pass;  /* decoder.c: rows of the pass at work */
+
+    /* One per thread. */
+    float *strips; /* [threads][strip_floats]: widened weights */
+    float *scores; /* [threads][ATTENTION_ROWS][score_stride] */
+    size_t strip_floats, score_stride;
+
+    net_probe_fn probe;
+    void *probe_arg; /* borrowed */
+};
+
+/* Scratch of thread `index`. */
+float *net_strip(const struct net *n, int index);
+float *net_scores(const struct net *n, int index);
+
+/* What decoder.c keeps per pass: bytes for these many inputs and rows, for net_open. */
+size_t decoder_pass_bytes(int max_slots, int max_rows);
+void decoder_pass_init(struct net *n);
+
+#endif
