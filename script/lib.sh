@@ -70,7 +70,7 @@ compile() {
 
 build_optimised() {
   need_packages "${build_packages[@]}"
-  configure build
+  configure build -Dtests=false
   compile build
   # One fixed place, whatever the layout of the build folder.
   [ build/whisper-transcriber -ef build/src/whisper-transcriber ] ||

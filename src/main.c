@@ -2,6 +2,7 @@
 #include "command/command.h"
 
 #include "base/mem.h"
+#include "media/decode.h"
 
 #include <stdbool.h>
 
@@ -12,7 +13,8 @@ struct role {
 };
 
 static const struct role roles[] = {
-    {NULL, NULL, NULL},
+    {"serve", command_serve, "run the service: page, HTTP interface, workers"},
+    {"decode", media_child_main, NULL},
 };
 
 static void print_help(FILE *out)

@@ -269,6 +269,9 @@ static const struct setting settings[] = {
      "an http:// or https:// URL", "folder that models are pulled from"},
     {"WHISPER_MODEL_MIRROR", NULL, SETTING_TEXT, FIELD(model_mirror_url), NULL, 0, 0,
      NULL, is_url, "an http:// or https:// URL", "folder that is tried next"},
+    {"WHISPER_MODEL_TIMEOUT_SECONDS", NULL, SETTING_INTEGER, FIELD(model_timeout_seconds),
+     "30", 1, 3600, NULL, NULL, NULL,
+     "seconds without a byte after which a download counts as stalled"},
 };
 _Static_assert(ARRAY_LENGTH(settings) <= CONFIG_MAX_SETTINGS, "sources[] is too short");
 

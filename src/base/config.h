@@ -55,6 +55,7 @@ struct config {
     char *compute_type;             /* COMPUTE_TYPE: auto, f32 … */
     char *model_base_url;           /* WHISPER_MODEL_URL: where models are pulled from */
     char *model_mirror_url;         /* WHISPER_MODEL_MIRROR: tried next, optional */
+    int64_t model_timeout_seconds;  /* WHISPER_MODEL_TIMEOUT_SECONDS: of silence */
     struct config_source sources[CONFIG_MAX_SETTINGS]; /* in the order of the table */
 };
 

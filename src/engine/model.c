@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "engine/model_ggml.h"
 #include "engine/model_image.h"
+#include "engine/tokenizer.h"
 
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -32,21 +33,44 @@ int whisper_model_attach(struct whisper_model **out, int fd, struct err *e)
     return 0;
 }
 
+/* A damaged vocabulary shows when a tokenizer is made of it. */
+static int check_tokens(const struct whisper_model *m, struct err *e)
+{
+    struct tokenizer *t = NULL;
+    int status = tokenizer_open(&t, m, e);
+    tokenizer_close(t);
+    return status;
+}
+
+/* Pack what was read, and check what only the packed model shows. */
+static int pack(struct whisper_model **out, struct model_source *s, struct err *e)
+{
+    int fd;
+    struct whisper_model *m = NULL;
+    int status = image_build(s, &fd, e);
+    if (status)
+        return status;
+    status = whisper_model_attach(&m, fd, e);
+    close(fd);
+    if (!status)
+        status = check_tokens(m, e);
+    if (status)
+        whisper_model_free(m);
+    else
+        *out = m;
+    return status;
+}
+
 int whisper_model_load(struct whisper_model **out, const char *path, struct err *e)
 {
     struct model_source source = {0};
-    int fd = -1;
     int status = read_source(&source, path, e);
     if (!status) {
-        status = image_build(&source, &fd, e);
+        status = pack(out, &source, e);
         if (status)
             err_prefix(e, "%s", path);
     }
     source_release(&source);
-    if (!status) {
-        status = whisper_model_attach(out, fd, e);
-        close(fd);
-    }
     return status;
 }
 

@@ -9,81 +9,60 @@
 #include "base/err.h"
 #include "base/id.h"
 #include "format/transcript.h"
+#include "store/job.h"
 
 #include <stdint.h>
-
-enum job_status { JOB_PENDING, JOB_PROCESSING, JOB_COMPLETED, JOB_FAILED, JOB_CANCELLED };
-const char *job_status_name(enum job_status s);          /* "pending" … */
-bool job_status_parse(const char *name, enum job_status *out);
-
-/* A job as callers see it. Strings are owned; job_release frees them. */
-struct job {
-    char id[ID_SIZE];
-    enum job_status status;
-    int attempt;                  /* fences writes: rises with each claim */
-    char *original_filename;      /* as the caller named it; any UTF-8 */
-    char *filename;               /* name in the storage: made by us */
-    char *model;                  /* asked for, or the default at submission */
-    char *language_asked;         /* "auto" or a code */
-    char *language;               /* found; NULL before */
-    char *task;                   /* "transcribe", "translate" */
-    char *options;                /* JSON: prompt, temperature … */
-    char *transcript_text;        /* NULL before it is completed */
-    char *error_message, *error_code; /* NULL unless failed */
-    char *message;                /* what is going on, for progress displays */
-    int64_t created_ms, started_ms, completed_ms; /* 0: not yet */
-    int64_t file_bytes;
-    double duration_seconds;      /* 0 before it is decoded */
-    int progress;                 /* 0 … 100 */
-};
-void job_release(struct job *j);
-
-struct job_list {
-    struct job *jobs;   /* owned [count]; transcript_text is not filled in */
-    size_t count;
-    int64_t total;      /* that match, without limit and offset */
-};
-void job_list_release(struct job_list *l);
 
 struct jobs;
 
 /* Opens the database (migrating it), the storage and the queue; starts the workers; goes
- * on with what a former process left. ERR_CORRUPT for a damaged database. */
+ * on with what a former process left. ERR_CORRUPT for a damaged database, ERR_STATE when
+ * another service uses it. The config is borrowed until jobs_close. The workers are this
+ * very program, started anew as `worker --embedded`. */
 int jobs_open(struct jobs **out, const struct config *c, struct err *e);
 /* Drains: running jobs hand back their checkpoint. */
 void jobs_close(struct jobs *s);
 
 /* ---- uploads: streamed to disk, hashed, synced, renamed ---- */
 struct upload;
+/* ERR_FULL when the disk is nearly full. */
 int upload_begin(struct jobs *s, struct upload **out, struct err *e);
+/* ERR_TOO_LARGE beyond MAX_FILE_SIZE_MB, ERR_FULL; then only upload_abort is left. */
 int upload_write(struct upload *u, const void *bytes, size_t length, struct err *e);
 /* Forget it and its file; NULL is fine. */
 void upload_abort(struct upload *u);
 
 struct job_request {
     const char *original_filename, *model, *language, *task, *options_json; /* borrowed;
-        model NULL or "": default; language NULL or "": the configured one */
+        model NULL or "": default; language NULL or "": the configured one; task NULL or
+        "": transcribe; options_json NULL or "": none, else an object with any of the keys
+        of job/options.h (prompt, temperature …) */
 };
-/* Validates (ERR_INVALID: unknown model, language, task; ERR_NOT_FOUND: model not
- * present), makes the upload durable, writes the row, COMMITs, wakes a worker. Takes the
- * upload over in every case. *out is filled on success. */
+/* Judge what is known of a request before its recording is here: ERR_INVALID,
+ * ERR_UNSUPPORTED, ERR_NOT_FOUND as from jobs_submit. */
+int jobs_check(struct jobs *s, const struct job_request *request, struct err *e);
+
+/* Validates (ERR_INVALID: unknown model, language, task, option, empty file;
+ * ERR_UNSUPPORTED: an option that we do not have; ERR_NOT_FOUND: model not present),
+ * makes the upload durable, writes the row, COMMITs, wakes a worker. Takes the upload
+ * over in every case. *out is filled on success. */
 int jobs_submit(struct jobs *s, struct upload *u, const struct job_request *request,
                 struct job *out, struct err *e);
 
+/* ERR_NOT_FOUND for an unknown id or a text that is none. */
 int jobs_get(struct jobs *s, const char *id, struct job *out, struct err *e);
-struct job_filter {
-    int64_t limit, offset;
-    bool by_status;
-    enum job_status status;
-    const char *search;   /* borrowed or NULL: in file names and transcripts */
-};
+/* Newest first. Release the list. */
 int jobs_list(struct jobs *s, const struct job_filter *f, struct job_list *out,
               struct err *e);
 /* The whole transcript of a completed job; ERR_STATE when it is not. */
-int jobs_transcript(struct jobs *s, const char *id, struct transcript *out, struct err *e);
+int jobs_transcript(struct jobs *s, const char *id, struct transcript *out,
+                    struct err *e);
 /* Cancel if running, then remove row, audio and transcript. */
 int jobs_delete(struct jobs *s, const char *id, struct err *e);
+/* pending or processing → cancelled, ERR_STATE from any other state. */
 int jobs_cancel(struct jobs *s, const char *id, struct job *out, struct err *e);
+/* failed or cancelled → pending, ERR_STATE from any other state; goes on from the last
+ * checkpoint. */
 int jobs_retry(struct jobs *s, const char *id, struct job *out, struct err *e);
 
 /* ---- progress ---- */
@@ -94,11 +73,13 @@ struct job_event {
     char message[160];
     int64_t time_ms;
 };
+/* A job that is deleted while it lives is told of as cancelled. Events of one job come in
+ * the order of its changes. */
 typedef void (*job_event_fn)(void *arg, const struct job_event *event);
 /* Call `fn` (on the service's thread: be short, take no lock that is held while calling
  * into jobs) at every change of one job, or of all when job_id is NULL. Returns a handle
  * above 0, or a negative error. After jobs_unsubscribe returns, fn is not running and
- * will not be called again. */
+ * will not be called again; so it must not be called from fn, nor must jobs_subscribe. */
 int jobs_subscribe(struct jobs *s, const char *job_id, job_event_fn fn, void *arg);
 void jobs_unsubscribe(struct jobs *s, int handle);
 

@@ -1,0 +1,33 @@
+/* The doors: HTTP requests on one side, the job service on the other. */
+#ifndef API_API_H
+#define API_API_H
+
+#include "base/config.h"
+#include "http/server.h"
+#include "job/jobs.h"
+
+/* What every handler finds in r->app. Both are borrowed and outlive the server. */
+struct api {
+    const struct config *config;
+    struct jobs *jobs;
+};
+
+/* Every route of every door. Static. */
+const struct http_route *api_routes(size_t *count);
+
+/* ---- the handlers, by file ---- */
+void api_root(struct http_request *r); /* root.c */
+void api_asset(struct http_request *r);
+void api_health_live(struct http_request *r); /* health.c */
+void api_health_ready(struct http_request *r);
+void api_list(struct http_request *r); /* native.c */
+void api_get(struct http_request *r);
+void api_download(struct http_request *r);
+void api_delete(struct http_request *r);
+void api_cancel(struct http_request *r);
+void api_retry(struct http_request *r);
+void api_transcribe(struct http_request *r); /* submit.c */
+extern const struct http_form_handler api_transcribe_form;
+extern const struct http_ws_handler api_progress; /* progress.c */
+
+#endif

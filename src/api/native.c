@@ -1,0 +1,193 @@
+/* The native door: jobs as resources. */
+#include "api/api.h"
+#include "api/errors.h"
+#include "api/present.h"
+
+#include "http/disposition.h"
+
+#include <errno.h>
+
+#define LIST_DEFAULT 50
+#define LIST_MAX     500
+
+/* An integer of the query within [low, high]; answers and returns false otherwise. */
+static bool query_integer(struct http_request *r, const char *name, int64_t low,
+                          int64_t high, int64_t *out)
+{
+    const char *text = http_request_query(r, name);
+    if (!text || !*text)
+        return true;
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (*end || errno || value < low || value > high) {
+        http_respond_error(&r->response, 400, "invalid",
+                           "%s must be a whole number from %lld to %lld, not \"%.40s\"",
+                           name, (long long)low, (long long)high, text);
+        return false;
+    }
+    *out = value;
+    return true;
+}
+
+static bool read_filter(struct http_request *r, struct job_filter *f)
+{
+    *f = (struct job_filter){.limit = LIST_DEFAULT};
+    if (!query_integer(r, "limit", 1, LIST_MAX, &f->limit) ||
+        !query_integer(r, "offset", 0, INT64_C(1) << 40, &f->offset))
+        return false;
+    const char *status = http_request_query(r, "status");
+    f->by_status = status && *status;
+    if (f->by_status && !job_status_parse(status, &f->status)) {
+        http_respond_error(&r->response, 400, "invalid",
+                           "there is no status \"%.40s\": use pending, processing, "
+                           "completed, failed or cancelled",
+                           status);
+        return false;
+    }
+    const char *search = http_request_query(r, "search");
+    f->search = search && *search ? search : NULL;
+    return true;
+}
+
+void api_list(struct http_request *r)
+{
+    struct api *api = r->app;
+    struct job_filter filter;
+    struct job_list list = {0};
+    struct err e;
+    if (!read_filter(r, &filter))
+        return;
+    if (jobs_list(api->jobs, &filter, &list, &e)) {
+        api_error(&r->response, &e);
+        return;
+    }
+    json_t *jobs = json_array();
+    for (size_t i = 0; i < list.count; i++)
+        (void)json_array_append_new(jobs, present_job(&list.jobs[i], false));
+    http_respond_json(&r->response, 200,
+                      json_pack("{s:o, s:I, s:I, s:I}", "jobs", jobs, "total",
+                                (json_int_t)list.total, "limit", (json_int_t)filter.limit,
+                                "offset", (json_int_t)filter.offset));
+    job_list_release(&list);
+}
+
+/* Answer with a job that a call filled in, or with its error; releases the job. */
+static void answer_job(struct http_request *r, int status, struct job *job,
+                       const struct err *e)
+{
+    if (status) {
+        api_error(&r->response, e);
+        return;
+    }
+    http_respond_json(&r->response, 200, present_job(job, true));
+    job_release(job);
+}
+
+static const char *job_id(const struct http_request *r)
+{
+    return http_request_capture(r, "id");
+}
+
+void api_get(struct http_request *r)
+{
+    struct api *api = r->app;
+    struct job job = {0};
+    struct err e;
+    int status = jobs_get(api->jobs, job_id(r), &job, &e);
+    answer_job(r, status, &job, &e);
+}
+
+void api_cancel(struct http_request *r)
+{
+    struct api *api = r->app;
+    struct job job = {0};
+    struct err e;
+    int status = jobs_cancel(api->jobs, job_id(r), &job, &e);
+    answer_job(r, status, &job, &e);
+}
+
+void api_retry(struct http_request *r)
+{
+    struct api *api = r->app;
+    struct job job = {0};
+    struct err e;
+    int status = jobs_retry(api->jobs, job_id(r), &job, &e);
+    answer_job(r, status, &job, &e);
+}
+
+void api_delete(struct http_request *r)
+{
+    struct api *api = r->app;
+    struct err e;
+    if (jobs_delete(api->jobs, job_id(r), &e)) {
+        api_error(&r->response, &e);
+        return;
+    }
+    http_respond_json(&r->response, 200,
+                      json_pack("{s:s, s:s}", "message", "Job deleted successfully",
+                                "job_id", job_id(r)));
+}
+
+/* "talk.mp3" and srt make "talk.srt". */
+static void name_download(struct http_request *r, const char *original,
+                          enum format format)
+{
+    struct buf name, header;
+    buf_init(&name, 2048);
+    buf_init(&header, 16384);
+    const char *dot = strrchr(original, '.');
+    buf_add(&name, original,
+            dot && dot > original ? (size_t)(dot - original) : strlen(original));
+    buf_printf(&name, ".%s", format_extension(format));
+    http_disposition_attachment(&header, buf_cstr(&name));
+    http_response_header(&r->response, "Content-Disposition", buf_cstr(&header));
+    buf_release(&name);
+    buf_release(&header);
+}
+
+static void write_download(struct http_request *r, const struct job *job,
+                           enum format format)
+{
+    struct api *api = r->app;
+    struct transcript transcript;
+    struct err e;
+    transcript_init(&transcript);
+    if (jobs_transcript(api->jobs, job->id, &transcript, &e)) {
+        api_error(&r->response, &e);
+    } else {
+        struct buf body;
+        buf_init(&body, HTTP_BODY_MAX);
+        if (format_write(format, &transcript, &body))
+            body.failed = true;
+        name_download(r, job->original_filename, format);
+        http_respond_bytes(&r->response, 200, format_content_type(format), &body);
+    }
+    transcript_release(&transcript);
+}
+
+void api_download(struct http_request *r)
+{
+    struct api *api = r->app;
+    const char *wanted = http_request_query(r, "format");
+    enum format format = FORMAT_TXT;
+    struct job job = {0};
+    struct err e;
+    if (wanted && *wanted && !format_parse(wanted, &format)) {
+        http_respond_error(&r->response, 400, "invalid",
+                           "there is no format \"%.40s\": use txt, srt, vtt, tsv or json",
+                           wanted);
+        return;
+    }
+    if (jobs_get(api->jobs, job_id(r), &job, &e)) {
+        api_error(&r->response, &e);
+        return;
+    }
+    if (job.status == JOB_COMPLETED)
+        write_download(r, &job, format);
+    else
+        http_respond_error(&r->response, 409, "not_finished",
+                           "this job has no transcript to download: it is %s",
+                           job_status_name(job.status));
+    job_release(&job);
+}

@@ -1,0 +1,23 @@
+/* What a caller asks of a transcription, in the fields of a form or in the query. */
+#ifndef API_OPTIONS_H
+#define API_OPTIONS_H
+
+#include "http/params.h"
+
+#include <jansson.h>
+
+/* Names and values as they came; a later one of the same name replaces an earlier. */
+struct api_options {
+    char *model, *language, *task; /* owned; NULL: not said */
+    json_t *rest;                  /* owned: the object of job/options.h, or NULL */
+};
+void api_options_release(struct api_options *o);
+
+/* Take one field; an empty value and an unknown name change nothing. ERR_INVALID when the
+ * value is not of the option's type. */
+int api_options_set(struct api_options *o, const char *name, const char *value,
+                    struct err *e);
+int api_options_set_all(struct api_options *o, const struct http_params *p,
+                        struct err *e);
+
+#endif

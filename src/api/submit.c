@@ -1,0 +1,242 @@
+/* POST /transcribe: the file goes to disk as it comes, and whatever is known to be wrong
+ * is said at once, before the rest of it has been sent. Fields may stand behind the file,
+ * so the whole is judged again at the end. */
+#include "api/api.h"
+#include "api/errors.h"
+#include "api/options.h"
+#include "api/present.h"
+
+#include "catalog/catalog.h"
+#include "media/sniff.h"
+
+#define HEAD_BYTES 512 /* enough to know a file that is no recording */
+
+struct submission {
+    struct api *api; /* borrowed */
+    struct api_options options;
+    struct upload *upload;    /* owned until it is submitted */
+    char *filename;           /* owned */
+    uint8_t head[HEAD_BYTES]; /* the first bytes of the file */
+    size_t head_length;
+    bool judged; /* by its head */
+};
+
+static int64_t max_file_bytes(struct http_request *r)
+{
+    const struct api *api = r->app;
+    return api->config->max_file_size_mb * 1048576;
+}
+
+/* "tiny, base.en"; "" when there are none. */
+static void models_present(const struct api *api, struct buf *out)
+{
+    struct catalog_present *models = NULL;
+    size_t count = 0;
+    if (catalog_list(api->config, &models, &count, NULL))
+        return;
+    for (size_t i = 0; i < count; i++)
+        buf_printf(out, "%s%s", i ? ", " : "", models[i].name);
+    free(models);
+}
+
+/* A model that is not here is the caller's mistake, unless there is none at all. */
+static void refuse_model(struct http_request *r, const struct err *e)
+{
+    struct buf names;
+    buf_init(&names, 4096);
+    models_present(r->app, &names);
+    if (names.length)
+        http_respond_error(&r->response, 400, "model_not_found",
+                           "%s. Models on this server: %s", e->message, buf_cstr(&names));
+    else
+        http_respond_error(&r->response, 503, "no_model",
+                           "This server has no model yet; its operator gets one with "
+                           "\"whisper-transcriber models pull small\"");
+    buf_release(&names);
+}
+
+/* What is wrong with a request, as opposed to its file. */
+static int refuse_request(struct http_request *r, const struct err *e)
+{
+    if (e->code == ERR_NOT_FOUND)
+        refuse_model(r, e);
+    else if (e->code == ERR_UNSUPPORTED)
+        api_error_as(&r->response, 422, "unsupported_option", e);
+    else if (e->code == ERR_TOO_LARGE)
+        api_error_as(&r->response, 422, "too_large", e);
+    else
+        api_error(&r->response, e);
+    return e->code;
+}
+
+static int out_of_memory(struct http_request *r)
+{
+    struct err e;
+    (void)err_set(&e, ERR_NOMEM, "out of memory");
+    api_error(&r->response, &e);
+    return ERR_NOMEM;
+}
+
+/* Fill a request; *json is owned by the caller and must outlive it. */
+static int make_request(const struct submission *s, struct job_request *out, char **json)
+{
+    *json = s->options.rest ? json_dumps(s->options.rest, JSON_COMPACT) : NULL;
+    if (s->options.rest && !*json)
+        return ERR_NOMEM;
+    *out = (struct job_request){.original_filename = s->filename,
+                                .model = s->options.model,
+                                .language = s->options.language,
+                                .task = s->options.task,
+                                .options_json = *json};
+    return 0;
+}
+
+/* Judge what has come so far. */
+static int check(struct http_request *r)
+{
+    struct submission *s = r->state;
+    struct job_request request;
+    struct err e;
+    char *json;
+    if (make_request(s, &request, &json))
+        return out_of_memory(r);
+    int status = jobs_check(s->api->jobs, &request, &e);
+    free(json);
+    return status ? refuse_request(r, &e) : 0;
+}
+
+static int begin(struct http_request *r)
+{
+    struct submission *s = calloc(1, sizeof *s);
+    if (!s)
+        return out_of_memory(r);
+    r->state = s;
+    s->api = r->app;
+    struct err e;
+    if (api_options_set_all(&s->options, &r->query, &e))
+        return refuse_request(r, &e);
+    return check(r);
+}
+
+static int field(struct http_request *r, const char *name, const char *value)
+{
+    struct submission *s = r->state;
+    struct err e;
+    if (api_options_set(&s->options, name, value, &e))
+        return refuse_request(r, &e);
+    /* Behind the file there is nothing left to save; the end is near. */
+    return s->upload ? 0 : check(r);
+}
+
+static int file_begin(struct http_request *r, const char *filename)
+{
+    struct submission *s = r->state;
+    struct err e;
+    s->filename = strdup(*filename ? filename : "recording");
+    if (!s->filename)
+        return out_of_memory(r);
+    if (upload_begin(s->api->jobs, &s->upload, &e)) {
+        api_error(&r->response, &e);
+        return e.code;
+    }
+    return 0;
+}
+
+/* The decoder judges a recording; here only what is plainly none is turned away. */
+static int judge(struct http_request *r)
+{
+    struct submission *s = r->state;
+    s->judged = true;
+    const char *what = sniff_name(s->head, s->head_length);
+    if (!what)
+        return 0;
+    http_respond_error(&r->response, 415, "not_media",
+                       "\"%s\" is %s, not a recording; send audio or video", s->filename,
+                       what);
+    return ERR_NOT_MEDIA;
+}
+
+static int file_data(struct http_request *r, const void *bytes, size_t length)
+{
+    struct submission *s = r->state;
+    struct err e;
+    if (!s->judged) {
+        size_t room = HEAD_BYTES - s->head_length;
+        size_t n = length < room ? length : room;
+        memcpy(s->head + s->head_length, bytes, n);
+        s->head_length += n;
+        if (s->head_length == HEAD_BYTES && judge(r))
+            return ERR_NOT_MEDIA;
+    }
+    if (!upload_write(s->upload, bytes, length, &e))
+        return 0;
+    api_error(&r->response, &e);
+    return e.code;
+}
+
+static int file_end(struct http_request *r)
+{
+    struct submission *s = r->state;
+    if (s->head_length == 0) {
+        http_respond_error(&r->response, 400, "empty_file",
+                           "the file is empty: choose a recording");
+        return ERR_INVALID;
+    }
+    return s->judged ? 0 : judge(r);
+}
+
+static void done(struct http_request *r)
+{
+    struct submission *s = r->state;
+    if (!s)
+        return;
+    upload_abort(s->upload);
+    api_options_release(&s->options);
+    free(s->filename);
+    free(s);
+    r->state = NULL;
+}
+
+const struct http_form_handler api_transcribe_form = {
+    .file_field = "file",
+    .max_file_bytes = max_file_bytes,
+    .begin = begin,
+    .field = field,
+    .file_begin = file_begin,
+    .file_data = file_data,
+    .file_end = file_end,
+    .done = done,
+};
+
+void api_transcribe(struct http_request *r)
+{
+    struct submission *s = r->state;
+    struct job_request request;
+    struct job job = {0};
+    struct err e;
+    char *json;
+    if (!s->upload) {
+        http_respond_error(
+            &r->response, 400, "file_missing",
+            "the form has no part named \"file\": send the recording there");
+        return;
+    }
+    if (check(r))
+        return;
+    if (make_request(s, &request, &json)) {
+        (void)out_of_memory(r);
+        return;
+    }
+    struct upload *upload = s->upload;
+    s->upload = NULL; /* taken over in every case */
+    if (jobs_submit(s->api->jobs, upload, &request, &job, &e)) {
+        api_error(&r->response, &e);
+    } else {
+        char location[64];
+        (void)snprintf(location, sizeof location, "/jobs/%s", job.id);
+        http_response_header(&r->response, "Location", location);
+        http_respond_json(&r->response, 202, present_accepted(&job));
+        job_release(&job);
+    }
+    free(json);
+}

@@ -1,0 +1,235 @@
+/* What is in the model folder. */
+#include "catalog/catalog.h"
+
+#include "base/mem.h"
+#include "catalog/digest.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <sys/stat.h>
+
+#define PREFIX "ggml-"
+#define SUFFIX ".bin"
+
+bool catalog_name_valid(const char *name)
+{
+    size_t length = strlen(name);
+    if (length == 0 || length > 63 || name[0] == '.')
+        return false;
+    for (const char *p = name; *p; p++)
+        if (!isalnum((unsigned char)*p) && !strchr(".-_", *p))
+            return false;
+    return true;
+}
+
+/* ---- one model ----------------------------------------------------------------------
+ */
+
+static bool join(char path[PATH_MAX], const char *dir, const char *before,
+                 const char *name, const char *after)
+{
+    int n = snprintf(path, PATH_MAX, "%s/%s%s%s", dir, before, name, after);
+    return n > 0 && n < PATH_MAX;
+}
+
+static bool is_file(const char *path, uint64_t *bytes)
+{
+    struct stat st;
+    if (stat(path, &st) || !S_ISREG(st.st_mode) || st.st_size == 0)
+        return false;
+    *bytes = (uint64_t)st.st_size;
+    return true;
+}
+
+/* Bytes of the safetensors in a folder; 0 when it is no model. */
+static uint64_t folder_bytes(const char *folder)
+{
+    char path[PATH_MAX];
+    uint64_t bytes, total = 0;
+    if (!join(path, folder, "", "config", ".json") || !is_file(path, &bytes))
+        return 0;
+    DIR *dir = opendir(folder);
+    if (!dir)
+        return 0;
+    for (const struct dirent *entry; (entry = readdir(dir));) {
+        const char *dot = strrchr(entry->d_name, '.');
+        if (dot && !strcmp(dot, ".safetensors") &&
+            join(path, folder, "", entry->d_name, "") && is_file(path, &bytes))
+            total += bytes;
+    }
+    closedir(dir);
+    return total;
+}
+
+/* Fill in path and bytes of a model that is present. */
+static bool find_present(const char *dir, const char *name, char path[PATH_MAX],
+                         uint64_t *bytes)
+{
+    if (join(path, dir, PREFIX, name, SUFFIX) && is_file(path, bytes))
+        return true;
+    return join(path, dir, "", name, "") && (*bytes = folder_bytes(path)) > 0;
+}
+
+static int not_present(const struct config *c, const char *name, struct err *e)
+{
+    if (!catalog_find(name))
+        return err_set(
+            e, ERR_INVALID,
+            "there is no model \"%s\"; `whisper-transcriber models list` shows "
+            "the names",
+            name);
+    return err_set(
+        e, ERR_NOT_FOUND,
+        "the model \"%s\" is not in the folder %s; `whisper-transcriber models "
+        "pull %s` gets it",
+        name, c->model_dir, name);
+}
+
+int catalog_path(const struct config *c, const char *name, char path[PATH_MAX],
+                 struct err *e)
+{
+    if (!catalog_name_valid(name))
+        return err_set(e, ERR_INVALID,
+                       "\"%.80s\" is not a model's name: letters, digits, '.', '-' and "
+                       "'_' only, at most 63 of them",
+                       name);
+    uint64_t bytes;
+    return find_present(c->model_dir, name, path, &bytes) ? 0 : not_present(c, name, e);
+}
+
+/* ---- all of them --------------------------------------------------------------------
+ */
+
+/* Place in the list: that of the published file; just behind it for a form of it that is
+ * not published ("tiny-q4_0"); last for what we do not know. */
+static size_t rank(const char *name)
+{
+    size_t count;
+    const struct catalog_entry *entries = catalog_entries(&count);
+    const struct catalog_entry *found = catalog_find(name);
+    if (found)
+        return 2 * (size_t)(found - entries);
+    char base[64];
+    (void)snprintf(base, sizeof base, "%s", name);
+    for (char *dash; (dash = strrchr(base, '-'));) {
+        *dash = '\0';
+        if ((found = catalog_find(base)))
+            return 2 * (size_t)(found - entries) + 1;
+    }
+    return 2 * count;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const struct catalog_present *x = a, *y = b;
+    size_t rank_x = rank(x->name), rank_y = rank(y->name);
+    if (rank_x != rank_y)
+        return rank_x < rank_y ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+/* The model's name in a file's or folder's name; false when it cannot be one. */
+static bool name_of(const char *entry, char name[64])
+{
+    size_t length = strlen(entry);
+    const size_t extra = strlen(PREFIX) + strlen(SUFFIX);
+    if (length > extra && !strncmp(entry, PREFIX, strlen(PREFIX)) &&
+        !strcmp(entry + length - strlen(SUFFIX), SUFFIX)) {
+        entry += strlen(PREFIX);
+        length -= extra;
+    }
+    if (length > 63)
+        return false;
+    memcpy(name, entry, length);
+    name[length] = '\0';
+    return catalog_name_valid(name);
+}
+
+static bool listed(const struct catalog_present *list, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(list[i].name, name))
+            return true;
+    return false;
+}
+
+static int read_folder(DIR *dir, const struct config *c, struct catalog_present **out,
+                       size_t *count)
+{
+    size_t capacity = 0;
+    for (const struct dirent *entry; (entry = readdir(dir));) {
+        struct catalog_present p;
+        if (!name_of(entry->d_name, p.name) || listed(*out, *count, p.name) ||
+            !find_present(c->model_dir, p.name, p.path, &p.bytes))
+            continue;
+        if (mem_grow(out, &capacity, *count + 1, sizeof **out))
+            return ERR_NOMEM;
+        (*out)[(*count)++] = p;
+    }
+    return 0;
+}
+
+int catalog_list(const struct config *c, struct catalog_present **out, size_t *count,
+                 struct err *e)
+{
+    *out = NULL;
+    *count = 0;
+    DIR *dir = opendir(c->model_dir);
+    if (!dir && errno == ENOENT)
+        return err_set(e, ERR_NOT_FOUND,
+                       "the model folder %s does not exist; `whisper-transcriber models "
+                       "pull small` makes it, WHISPER_MODEL_DIR names another",
+                       c->model_dir);
+    if (!dir)
+        return err_errno(e, "cannot read the model folder %s", c->model_dir);
+    int status = read_folder(dir, c, out, count);
+    closedir(dir);
+    if (status) {
+        free(*out);
+        *out = NULL;
+        *count = 0;
+        return err_set(e, status, "out of memory");
+    }
+    if (*count)
+        qsort(*out, *count, sizeof **out, compare);
+    return 0;
+}
+
+int catalog_default(const struct config *c, char name[64], struct err *e)
+{
+    char path[PATH_MAX];
+    const char *const wanted[] = {c->default_model, "small"};
+    for (size_t i = 0; i < ARRAY_LENGTH(wanted); i++)
+        if (wanted[i] && !catalog_path(c, wanted[i], path, NULL)) {
+            (void)snprintf(name, 64, "%s", wanted[i]);
+            return 0;
+        }
+    struct catalog_present *list;
+    size_t count;
+    int status = catalog_list(c, &list, &count, e);
+    if (status)
+        return status;
+    if (count)
+        memcpy(name, list[0].name, 64);
+    free(list);
+    if (count)
+        return 0;
+    return err_set(
+        e, ERR_NOT_FOUND,
+        "no model is in the folder %s; `whisper-transcriber models pull small` "
+        "gets one",
+        c->model_dir);
+}
+
+int catalog_verify(const struct config *c, const char *name, struct err *e)
+{
+    char path[PATH_MAX];
+    int status = catalog_path(c, name, path, e);
+    if (status)
+        return status;
+    const struct catalog_entry *entry = catalog_find(name);
+    if (!entry)
+        return err_set(e, ERR_UNSUPPORTED, "no checksum is published for \"%s\"", name);
+    return digest_check(path, entry->bytes, entry->sha256, e);
+}

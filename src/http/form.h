@@ -1,0 +1,38 @@
+/* A form with one file in it: fields are collected, the file streams through. */
+#ifndef HTTP_FORM_H
+#define HTTP_FORM_H
+
+#include "http/request.h"
+
+#define HTTP_FIELD_MAX  ((size_t)64 << 10)  /* bytes of one field that is no file */
+#define HTTP_FIELDS_MAX ((size_t)256 << 10) /* bytes of all of them */
+
+/* The callbacks of a route that takes a form, in this order: begin, then field and file
+ * in whatever order the client sent them, then the route's handler if all went well, and
+ * in every case done. A callback that refuses answers in r->response and returns a
+ * negative code; the rest of the body is then not read. */
+struct http_form_handler {
+    const char *file_field; /* name of the part that is the file */
+    /* Most bytes of the file itself. */
+    int64_t (*max_file_bytes)(struct http_request *r);
+    /* The head is here, the body is not: r->query can be judged. */
+    int (*begin)(struct http_request *r);
+    int (*field)(struct http_request *r, const char *name, const char *value);
+    /* `filename` is fit for display, never for a path; "" when the client gave none. */
+    int (*file_begin)(struct http_request *r, const char *filename);
+    int (*file_data)(struct http_request *r, const void *bytes, size_t length);
+    int (*file_end)(struct http_request *r);
+    /* Release r->state; the request may have been broken off anywhere. */
+    void (*done)(struct http_request *r);
+};
+
+struct http_form;
+
+/* Answers in r->response and returns a negative code when the request has no form. */
+int http_form_new(struct http_form **out, struct http_request *r,
+                  const struct http_form_handler *handler);
+int http_form_feed(struct http_form *f, const void *bytes, size_t length);
+int http_form_finish(struct http_form *f);
+void http_form_free(struct http_form *f);
+
+#endif

@@ -1,0 +1,35 @@
+/* One request, as a handler sees it. Everything is borrowed for the life of the request
+ * unless it says otherwise. */
+#ifndef HTTP_REQUEST_H
+#define HTTP_REQUEST_H
+
+#include "http/response.h"
+
+#include <stdint.h>
+
+struct MHD_Connection;
+
+struct http_request {
+    void *app;          /* http_server_options.app */
+    const char *method; /* "GET" for a HEAD request too */
+    const char *path;   /* as sent, without the query */
+    const char *id;     /* X-Request-Id: the client's if it is well-formed, else ours */
+    const char *client; /* address of the client, as text */
+    int64_t content_length;      /* -1: not said */
+    struct http_params query;    /* decoded */
+    struct http_params captures; /* {name} parts of the path, decoded */
+    struct http_response response;
+    void *state; /* the handler's own, between the callbacks of a form */
+    struct MHD_Connection *connection; /* for this layer only */
+};
+
+/* A header's first value, or NULL. */
+const char *http_request_header(const struct http_request *r, const char *name);
+const char *http_request_query(const struct http_request *r, const char *name);
+/* "" when the pattern has no such part. */
+const char *http_request_capture(const struct http_request *r, const char *name);
+
+/* Whether the Accept header names this media type itself (not by a wildcard). */
+bool http_request_accepts(const struct http_request *r, const char *media_type);
+
+#endif

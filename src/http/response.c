@@ -1,0 +1,137 @@
+#include "http/response.h"
+
+#include "base/clock.h"
+
+#include <stdarg.h>
+#include <strings.h>
+
+void http_response_init(struct http_response *r)
+{
+    *r = (struct http_response){0};
+    buf_init(&r->body, HTTP_BODY_MAX);
+}
+
+void http_response_release(struct http_response *r)
+{
+    http_params_release(&r->headers);
+    buf_release(&r->body);
+}
+
+void http_response_header(struct http_response *r, const char *name, const char *value)
+{
+    if (strpbrk(value, "\r\n"))
+        value = "";
+    for (size_t i = 0; i < r->headers.count; i++)
+        if (!strcasecmp(r->headers.list[i].name, name)) {
+            char *copy = strdup(value);
+            if (!copy)
+                return;
+            free(r->headers.list[i].value);
+            r->headers.list[i].value = copy;
+            return;
+        }
+    /* Out of memory loses the header; the answer itself still goes out. */
+    (void)http_params_add(&r->headers, name, value);
+}
+
+static void out_of_memory(struct http_response *r)
+{
+    static const char text[] =
+        "{\"detail\":\"The server is out of memory.\",\"error_code\":\"out_of_memory\"}";
+    buf_release(&r->body);
+    r->status = 500;
+    r->fixed = text;
+    r->fixed_length = sizeof text - 1;
+    http_response_header(r, "Content-Type", "application/json");
+}
+
+void http_respond_bytes(struct http_response *r, int status, const char *content_type,
+                        struct buf *body)
+{
+    if (buf_failed(body)) {
+        buf_release(body);
+        out_of_memory(r);
+        return;
+    }
+    buf_release(&r->body);
+    r->body = *body;
+    buf_init(body, body->maximum);
+    r->status = status;
+    r->fixed = NULL;
+    http_response_header(r, "Content-Type", content_type);
+}
+
+void http_respond_fixed(struct http_response *r, int status, const char *content_type,
+                        const void *bytes, size_t length)
+{
+    buf_release(&r->body);
+    r->status = status;
+    r->fixed = bytes;
+    r->fixed_length = length;
+    http_response_header(r, "Content-Type", content_type);
+}
+
+void http_respond_json(struct http_response *r, int status, json_t *body)
+{
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_decref(body);
+    if (!text) {
+        out_of_memory(r);
+        return;
+    }
+    struct buf b;
+    buf_init(&b, HTTP_BODY_MAX);
+    buf_str(&b, text);
+    free(text);
+    http_respond_bytes(r, status, "application/json", &b);
+}
+
+void http_respond_error(struct http_response *r, int status, const char *error_code,
+                        const char *format, ...)
+{
+    char detail[1024], when[CLOCK_ISO_SIZE];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(detail, sizeof detail, format, args);
+    va_end(args);
+    struct buf clean;
+    buf_init(&clean, 3 * sizeof detail);
+    http_utf8_repair(&clean, detail, strlen(detail));
+    http_response_header(r, "Cache-Control", "no-store");
+    http_respond_json(r, status,
+                      json_pack("{s:s, s:s, s:s}", "detail", buf_cstr(&clean),
+                                "error_code", error_code, "timestamp",
+                                clock_iso(clock_wall_ms(), when)));
+    buf_release(&clean);
+}
+
+const char *http_reason(int status)
+{
+    static const struct {
+        int status;
+        const char *reason;
+    } reasons[] = {
+        {101, "Switching Protocols"},
+        {200, "OK"},
+        {202, "Accepted"},
+        {304, "Not Modified"},
+        {400, "Bad Request"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {409, "Conflict"},
+        {413, "Content Too Large"},
+        {415, "Unsupported Media Type"},
+        {422, "Unprocessable Content"},
+        {426, "Upgrade Required"},
+        {429, "Too Many Requests"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {503, "Service Unavailable"},
+        {507, "Insufficient Storage"},
+    };
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
+        if (reasons[i].status == status)
+            return reasons[i].reason;
+    return "";
+}

@@ -1,0 +1,43 @@
+/* What a handler answers. */
+#ifndef HTTP_RESPONSE_H
+#define HTTP_RESPONSE_H
+
+#include "http/params.h"
+
+#include <jansson.h>
+
+#define HTTP_BODY_MAX ((size_t)256 << 20) /* of one answer that is composed in memory */
+
+struct http_response {
+    int status; /* 0: nothing has been answered yet */
+    struct http_params headers;
+    struct buf body;   /* owned */
+    const void *fixed; /* borrowed, lives as long as the program; instead of body */
+    size_t fixed_length;
+};
+
+void http_response_init(struct http_response *r);
+void http_response_release(struct http_response *r);
+
+/* Set a header; one of that name is replaced. A value with a line break is a defect of
+ * the caller and becomes an empty one. */
+void http_response_header(struct http_response *r, const char *name, const char *value);
+
+/* Each of these replaces whatever answer was there, but keeps the headers. */
+
+/* Takes the reference to `body` over; NULL (out of memory) answers 500. */
+void http_respond_json(struct http_response *r, int status, json_t *body);
+/* The error body of every door: {"detail","error_code","timestamp"}. */
+void http_respond_error(struct http_response *r, int status, const char *error_code,
+                        const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* Takes the bytes of `body` over and leaves it empty; a failed one answers 500. */
+void http_respond_bytes(struct http_response *r, int status, const char *content_type,
+                        struct buf *body);
+/* Borrowed bytes that live as long as the program. */
+void http_respond_fixed(struct http_response *r, int status, const char *content_type,
+                        const void *bytes, size_t length);
+
+/* "Not Found" …; "" when unknown. */
+const char *http_reason(int status);
+
+#endif

@@ -1,0 +1,46 @@
+/* The HTTP server: a thin layer over libmicrohttpd that knows nothing of speech.
+ *
+ * It refuses what is ambiguous before anything is read (two Content-Length, a length and
+ * chunks, NUL bytes), limits how much, how often and how slowly a client may send, gives
+ * every request an id, every answer its security headers and the log a line. */
+#ifndef HTTP_SERVER_H
+#define HTTP_SERVER_H
+
+#include "http/form.h"
+#include "http/ws.h"
+
+struct http_route {
+    const char *method;  /* "GET" serves HEAD too */
+    const char *pattern; /* "/jobs/{id}" */
+    /* Fill r->response. May block: each connection has a thread. NULL when `ws` is set.
+     */
+    void (*handle)(struct http_request *r);
+    const struct http_form_handler *form; /* NULL: the body is read and dropped */
+    const struct http_ws_handler *ws;     /* NULL: no WebSocket */
+    bool limited;                         /* counts against the rate limit */
+};
+
+struct http_server_options {
+    const char *host;                /* borrowed: a name or an address */
+    int port;                        /* 0: any free one */
+    const char *rate_limit;          /* borrowed: see http_limiter_new */
+    const char *trusted_proxies;     /* borrowed: see http_networks_parse */
+    int max_connections;             /* 0: a sensible number */
+    int idle_seconds;                /* 0: a sensible number */
+    const struct http_route *routes; /* borrowed [n_routes], outlive the server */
+    size_t n_routes;
+    void *app; /* borrowed: r->app */
+};
+
+struct http_server;
+
+/* Listen and serve. ERR_EXISTS when the port is taken, ERR_INVALID for a bad option. */
+int http_server_start(struct http_server **out, const struct http_server_options *options,
+                      struct err *e);
+int http_server_port(const struct http_server *s);
+/* Whether only this machine can reach it. */
+bool http_server_loopback(const struct http_server *s);
+/* Take no new connections, let running requests end (`grace_seconds` at most), close. */
+void http_server_stop(struct http_server *s, int grace_seconds);
+
+#endif

@@ -1,0 +1,39 @@
+/* Deadlines for connections that dawdle.
+ *
+ * libmicrohttpd ends a connection that is silent, but one byte every few seconds is not
+ * silence: a head may take HEAD_SECONDS in all, and a body must keep up a minimum rate.
+ * Thread-safe. */
+#ifndef HTTP_WATCH_H
+#define HTTP_WATCH_H
+
+#include <stddef.h>
+
+#define HTTP_WATCH_HEAD_SECONDS 60   /* from the connection, or the last answer, on */
+#define HTTP_WATCH_BODY_SECONDS 60   /* in each such span … */
+#define HTTP_WATCH_BODY_BYTES   8192 /* … at least so many bytes of a body come */
+
+enum http_phase {
+    HTTP_PHASE_HEAD, /* waiting for a request's head */
+    HTTP_PHASE_BODY, /* reading its body */
+    HTTP_PHASE_WORK, /* ours to answer, or upgraded: no deadline */
+};
+
+struct http_watch;
+struct http_watched;
+
+struct http_watch *http_watch_new(void); /* NULL: out of memory */
+void http_watch_free(struct http_watch *w);
+
+/* A connection opened; NULL when memory is out, which the others accept. */
+struct http_watched *http_watch_add(struct http_watch *w, int fd);
+/* Must come before the descriptor is closed. */
+void http_watch_remove(struct http_watch *w, struct http_watched *c);
+void http_watch_phase(struct http_watch *w, struct http_watched *c,
+                      enum http_phase phase);
+void http_watch_bytes(struct http_watch *w, struct http_watched *c, size_t bytes);
+
+/* Shut down every connection that is past its deadline; call it about once a second.
+ * Returns how many. */
+size_t http_watch_sweep(struct http_watch *w, double now_seconds);
+
+#endif

@@ -1,0 +1,499 @@
+#include "http/ws.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+#include <wslay/wslay.h>
+
+#define SECOND            INT64_C(1000000000)
+#define PING_AFTER        (20 * SECOND) /* of silence */
+#define GIVE_UP_AFTER     (45 * SECOND) /* of silence */
+#define CLOSE_WAIT        (5 * SECOND)  /* for the other side's close frame */
+#define LINGER            (1 * SECOND)
+#define STOP_WAIT         (3 * SECOND)
+#define READ_PER_TURN     65536 /* so that one flood does not starve the others */
+#define QUEUED_FRAMES_MAX 1024
+
+struct message {
+    struct message *next;
+    size_t length;
+    char text[];
+};
+
+struct http_ws {
+    struct http_ws_loop *loop;             /* borrowed */
+    const struct http_ws_handler *handler; /* borrowed */
+    void *state;                           /* the handler's */
+    struct http_ws_socket socket;
+    char *first; /* owned: came with the handshake */
+    size_t first_length, first_at;
+
+    /* Under loop->lock: what other threads ask for. */
+    struct message *outbox, **outbox_end;
+    size_t outbox_bytes;
+    int close_code; /* 0: stay open */
+    bool overflow;
+
+    /* The loop's thread only. */
+    struct http_ws *next, *previous;
+    wslay_event_context_ptr wslay;
+    uv_poll_t poll;
+    bool pinged, lingering, closing, ended;
+    int64_t seen_ns, deadline_ns; /* deadline 0: none */
+    size_t turn_bytes;
+};
+
+struct http_ws_loop {
+    pthread_mutex_t lock;
+    struct http_ws *incoming; /* under lock; linked by next */
+    bool stopping;            /* under lock */
+    void (*on_tick)(void *arg);
+    void *tick_arg;
+
+    uv_loop_t uv;
+    uv_async_t wake;
+    uv_timer_t tick;
+    uv_thread_t thread;
+    struct http_ws *sockets; /* the loop's thread only, as all below */
+    int64_t stop_ns;         /* 0: not stopping */
+};
+
+/* ---- any thread ----------------------------------------------------------------- */
+
+void http_ws_send(struct http_ws *ws, const char *text, size_t length)
+{
+    struct message *m = malloc(sizeof *m + length);
+    pthread_mutex_lock(&ws->loop->lock);
+    if (!m || ws->close_code || ws->outbox_bytes + length > HTTP_WS_BACKLOG) {
+        ws->overflow = ws->overflow || !ws->close_code;
+        free(m);
+    } else {
+        m->next = NULL;
+        m->length = length;
+        memcpy(m->text, text, length);
+        *ws->outbox_end = m;
+        ws->outbox_end = &m->next;
+        ws->outbox_bytes += length;
+    }
+    pthread_mutex_unlock(&ws->loop->lock);
+    uv_async_send(&ws->loop->wake);
+}
+
+void http_ws_close(struct http_ws *ws, int code)
+{
+    pthread_mutex_lock(&ws->loop->lock);
+    if (!ws->close_code)
+        ws->close_code = code;
+    pthread_mutex_unlock(&ws->loop->lock);
+    uv_async_send(&ws->loop->wake);
+}
+
+static void free_outbox(struct http_ws *ws)
+{
+    while (ws->outbox) {
+        struct message *m = ws->outbox;
+        ws->outbox = m->next;
+        free(m);
+    }
+    ws->outbox_end = &ws->outbox;
+    ws->outbox_bytes = 0;
+}
+
+static void prepare_fd(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0)
+        (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    int yes = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+}
+
+static struct http_ws *ws_new(struct http_ws_loop *loop, const struct http_ws_socket *s,
+                              const struct http_ws_handler *handler)
+{
+    struct http_ws *ws = calloc(1, sizeof *ws);
+    char *first = malloc(s->first_length + 1);
+    if (!ws || !first) {
+        free(ws);
+        free(first);
+        return NULL;
+    }
+    if (s->first_length)
+        memcpy(first, s->first, s->first_length);
+    ws->loop = loop;
+    ws->handler = handler;
+    ws->socket = *s;
+    ws->first = first;
+    ws->first_length = s->first_length;
+    ws->outbox_end = &ws->outbox;
+    return ws;
+}
+
+int http_ws_add(struct http_ws_loop *loop, const struct http_ws_socket *socket,
+                const struct http_ws_handler *handler, struct http_request *r)
+{
+    struct http_ws *ws = ws_new(loop, socket, handler);
+    if (!ws)
+        return ERR_NOMEM;
+    prepare_fd(socket->fd);
+    ws->state = handler->open(r, ws);
+    if (!ws->state)
+        http_ws_close(ws, WSLAY_CODE_INTERNAL_SERVER_ERROR);
+    pthread_mutex_lock(&loop->lock);
+    bool stopping = loop->stopping;
+    if (!stopping) {
+        ws->next = loop->incoming;
+        loop->incoming = ws;
+        uv_async_send(&loop->wake); /* under the lock: the loop cannot end meanwhile */
+    }
+    pthread_mutex_unlock(&loop->lock);
+    if (stopping) {
+        if (ws->state)
+            handler->close(ws->state);
+        free_outbox(ws);
+        free(ws->first);
+        free(ws);
+        return ERR_STATE;
+    }
+    return 0;
+}
+
+/* ---- wslay's callbacks ------------------------------------------------------------ */
+
+static ssize_t on_recv(wslay_event_context_ptr context, uint8_t *to, size_t length,
+                       int flags, void *arg)
+{
+    (void)flags;
+    struct http_ws *ws = arg;
+    if (ws->first_at < ws->first_length) {
+        size_t left = ws->first_length - ws->first_at;
+        size_t n = left < length ? left : length;
+        memcpy(to, ws->first + ws->first_at, n);
+        ws->first_at += n;
+        return (ssize_t)n;
+    }
+    ssize_t n = -1;
+    errno = EAGAIN;
+    while (ws->turn_bytes < READ_PER_TURN &&
+           (n = recv(ws->socket.fd, to, length, 0)) < 0 && errno == EINTR)
+        ;
+    if (n > 0) {
+        ws->turn_bytes += (size_t)n;
+        ws->seen_ns = clock_monotonic_ns();
+        ws->pinged = false;
+        return n;
+    }
+    bool again = n < 0 && (errno == EAGAIN);
+    ws->ended = ws->ended || !again;
+    wslay_event_set_error(context,
+                          again ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
+    return -1;
+}
+
+static ssize_t on_send(wslay_event_context_ptr context, const uint8_t *bytes,
+                       size_t length, int flags, void *arg)
+{
+    (void)flags;
+    struct http_ws *ws = arg;
+    ssize_t n;
+    while ((n = send(ws->socket.fd, bytes, length, MSG_NOSIGNAL)) < 0 && errno == EINTR)
+        ;
+    if (n < 0)
+        wslay_event_set_error(context, errno == EAGAIN ? WSLAY_ERR_WOULDBLOCK
+                                                       : WSLAY_ERR_CALLBACK_FAILURE);
+    return n;
+}
+
+static void on_message(wslay_event_context_ptr context,
+                       const struct wslay_event_on_msg_recv_arg *message, void *arg)
+{
+    (void)context;
+    struct http_ws *ws = arg;
+    bool control =
+        message->opcode != WSLAY_TEXT_FRAME && message->opcode != WSLAY_BINARY_FRAME;
+    if (control || !ws->state || !ws->handler->message)
+        return;
+    ws->handler->message(ws->state, ws, (const char *)message->msg, message->msg_length,
+                         message->opcode == WSLAY_TEXT_FRAME);
+}
+
+/* ---- the loop's thread ------------------------------------------------------------ */
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    struct http_ws *ws = handle->data;
+    wslay_event_context_free(ws->wslay);
+    ws->socket.release(ws->socket.release_arg);
+    free_outbox(ws);
+    free(ws->first);
+    free(ws);
+}
+
+static void destroy(struct http_ws *ws)
+{
+    if (ws->closing)
+        return;
+    ws->closing = true;
+    if (ws->previous)
+        ws->previous->next = ws->next;
+    else
+        ws->loop->sockets = ws->next;
+    if (ws->next)
+        ws->next->previous = ws->previous;
+    if (ws->state)
+        ws->handler->close(ws->state);
+    ws->state = NULL;
+    uv_poll_stop(&ws->poll);
+    uv_close((uv_handle_t *)&ws->poll, on_poll_closed);
+}
+
+/* Hand what other threads sent to wslay. Returns false when the reader is too slow. */
+static bool take_outbox(struct http_ws *ws)
+{
+    pthread_mutex_lock(&ws->loop->lock);
+    struct message *m = ws->outbox;
+    int code = ws->close_code;
+    bool good = !ws->overflow;
+    ws->outbox = NULL;
+    ws->outbox_end = &ws->outbox;
+    ws->outbox_bytes = 0;
+    pthread_mutex_unlock(&ws->loop->lock);
+    while (m) {
+        struct message *next = m->next;
+        struct wslay_event_msg frame = {WSLAY_TEXT_FRAME, (const uint8_t *)m->text,
+                                        m->length};
+        /* After a close frame wslay takes no more, and that is right. */
+        (void)wslay_event_queue_msg(ws->wslay, &frame);
+        free(m);
+        m = next;
+    }
+    if (code && !wslay_event_get_close_sent(ws->wslay) && !ws->deadline_ns) {
+        (void)wslay_event_queue_close(ws->wslay, (uint16_t)code, NULL, 0);
+        ws->deadline_ns = clock_monotonic_ns() + CLOSE_WAIT;
+    }
+    return good && wslay_event_get_queued_msg_length(ws->wslay) <= HTTP_WS_BACKLOG &&
+           wslay_event_get_queued_msg_count(ws->wslay) <= QUEUED_FRAMES_MAX;
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void wait_for(struct http_ws *ws, int events)
+{
+    if (uv_poll_start(&ws->poll, events, on_poll))
+        destroy(ws);
+}
+
+/* Closing a socket with unread bytes sends a reset, which may overtake our close frame;
+ * so end our side, and read what still comes for a moment. */
+static void linger(struct http_ws *ws)
+{
+    if (!ws->lingering) {
+        ws->lingering = true;
+        shutdown(ws->socket.fd, SHUT_WR);
+        ws->deadline_ns = clock_monotonic_ns() + LINGER;
+    }
+    char dropped[4096];
+    ssize_t n = 1;
+    for (int turn = 0; turn < 16 && n > 0; turn++)
+        n = recv(ws->socket.fd, dropped, sizeof dropped, MSG_DONTWAIT);
+    bool more = n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+    if (ws->ended || !more)
+        destroy(ws);
+    else
+        wait_for(ws, UV_READABLE);
+}
+
+/* Move everything that can be moved without waiting. */
+static void pump(struct http_ws *ws)
+{
+    if (ws->lingering) {
+        linger(ws);
+        return;
+    }
+    ws->turn_bytes = 0;
+    bool good = take_outbox(ws);
+    if (good && wslay_event_want_read(ws->wslay))
+        good = wslay_event_recv(ws->wslay) == 0;
+    if (good && wslay_event_want_write(ws->wslay))
+        good = wslay_event_send(ws->wslay) == 0;
+    if (!good) {
+        destroy(ws);
+        return;
+    }
+    bool reads = wslay_event_want_read(ws->wslay);
+    bool writes = wslay_event_want_write(ws->wslay);
+    if (!reads && !writes)
+        linger(ws);
+    else
+        wait_for(ws, (reads ? UV_READABLE : 0) | (writes ? UV_WRITABLE : 0));
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    (void)events;
+    struct http_ws *ws = poll->data;
+    if (status < 0)
+        destroy(ws);
+    else
+        pump(ws);
+}
+
+static bool begin(struct http_ws *ws)
+{
+    static const struct wslay_event_callbacks callbacks = {.recv_callback = on_recv,
+                                                           .send_callback = on_send,
+                                                           .on_msg_recv_callback =
+                                                               on_message};
+    if (wslay_event_context_server_init(&ws->wslay, &callbacks, ws))
+        return false;
+    wslay_event_config_set_max_recv_msg_length(ws->wslay, HTTP_WS_MESSAGE_MAX);
+    if (uv_poll_init(&ws->loop->uv, &ws->poll, ws->socket.fd)) {
+        wslay_event_context_free(ws->wslay);
+        return false;
+    }
+    ws->poll.data = ws;
+    ws->seen_ns = clock_monotonic_ns();
+    return true;
+}
+
+static void accept_incoming(struct http_ws_loop *loop)
+{
+    pthread_mutex_lock(&loop->lock);
+    struct http_ws *ws = loop->incoming;
+    loop->incoming = NULL;
+    pthread_mutex_unlock(&loop->lock);
+    while (ws) {
+        struct http_ws *next = ws->next;
+        if (begin(ws)) {
+            ws->previous = NULL;
+            ws->next = loop->sockets;
+            if (ws->next)
+                ws->next->previous = ws;
+            loop->sockets = ws;
+        } else {
+            log_error("a WebSocket was dropped: out of memory");
+            if (ws->state)
+                ws->handler->close(ws->state);
+            ws->socket.release(ws->socket.release_arg);
+            free_outbox(ws);
+            free(ws->first);
+            free(ws);
+        }
+        ws = next;
+    }
+}
+
+static void finish_loop_if_empty(struct http_ws_loop *loop)
+{
+    if (loop->sockets || !loop->stop_ns || uv_is_closing((uv_handle_t *)&loop->wake))
+        return;
+    uv_close((uv_handle_t *)&loop->wake, NULL);
+    uv_close((uv_handle_t *)&loop->tick, NULL);
+}
+
+static void on_wake(uv_async_t *async)
+{
+    struct http_ws_loop *loop = async->data;
+    pthread_mutex_lock(&loop->lock);
+    bool stopping = loop->stopping; /* read first: nothing comes in once it is true */
+    pthread_mutex_unlock(&loop->lock);
+    accept_incoming(loop);
+    if (stopping && !loop->stop_ns) {
+        loop->stop_ns = clock_monotonic_ns() + STOP_WAIT;
+        for (struct http_ws *ws = loop->sockets; ws; ws = ws->next)
+            http_ws_close(ws, WSLAY_CODE_GOING_AWAY);
+    }
+    for (struct http_ws *ws = loop->sockets, *next; ws; ws = next) {
+        next = ws->next;
+        pump(ws);
+    }
+    finish_loop_if_empty(loop);
+}
+
+static void check_silence(struct http_ws *ws, int64_t now)
+{
+    int64_t silence = now - ws->seen_ns;
+    if ((ws->deadline_ns && now >= ws->deadline_ns) || silence >= GIVE_UP_AFTER) {
+        destroy(ws);
+        return;
+    }
+    if (silence < PING_AFTER || ws->pinged || ws->lingering)
+        return;
+    struct wslay_event_msg ping = {WSLAY_PING, NULL, 0};
+    (void)wslay_event_queue_msg(ws->wslay, &ping);
+    ws->pinged = true;
+    pump(ws);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct http_ws_loop *loop = timer->data;
+    int64_t now = clock_monotonic_ns();
+    for (struct http_ws *ws = loop->sockets, *next; ws; ws = next) {
+        next = ws->next;
+        if (loop->stop_ns && now >= loop->stop_ns)
+            destroy(ws);
+        else
+            check_silence(ws, now);
+    }
+    loop->on_tick(loop->tick_arg);
+    finish_loop_if_empty(loop);
+}
+
+static void run_loop(void *arg)
+{
+    struct http_ws_loop *loop = arg;
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
+int http_ws_loop_start(struct http_ws_loop **out, void (*tick)(void *arg), void *tick_arg,
+                       struct err *e)
+{
+    struct http_ws_loop *loop = calloc(1, sizeof *loop);
+    if (!loop)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    pthread_mutex_init(&loop->lock, NULL);
+    loop->on_tick = tick;
+    loop->tick_arg = tick_arg;
+    int status = uv_loop_init(&loop->uv);
+    if (!status) {
+        loop->wake.data = loop->tick.data = loop;
+        status = uv_async_init(&loop->uv, &loop->wake, on_wake);
+    }
+    if (!status)
+        status = uv_timer_init(&loop->uv, &loop->tick);
+    if (!status)
+        status = uv_timer_start(&loop->tick, on_tick, 1000, 1000);
+    if (!status)
+        status = uv_thread_create(&loop->thread, run_loop, loop);
+    if (status) {
+        /* Start-up ends with it; what libuv holds goes with the process. */
+        free(loop);
+        return err_set(e, ERR_IO, "cannot start the WebSocket loop: %s",
+                       uv_strerror(status));
+    }
+    *out = loop;
+    return 0;
+}
+
+void http_ws_loop_stop(struct http_ws_loop *loop)
+{
+    if (!loop)
+        return;
+    pthread_mutex_lock(&loop->lock);
+    loop->stopping = true;
+    pthread_mutex_unlock(&loop->lock);
+    uv_async_send(&loop->wake);
+    uv_thread_join(&loop->thread);
+    uv_loop_close(&loop->uv);
+    pthread_mutex_destroy(&loop->lock);
+    free(loop);
+}

@@ -1,0 +1,226 @@
+#include "job/jobs.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "catalog/catalog.h"
+#include "job/service.h"
+#include "job/supervisor.h"
+
+/* A transcript of 10 hours takes about 10 MB. */
+#define TRANSCRIPT_MAX_BYTES (256u << 20)
+
+static int is_wanted(void *arg, const char *id)
+{
+    struct jobs *s = arg;
+    struct job j;
+    int status = store_get(s->store, id, &j, NULL);
+    if (status)
+        return status == ERR_NOT_FOUND ? 0 : status;
+    bool wanted = j.audio_present;
+    job_release(&j);
+    return wanted;
+}
+
+/* The former process is dead (we have its lock): what it held goes back into the queue,
+ * what it left half done is removed. */
+static int go_on(struct jobs *s, struct err *e)
+{
+    int64_t count = 0;
+    int status = queue_recover(s->queue, true, &count, e);
+    if (status)
+        return status;
+    if (count)
+        log_info("going on with %lld interrupted job(s)", (long long)count);
+    struct err why;
+    int removed = blob_sweep(s->blobs, is_wanted, s, &why);
+    if (removed < 0)
+        log_warning("leftovers in the storage folder stay for now: %s", why.message);
+    else if (removed)
+        log_info("removed %d unfinished upload(s)", removed);
+    return 0;
+}
+
+int jobs_open(struct jobs **out, const struct config *c, struct err *e)
+{
+    *out = NULL;
+    if (c->redis_url && *c->redis_url)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "this build cannot use Redis: unset REDIS_URL to use the embedded "
+                       "queue");
+    struct jobs *s = calloc(1, sizeof *s);
+    if (!s)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    s->config = c;
+    pthread_mutex_init(&s->order, NULL);
+    struct store_options options = {.exclusive = true};
+    int status = store_open(&s->store, c->database_url, &options, e);
+    if (!status)
+        status = blob_store_open(&s->blobs, c->storage_dir, STORAGE_RESERVE_BYTES, e);
+    if (!status)
+        status = queue_embedded_open(&s->queue, s->store, e);
+    if (!status)
+        status = events_new(&s->events, e);
+    if (!status)
+        status = go_on(s, e);
+    if (!status)
+        status = supervisor_start(&s->supervisor, s, e);
+    if (status) {
+        jobs_close(s);
+        return status;
+    }
+    *out = s;
+    return 0;
+}
+
+void jobs_close(struct jobs *s)
+{
+    if (!s)
+        return;
+    supervisor_close(s->supervisor);
+    queue_close(s->queue);
+    blob_store_close(s->blobs);
+    store_close(s->store);
+    events_free(s->events);
+    pthread_mutex_destroy(&s->order);
+    free(s);
+}
+
+void jobs_post(struct jobs *s, const struct job *j)
+{
+    struct job_event event = {
+        .status = j->status, .progress = j->progress, .time_ms = clock_wall_ms()};
+    memcpy(event.job_id, j->id, ID_SIZE);
+    const char *message = j->status == JOB_FAILED && j->error_message ? j->error_message
+                          : j->message                                ? j->message
+                                                                      : "";
+    (void)snprintf(event.message, sizeof event.message, "%s", message);
+    events_post(s->events, &event);
+}
+
+int jobs_get(struct jobs *s, const char *id, struct job *out, struct err *e)
+{
+    if (!id_valid(id))
+        return err_set(e, ERR_NOT_FOUND, "there is no job of that name");
+    return store_get(s->store, id, out, e);
+}
+
+int jobs_list(struct jobs *s, const struct job_filter *f, struct job_list *out,
+              struct err *e)
+{
+    return store_list(s->store, f, out, e);
+}
+
+int jobs_transcript(struct jobs *s, const char *id, struct transcript *out, struct err *e)
+{
+    if (!id_valid(id))
+        return err_set(e, ERR_NOT_FOUND, "there is no job of that name");
+    struct buf json;
+    buf_init(&json, TRANSCRIPT_MAX_BYTES);
+    int status = store_transcript(s->store, id, &json, e);
+    if (!status) {
+        transcript_init(out);
+        status = transcript_parse(out, buf_cstr(&json), json.length, e);
+        if (status)
+            transcript_release(out);
+    }
+    buf_release(&json);
+    return status;
+}
+
+/* After a change that was committed: read the job, tell of it. Call with `order` held. */
+static int tell(struct jobs *s, const char *id, struct job *out, struct err *e)
+{
+    int status = store_get(s->store, id, out, e);
+    if (!status)
+        jobs_post(s, out);
+    return status;
+}
+
+int jobs_cancel(struct jobs *s, const char *id, struct job *out, struct err *e)
+{
+    if (!id_valid(id))
+        return err_set(e, ERR_NOT_FOUND, "there is no job of that name");
+    pthread_mutex_lock(&s->order);
+    int status = store_cancel(s->store, id, clock_wall_ms(), e);
+    if (!status)
+        status = tell(s, id, out, e);
+    pthread_mutex_unlock(&s->order);
+    if (!status)
+        supervisor_stop_job(s->supervisor, id);
+    return status;
+}
+
+int jobs_retry(struct jobs *s, const char *id, struct job *out, struct err *e)
+{
+    if (!id_valid(id))
+        return err_set(e, ERR_NOT_FOUND, "there is no job of that name");
+    pthread_mutex_lock(&s->order);
+    int status = store_retry(s->store, id, e);
+    if (!status)
+        status = tell(s, id, out, e);
+    pthread_mutex_unlock(&s->order);
+    if (!status) {
+        queue_push(s->queue, id);
+        supervisor_wake(s->supervisor);
+    }
+    return status;
+}
+
+int jobs_forget(struct jobs *s, const char *id, struct err *e)
+{
+    struct job j = {0};
+    pthread_mutex_lock(&s->order);
+    int status = store_cancel(s->store, id, clock_wall_ms(), NULL);
+    if (!status && !store_get(s->store, id, &j, NULL))
+        jobs_post(s, &j);
+    /* The row first: a recording without a row is swept, a row without one is a riddle.
+     */
+    status = store_remove(s->store, id, e);
+    pthread_mutex_unlock(&s->order);
+    job_release(&j);
+    if (!status)
+        status = blob_remove(s->blobs, id, e);
+    return status;
+}
+
+int jobs_delete(struct jobs *s, const char *id, struct err *e)
+{
+    if (!id_valid(id))
+        return err_set(e, ERR_NOT_FOUND, "there is no job of that name");
+    int status = jobs_forget(s, id, e);
+    supervisor_stop_job(s->supervisor, id);
+    return status;
+}
+
+int jobs_subscribe(struct jobs *s, const char *job_id, job_event_fn fn, void *arg)
+{
+    return events_subscribe(s->events, job_id, fn, arg);
+}
+
+void jobs_unsubscribe(struct jobs *s, int handle)
+{
+    events_unsubscribe(s->events, handle);
+}
+
+int jobs_ready(struct jobs *s, struct err *e)
+{
+    struct err own;
+    if (!e)
+        e = &own;
+    char model[64];
+    const char *part = "database";
+    int status = store_probe(s->store, e);
+    if (!status) {
+        part = "storage";
+        status = blob_store_ready(s->blobs, e);
+    }
+    if (!status) {
+        part = "worker";
+        status = supervisor_ready(s->supervisor, e);
+    }
+    if (!status) {
+        part = "model";
+        status = catalog_default(s->config, model, e);
+    }
+    return status ? err_prefix(e, "%s", part) : 0;
+}

@@ -1,0 +1,240 @@
+/* A recording comes in: its bytes, then what is wanted of it. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "catalog/catalog.h"
+#include "format/text.h"
+#include "job/jobs.h"
+#include "job/options.h"
+#include "job/service.h"
+#include "job/supervisor.h"
+
+#define FILENAME_MAX_BYTES 512
+
+struct upload {
+    struct jobs *jobs;        /* borrowed */
+    char id[ID_SIZE];         /* becomes the job's */
+    struct blob_writer *blob; /* owned */
+    int64_t bytes;
+};
+
+int upload_begin(struct jobs *s, struct upload **out, struct err *e)
+{
+    *out = NULL;
+    struct upload *u = calloc(1, sizeof *u);
+    if (!u)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    u->jobs = s;
+    id_new(u->id);
+    int status = blob_begin(s->blobs, u->id, &u->blob, e);
+    if (status) {
+        free(u);
+        return status;
+    }
+    *out = u;
+    return 0;
+}
+
+int upload_write(struct upload *u, const void *bytes, size_t length, struct err *e)
+{
+    int64_t megabytes = u->jobs->config->max_file_size_mb;
+    if ((int64_t)length > megabytes * 1048576 - u->bytes)
+        return err_set(e, ERR_TOO_LARGE,
+                       "the file is larger than %lld MB, the limit here",
+                       (long long)megabytes);
+    int status = blob_write(u->blob, bytes, length, e);
+    if (!status)
+        u->bytes += (int64_t)length;
+    return status;
+}
+
+void upload_abort(struct upload *u)
+{
+    if (!u)
+        return;
+    blob_abort(u->blob);
+    free(u);
+}
+
+/* The caller's name for display: whole UTF-8, no control characters, not endless. */
+static char *clean_filename(const char *name)
+{
+    struct buf b;
+    buf_init(&b, FILENAME_MAX_BYTES);
+    while (name && *name && b.length < FILENAME_MAX_BYTES - 4) {
+        uint32_t c = text_next(&name);
+        if (c >= 0x20 && c != 0x7F)
+            text_put(&b, c);
+    }
+    if (!b.length)
+        buf_str(&b, "recording");
+    char *clean = buf_take(&b);
+    buf_release(&b);
+    return clean;
+}
+
+static int known_model(const struct config *c, const char *asked, char name[64],
+                       struct err *e)
+{
+    char path[PATH_MAX];
+    if (!asked || !*asked)
+        return catalog_default(c, name, e);
+    if (!catalog_name_valid(asked))
+        return err_set(e, ERR_INVALID, "that is not the name of a model");
+    (void)snprintf(name, 64, "%s", asked);
+    int status = catalog_path(c, name, path, e);
+    if (status == ERR_NOT_FOUND && !catalog_find(name))
+        return err_set(
+            e, ERR_INVALID,
+            "there is no model \"%s\": use tiny, base, small, medium, large-v3 or "
+            "large-v3-turbo",
+            name);
+    return status;
+}
+
+static bool is_english_only(const char *model)
+{
+    const char *dot = strstr(model, ".en");
+    return dot && (dot[3] == '\0' || dot[3] == '-');
+}
+
+static int known_language(const struct config *c, const char *asked, const char *model,
+                          const char **code, struct err *e)
+{
+    if (!asked || !*asked)
+        asked = c->language && *c->language ? c->language : "auto";
+    *code = "auto";
+    if (!strcmp(asked, "auto"))
+        return 0;
+    int index = whisper_language_find(asked);
+    if (index < 0)
+        return err_set(
+            e, ERR_INVALID,
+            "the language \"%.40s\" is not known: use a code such as en or de, "
+            "an English name, or auto",
+            asked);
+    *code = whisper_language_code(index);
+    if (index != 0 && is_english_only(model))
+        return err_set(e, ERR_INVALID,
+                       "the model %s knows only English: choose one without .en for %s",
+                       model, whisper_language_name(index));
+    return 0;
+}
+
+static int known_task(const char *asked, const char *model, const char **task,
+                      struct err *e)
+{
+    *task = asked && *asked ? asked : "transcribe";
+    if (!strcmp(*task, "transcribe"))
+        return 0;
+    if (strcmp(*task, "translate") != 0)
+        return err_set(e, ERR_INVALID,
+                       "the task \"%.40s\" is not known: use transcribe or translate",
+                       asked);
+    if (is_english_only(model))
+        return err_set(e, ERR_INVALID,
+                       "the model %s cannot translate: choose one without .en", model);
+    return 0;
+}
+
+static int check_options(const char *json, struct err *e)
+{
+    struct job_options options;
+    int status = job_options_parse(&options, json, e);
+    if (!status)
+        job_options_release(&options);
+    return status;
+}
+
+/* Commit the row and tell of it. */
+static int record(struct jobs *s, const struct job *j, const char *sha256,
+                  struct job *out, struct err *e)
+{
+    int status = job_copy(out, j);
+    if (status)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    pthread_mutex_lock(&s->order);
+    status = store_insert(s->store, j, sha256, e);
+    if (!status)
+        jobs_post(s, out);
+    pthread_mutex_unlock(&s->order);
+    if (status)
+        job_release(out);
+    return status;
+}
+
+/* What a request comes to once its defaults are filled in. */
+struct wanted {
+    char model[64];
+    const char *language, *task; /* static, or borrowed from the request */
+};
+
+static int judge(const struct config *c, const struct job_request *r, struct wanted *out,
+                 struct err *e)
+{
+    int status = known_model(c, r->model, out->model, e);
+    if (!status)
+        status = known_language(c, r->language, out->model, &out->language, e);
+    if (!status)
+        status = known_task(r->task, out->model, &out->task, e);
+    return status ? status : check_options(r->options_json, e);
+}
+
+int jobs_check(struct jobs *s, const struct job_request *request, struct err *e)
+{
+    struct wanted wanted;
+    return judge(s->config, request, &wanted, e);
+}
+
+static int submit(struct upload *u, const struct job_request *r, struct job *out,
+                  struct err *e)
+{
+    struct jobs *s = u->jobs;
+    struct wanted wanted;
+    int status = judge(s->config, r, &wanted, e);
+    if (!status && !u->bytes)
+        status = err_set(e, ERR_INVALID, "the file is empty: send a recording");
+    if (status)
+        return status;
+
+    struct blob_info blob;
+    status = blob_finish(u->blob, &blob, e);
+    u->blob = NULL;
+    if (status)
+        return status;
+    /* The strings are borrowed: this job is never released. */
+    char *name = clean_filename(r->original_filename);
+    struct job j = {
+        .original_filename = name,
+        .filename = u->id,
+        .model = wanted.model,
+        .language_asked = (char *)(uintptr_t)wanted.language,
+        .task = (char *)(uintptr_t)wanted.task,
+        .options = r->options_json && *r->options_json
+                       ? (char *)(uintptr_t)r->options_json
+                       : (char *)(uintptr_t) "{}",
+        .message = (char *)(uintptr_t) "Waiting",
+        .file_bytes = blob.bytes,
+        .created_ms = clock_wall_ms(),
+    };
+    memcpy(j.id, u->id, ID_SIZE);
+    status = name ? record(s, &j, blob.sha256, out, e)
+                  : err_set(e, ERR_NOMEM, "out of memory");
+    free(name);
+    if (status)
+        (void)blob_remove(s->blobs, u->id, NULL);
+    return status;
+}
+
+int jobs_submit(struct jobs *s, struct upload *u, const struct job_request *request,
+                struct job *out, struct err *e)
+{
+    int status = submit(u, request, out, e);
+    if (!status) {
+        log_event(LOG_INFO, u->id, "accepted: %lld bytes, model %s, language %s",
+                  (long long)u->bytes, out->model, out->language_asked);
+        queue_push(s->queue, u->id);
+        supervisor_wake(s->supervisor);
+    }
+    upload_abort(u);
+    return status;
+}

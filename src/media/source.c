@@ -1,0 +1,349 @@
+#include "media/source.h"
+
+#include "media/formats.h"
+#include "media/mixer.h"
+#include "media/record.h"
+#include "media/sniff.h"
+
+#include <errno.h>
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+#include <libavutil/opt.h>
+#include <math.h>
+
+#define IO_BUFFER  65536
+#define PROBE_FROM 2048
+#define PROBE_TO   (1 << 20)
+
+/* ---- bytes ---- */
+
+static int read_some(void *opaque, uint8_t *out, int size)
+{
+    struct source *s = opaque;
+    if (size <= 0 || s->position >= s->io->size)
+        return AVERROR_EOF;
+    if (size > s->io->size - s->position)
+        size = (int)(s->io->size - s->position);
+    int n = s->io->read_at(s->io->arg, s->position, out, size);
+    if (n < 0) {
+        s->read_error = s->read_error ? s->read_error : -n;
+        return AVERROR(-n);
+    }
+    s->position += n;
+    return n ? n : AVERROR_EOF;
+}
+
+static int64_t seek_to(void *opaque, int64_t offset, int whence)
+{
+    struct source *s = opaque;
+    if (whence & AVSEEK_SIZE)
+        return s->io->size;
+    whence &= ~AVSEEK_FORCE;
+    int64_t base = whence == SEEK_CUR   ? s->position
+                   : whence == SEEK_END ? s->io->size
+                                        : 0;
+    if ((whence != SEEK_SET && whence != SEEK_CUR && whence != SEEK_END) ||
+        __builtin_add_overflow(base, offset, &offset) || offset < 0)
+        return AVERROR(EINVAL);
+    s->position = offset;
+    return offset;
+}
+
+/* Whatever the file names, nothing is opened. */
+static int refuse_open(AVFormatContext *format, AVIOContext **pb, const char *url,
+                       int flags, AVDictionary **options)
+{
+    (void)format;
+    (void)url;
+    (void)flags;
+    (void)options;
+    *pb = NULL;
+    return AVERROR(EPERM);
+}
+
+/* ---- which container ---- */
+
+/* Where the content begins, behind ID3v2 tags, whose pictures can be larger than what
+ * probing looks at. */
+static int64_t skip_id3(const struct source *s)
+{
+    int64_t at = 0;
+    uint8_t h[10];
+    for (int i = 0; i < 8; i++) {
+        int n = s->io->read_at(s->io->arg, at, h, sizeof h);
+        if (n != (int)sizeof h || memcmp(h, "ID3", 3) || h[3] == 0xFF || h[4] == 0xFF ||
+            ((h[6] | h[7] | h[8] | h[9]) & 0x80))
+            break;
+        at += 10 + ((int64_t)h[6] << 21 | h[7] << 14 | h[8] << 7 | h[9]);
+        at += h[5] & 0x10 ? 10 : 0;
+    }
+    return at < s->io->size ? at : 0;
+}
+
+/* Bytes into `out` until `size` or the end; how many, or -errno. */
+static int read_full(const struct source_io *io, int64_t offset, uint8_t *out, int size)
+{
+    int have = 0;
+    while (have < size) {
+        int n = io->read_at(io->arg, offset + have, out + have, size - have);
+        if (n < 0)
+            return n;
+        if (n == 0)
+            break;
+        have += n;
+    }
+    return have;
+}
+
+/* As much is looked at as is needed to be sure; all candidates compete, so that a
+ * playlist is seen to be one. */
+static const AVInputFormat *probe(struct source *s, struct err *e)
+{
+    int64_t start = skip_id3(s);
+    uint8_t *bytes = calloc(1, PROBE_TO + AVPROBE_PADDING_SIZE);
+    if (!bytes) {
+        err_set(e, ERR_NOMEM, "no memory");
+        return NULL;
+    }
+    const AVInputFormat *best = NULL;
+    int have = read_full(s->io, start, bytes, PROBE_TO), score = 0;
+    if (have < 0)
+        s->read_error = -have;
+    for (int size = PROBE_FROM; have > 0; size *= 2) {
+        int length = size < have ? size : have;
+        uint8_t kept[AVPROBE_PADDING_SIZE];
+        memcpy(kept, bytes + length, sizeof kept);
+        memset(bytes + length, 0, sizeof kept);
+        AVProbeData data = {.filename = "", .buf = bytes, .buf_size = length};
+        best = av_probe_input_format3(&data, 1, &score);
+        memcpy(bytes + length, kept, sizeof kept);
+        if ((best && score > AVPROBE_SCORE_RETRY) || length == have)
+            break;
+    }
+    s->head_length = have > SOURCE_HEAD ? SOURCE_HEAD : have > 0 ? (size_t)have : 0;
+    memcpy(s->head, bytes, s->head_length);
+    free(bytes);
+    const char *what = sniff_name(s->head, s->head_length);
+    if (have < 0)
+        err_set(e, ERR_IO, "the file cannot be read: %s", strerror(-have));
+    else if (best && formats_demuxer_allowed(best->name))
+        return best;
+    else if (what)
+        err_set(e, ERR_NOT_MEDIA, "the file is %s, not audio or video", what);
+    else
+        err_set(e, ERR_NOT_MEDIA,
+                "the file is neither audio nor video of a kind that can "
+                "be read here, whatever its name says");
+    return NULL;
+}
+
+/* ---- opening ---- */
+
+static int fail_open(const struct source *s, int rc, struct err *e, const char *sentence)
+{
+    if (s->read_error)
+        return err_set(e, ERR_IO, "the file cannot be read: %s", strerror(s->read_error));
+    if (rc == AVERROR(ENOMEM))
+        return err_set(e, ERR_TOO_LARGE,
+                       "decoding this file needs more memory than a decoder may have");
+    return err_set(e, ERR_CORRUPT, "%s", sentence);
+}
+
+/* Whether an MP4's top-level boxes hold no "moov": the usual end of a recording whose
+ * device lost power. */
+static bool mov_lacks_index(const struct source *s)
+{
+    int64_t at = 0;
+    for (int i = 0; i < 10000 && at <= s->io->size - 8; i++) {
+        uint8_t h[16] = {0};
+        if (read_full(s->io, at, h, sizeof h) < 8)
+            break;
+        if (!memcmp(h + 4, "moov", 4) || !memcmp(h + 4, "moof", 4))
+            return false;
+        uint64_t size = (uint32_t)h[0] << 24 | h[1] << 16 | h[2] << 8 | h[3];
+        if (size == 1) {
+            size = 0;
+            for (int j = 8; j < 16; j++)
+                size = size << 8 | h[j];
+        }
+        if (size < 8 || size > (uint64_t)(s->io->size - at))
+            break;
+        at += (int64_t)size;
+    }
+    return true;
+}
+
+static int open_container(struct source *s, const AVInputFormat *demuxer, struct err *e)
+{
+    uint8_t *buffer = av_malloc(IO_BUFFER);
+    s->avio = buffer
+                  ? avio_alloc_context(buffer, IO_BUFFER, 0, s, read_some, NULL, seek_to)
+                  : NULL;
+    s->format = avformat_alloc_context();
+    if (!s->avio || !s->format) {
+        if (!s->avio)
+            av_free(buffer);
+        return fail_open(s, AVERROR(ENOMEM), e, "");
+    }
+    s->format->pb = s->avio;
+    s->format->io_open = refuse_open;
+    s->format->flags |= AVFMT_FLAG_CUSTOM_IO;
+    av_opt_set(s->format, "protocol_whitelist", "", 0);
+    av_opt_set(s->format, "format_whitelist", demuxer->name, 0);
+    av_opt_set(s->format, "codec_whitelist", formats_decoders, 0);
+#if LIBAVFORMAT_VERSION_MAJOR < 59
+    AVInputFormat *chosen = (AVInputFormat *)(uintptr_t)demuxer;
+#else
+    const AVInputFormat *chosen = demuxer;
+#endif
+    int rc = avformat_open_input(&s->format, "", chosen, NULL); /* frees it on failure */
+    if (rc < 0 && !strncmp(demuxer->name, "mov,", 4) && mov_lacks_index(s))
+        return fail_open(s, rc, e,
+                         "the recording was cut off before it was finished: the index "
+                         "(moov) of this MP4 or MOV file is missing, and without it the "
+                         "sound cannot be found; a repair tool needs a second, complete "
+                         "file from the same device");
+    if (rc < 0)
+        return fail_open(s, rc, e, "the file is damaged: its header cannot be read");
+    return 0;
+}
+
+static bool is_cover(const AVStream *stream)
+{
+    return stream->disposition & AV_DISPOSITION_ATTACHED_PIC;
+}
+
+static int choose_stream(struct source *s, struct err *e)
+{
+    AVFormatContext *f = s->format;
+    for (unsigned i = 0; i < f->nb_streams; i++)
+        if (f->streams[i]->codecpar->codec_type == AVMEDIA_TYPE_VIDEO &&
+            !is_cover(f->streams[i]))
+            s->has_video = true;
+    int best = av_find_best_stream(f, AVMEDIA_TYPE_AUDIO, -1, -1, NULL, 0);
+    if (best < 0 && s->read_error)
+        return fail_open(s, best, e, "");
+    if (best < 0)
+        return err_set(e, ERR_NO_AUDIO,
+                       s->has_video ? "the video has no audio track"
+                                    : "the file holds no audio track");
+    s->stream = f->streams[best];
+    for (unsigned i = 0; i < f->nb_streams; i++)
+        if ((int)i != best)
+            f->streams[i]->discard = AVDISCARD_ALL;
+    return 0;
+}
+
+static int check_codec(const struct source *s, const char *formats, struct err *e)
+{
+    const AVCodecParameters *par = s->stream->codecpar;
+    uint32_t tag = par->codec_tag;
+    if (tag == MKTAG('d', 'r', 'm', 's') || tag == MKTAG('e', 'n', 'c', 'a') ||
+        tag == MKTAG('a', 'a', 'v', 'd'))
+        return err_set(
+            e, ERR_UNSUPPORTED,
+            "the sound in this file is copy-protected (DRM) and cannot be read");
+    struct formats_subject subject = {
+        .demuxer = s->format->iformat->name,
+        .codec = avcodec_get_name(par->codec_id),
+        .has_video = s->has_video,
+        .head = s->head,
+        .head_length = s->head_length,
+    };
+    return formats_admit(&subject, formats, e);
+}
+
+static int open_decoder(struct source *s, struct err *e)
+{
+    const AVCodecParameters *par = s->stream->codecpar;
+    const AVCodec *codec = avcodec_find_decoder(par->codec_id);
+    if (!codec)
+        return err_set(
+            e, ERR_UNSUPPORTED,
+            "the sound in this file is coded as \"%s\", which cannot be read here",
+            avcodec_get_name(par->codec_id));
+    s->decoder = avcodec_alloc_context3(codec);
+    if (!s->decoder)
+        return fail_open(s, AVERROR(ENOMEM), e, "");
+    int rc = avcodec_parameters_to_context(s->decoder, par);
+    if (rc < 0)
+        return fail_open(s, rc, e,
+                         "the file is damaged: its audio header makes no sense");
+    s->decoder->pkt_timebase = s->stream->time_base;
+    s->decoder->thread_count = 1; /* the sandbox lets no thread start */
+    av_opt_set(s->decoder, "codec_whitelist", formats_decoders, 0);
+    rc = avcodec_open2(s->decoder, codec, NULL);
+    if (rc == AVERROR(EINVAL) || rc == AVERROR(ENOSYS) || rc == AVERROR_PATCHWELCOME)
+        return err_set(
+            e, ERR_UNSUPPORTED,
+            "the sound in this file is coded as \"%s\", in a form that cannot be "
+            "read here",
+            codec->name);
+    if (rc < 0)
+        return fail_open(s, rc, e,
+                         "the file is damaged: its audio header makes no sense");
+    return 0;
+}
+
+int source_open(struct source *s, const struct source_io *io, const char *formats,
+                struct err *e)
+{
+    memset(s, 0, sizeof *s);
+    s->io = io;
+    const AVInputFormat *demuxer = probe(s, e);
+    if (!demuxer)
+        return s->read_error ? ERR_IO : ERR_NOT_MEDIA;
+    snprintf(s->container, sizeof s->container, "%.*s", (int)strcspn(demuxer->name, ","),
+             demuxer->name);
+    int rc = open_container(s, demuxer, e);
+    if (rc)
+        return rc;
+    /* Pictures and subtitles need not be understood, nor read where that can be helped.
+     */
+    for (unsigned i = 0; i < s->format->nb_streams; i++)
+        if (s->format->streams[i]->codecpar->codec_type != AVMEDIA_TYPE_AUDIO)
+            s->format->streams[i]->discard = AVDISCARD_ALL;
+    int found = avformat_find_stream_info(s->format, NULL);
+    if (found < 0)
+        return fail_open(s, found, e, "the file is damaged: no stream in it can be read");
+    rc = choose_stream(s, e);
+    if (!rc)
+        rc = check_codec(s, formats, e);
+    if (!rc)
+        rc = open_decoder(s, e);
+    return rc;
+}
+
+void source_release(struct source *s)
+{
+    avcodec_free_context(&s->decoder);
+    avformat_close_input(&s->format);
+    if (s->avio)
+        av_freep(&s->avio->buffer);
+    avio_context_free(&s->avio);
+}
+
+/* Seconds of sound that the whole file could hold if it is uncompressed, else infinity.
+ * Recorders that write to a pipe put the largest number there is into the header. */
+static double possible_seconds(const struct source *s)
+{
+    const AVCodecParameters *par = s->stream->codecpar;
+    double bits = av_get_exact_bits_per_sample(par->codec_id);
+    double per_second = bits * mixer_parameter_channels(par) * par->sample_rate / 8;
+    return per_second > 0 ? (double)s->io->size / per_second : INFINITY;
+}
+
+double source_promised_seconds(const struct source *s, bool *believable)
+{
+    const AVFormatContext *f = s->format;
+    double seconds = 0;
+    *believable = true;
+    if (f->duration_estimation_method != AVFMT_DURATION_FROM_STREAM)
+        return 0;
+    if (s->stream->duration != AV_NOPTS_VALUE && s->stream->duration > 0)
+        seconds = (double)s->stream->duration * av_q2d(s->stream->time_base);
+    else if (f->duration != AV_NOPTS_VALUE && f->duration > 0 && !s->has_video)
+        seconds = (double)f->duration / AV_TIME_BASE;
+    *believable = seconds <= possible_seconds(s);
+    return seconds;
+}

@@ -1,0 +1,291 @@
+#include "store/blob.h"
+
+#include "base/fs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sodium.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The free space is asked for again after so many bytes. */
+#define SPACE_CHECK_BYTES (8 << 20)
+
+struct blob_store {
+    char *uploads; /* owned */
+    char *scratch; /* owned */
+    uint64_t reserve_bytes;
+};
+
+struct blob_writer {
+    struct blob_store *store; /* borrowed */
+    char id[ID_SIZE];
+    int fd;
+    int64_t bytes;
+    int64_t checked_at; /* bytes when the free space was last asked for */
+    crypto_hash_sha256_state hash;
+};
+
+static char *join(const char *folder, const char *name)
+{
+    struct buf b;
+    buf_init(&b, PATH_MAX - 1);
+    buf_printf(&b, "%s/%s", folder, name);
+    char *path = buf_take(&b);
+    buf_release(&b);
+    return path;
+}
+
+int blob_store_open(struct blob_store **out, const char *folder, uint64_t reserve_bytes,
+                    struct err *e)
+{
+    *out = NULL;
+    if (sodium_init() < 0)
+        return err_set(e, ERR_IO, "the library libsodium cannot be started");
+    struct blob_store *s = calloc(1, sizeof *s);
+    if (!s)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    s->reserve_bytes = reserve_bytes;
+    s->uploads = join(folder, "uploads");
+    s->scratch = join(folder, "scratch");
+    int status = 0;
+    if (!s->uploads || !s->scratch)
+        status = err_set(e, ERR_INVALID, "the path of the storage folder is too long");
+    if (!status)
+        status = fs_mkdirs(s->uploads, e);
+    if (!status)
+        status = fs_mkdirs(s->scratch, e);
+    if (status) {
+        blob_store_close(s);
+        return status;
+    }
+    *out = s;
+    return 0;
+}
+
+void blob_store_close(struct blob_store *s)
+{
+    if (!s)
+        return;
+    free(s->uploads);
+    free(s->scratch);
+    free(s);
+}
+
+const char *blob_store_scratch(const struct blob_store *s)
+{
+    return s->scratch;
+}
+
+/* The only place where an id becomes a path. */
+static int path_of(const struct blob_store *s, const char *id, const char *suffix,
+                   char path[PATH_MAX], struct err *e)
+{
+    if (!id_valid(id))
+        return err_set(e, ERR_INVALID, "that is not the id of a recording");
+    int n = snprintf(path, PATH_MAX, "%s/%s%s", s->uploads, id, suffix);
+    if (n < 0 || n >= PATH_MAX)
+        return err_set(e, ERR_INVALID, "the path of the storage folder is too long");
+    return 0;
+}
+
+static int check_space(const struct blob_store *s, struct err *e)
+{
+    uint64_t free_bytes;
+    int status = fs_free_bytes(s->uploads, &free_bytes, e);
+    if (!status && free_bytes < s->reserve_bytes)
+        return err_set(
+            e, ERR_FULL,
+            "the disk of the storage folder %s is full: %llu MB are free, %llu "
+            "MB are kept in reserve",
+            s->uploads, (unsigned long long)(free_bytes >> 20),
+            (unsigned long long)(s->reserve_bytes >> 20));
+    return status;
+}
+
+int blob_begin(struct blob_store *s, const char *id, struct blob_writer **out,
+               struct err *e)
+{
+    *out = NULL;
+    char path[PATH_MAX];
+    int status = path_of(s, id, ".part", path, e);
+    if (!status)
+        status = check_space(s, e);
+    if (status)
+        return status;
+    struct blob_writer *w = calloc(1, sizeof *w);
+    if (!w)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    w->store = s;
+    memcpy(w->id, id, ID_SIZE);
+    crypto_hash_sha256_init(&w->hash);
+    w->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
+    if (w->fd < 0) {
+        status = err_errno(e, "cannot store the recording as %s", path);
+        free(w);
+        return status;
+    }
+    /* Tells a sweep that somebody is writing; the kernel drops it when we die. */
+    (void)flock(w->fd, LOCK_EX | LOCK_NB);
+    *out = w;
+    return 0;
+}
+
+int blob_write(struct blob_writer *w, const void *bytes, size_t length, struct err *e)
+{
+    if (w->bytes - w->checked_at >= SPACE_CHECK_BYTES) {
+        int status = check_space(w->store, e);
+        if (status)
+            return status;
+        w->checked_at = w->bytes;
+    }
+    int status = fs_write_all(w->fd, bytes, length, e);
+    if (status) {
+        if (status == ERR_FULL)
+            err_set(e, ERR_FULL, "the disk of the storage folder %s is full",
+                    w->store->uploads);
+        else
+            err_prefix(e, "the recording cannot be stored");
+        return status;
+    }
+    crypto_hash_sha256_update(&w->hash, bytes, length);
+    w->bytes += (int64_t)length;
+    return 0;
+}
+
+static void remove_part(struct blob_writer *w)
+{
+    char path[PATH_MAX];
+    if (!path_of(w->store, w->id, ".part", path, NULL))
+        unlink(path);
+}
+
+int blob_finish(struct blob_writer *w, struct blob_info *out, struct err *e)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+    unsigned char digest[crypto_hash_sha256_BYTES];
+    int status = path_of(w->store, w->id, ".part", from, e);
+    if (!status)
+        status = path_of(w->store, w->id, "", to, e);
+    if (!status && fsync(w->fd))
+        status = err_errno(e, "cannot sync %s", from);
+    if (close(w->fd) && !status)
+        status = err_errno(e, "cannot close %s", from);
+    w->fd = -1;
+    if (!status)
+        status = fs_rename_durable(from, to, e);
+    if (status) {
+        remove_part(w);
+    } else {
+        crypto_hash_sha256_final(&w->hash, digest);
+        sodium_bin2hex(out->sha256, sizeof out->sha256, digest, sizeof digest);
+        out->bytes = w->bytes;
+    }
+    free(w);
+    return status;
+}
+
+void blob_abort(struct blob_writer *w)
+{
+    if (!w)
+        return;
+    remove_part(w);
+    close(w->fd);
+    free(w);
+}
+
+int blob_open(struct blob_store *s, const char *id, struct err *e)
+{
+    char path[PATH_MAX];
+    int status = path_of(s, id, "", path, e);
+    if (status)
+        return status;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return err_errno(e, "cannot open the recording %s", path);
+    return fd;
+}
+
+int blob_remove(struct blob_store *s, const char *id, struct err *e)
+{
+    char path[PATH_MAX];
+    int status = path_of(s, id, "", path, e);
+    if (status)
+        return status;
+    if (unlink(path) && errno != ENOENT)
+        return err_errno(e, "cannot remove the recording %s", path);
+    return 0;
+}
+
+/* Whether the writer of a part is still there. */
+static bool part_is_written(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return false;
+    bool held = flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+    close(fd);
+    return held;
+}
+
+/* 1: removed, 0: left, negative: `wanted` could not answer. */
+static int sweep_one(struct blob_store *s, const char *name, blob_wanted_fn wanted,
+                     void *arg)
+{
+    char id[ID_SIZE], path[PATH_MAX];
+    if (strlen(name) < ID_SIZE - 1)
+        return 0;
+    memcpy(id, name, ID_SIZE - 1);
+    id[ID_SIZE - 1] = '\0';
+    const char *suffix = name + ID_SIZE - 1;
+    if ((*suffix && strcmp(suffix, ".part") != 0) || path_of(s, id, suffix, path, NULL))
+        return 0; /* not ours */
+    if (*suffix) {
+        if (part_is_written(path))
+            return 0;
+    } else {
+        int answer = wanted(arg, id);
+        if (answer)
+            return answer < 0 ? answer : 0;
+    }
+    return unlink(path) ? 0 : 1;
+}
+
+int blob_sweep(struct blob_store *s, blob_wanted_fn wanted, void *arg, struct err *e)
+{
+    DIR *dir = opendir(s->uploads);
+    if (!dir)
+        return err_errno(e, "cannot read the folder %s", s->uploads);
+    int removed = 0;
+    struct dirent *entry;
+    while (removed >= 0 && (entry = readdir(dir))) {
+        int n = sweep_one(s, entry->d_name, wanted, arg);
+        removed = n < 0 ? n : removed + n;
+    }
+    closedir(dir);
+    if (removed < 0)
+        return err_set(e, removed, "the storage folder could not be swept");
+    return removed;
+}
+
+int blob_store_ready(struct blob_store *s, struct err *e)
+{
+    char path[PATH_MAX];
+    int status = check_space(s, e);
+    if (status)
+        return status;
+    int n = snprintf(path, sizeof path, "%s/.probe.%d", s->scratch, (int)getpid());
+    if (n < 0 || (size_t)n >= sizeof path)
+        return err_set(e, ERR_INVALID, "the path of the storage folder is too long");
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return err_errno(e, "the storage folder %s cannot be written", s->scratch);
+    if (access(s->uploads, W_OK))
+        status = err_errno(e, "the storage folder %s cannot be written", s->uploads);
+    close(fd);
+    unlink(path);
+    return status;
+}

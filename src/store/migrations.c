@@ -1,0 +1,149 @@
+#include "store/migrations.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+static const char jobs_sql[] =
+    "CREATE TABLE jobs ("
+    "  id TEXT PRIMARY KEY,"
+    "  status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN"
+    "    ('pending', 'processing', 'completed', 'failed', 'cancelled')),"
+    "  attempt INTEGER NOT NULL DEFAULT 0,"
+    "  owner TEXT,"
+    "  lease_until_ms INTEGER NOT NULL DEFAULT 0,"
+    "  run_after_ms INTEGER NOT NULL DEFAULT 0,"
+    "  crashes INTEGER NOT NULL DEFAULT 0,"
+    "  crash_frame INTEGER NOT NULL DEFAULT -1,"
+    "  original_filename TEXT NOT NULL,"
+    "  filename TEXT NOT NULL,"
+    "  file_bytes INTEGER NOT NULL,"
+    "  sha256 TEXT NOT NULL,"
+    "  model TEXT NOT NULL,"
+    "  language_asked TEXT NOT NULL,"
+    "  task TEXT NOT NULL,"
+    "  options TEXT NOT NULL,"
+    "  language TEXT,"
+    "  language_probability REAL NOT NULL DEFAULT 0,"
+    "  duration_seconds REAL NOT NULL DEFAULT 0,"
+    "  next_frame INTEGER NOT NULL DEFAULT 0,"
+    "  progress INTEGER NOT NULL DEFAULT 0 CHECK (progress BETWEEN 0 AND 100),"
+    "  message TEXT NOT NULL DEFAULT '',"
+    "  error_code TEXT,"
+    "  error_message TEXT,"
+    "  created_ms INTEGER NOT NULL,"
+    "  started_ms INTEGER NOT NULL DEFAULT 0,"
+    "  completed_ms INTEGER NOT NULL DEFAULT 0"
+    ") STRICT;"
+    "CREATE INDEX jobs_newest ON jobs (created_ms DESC, id DESC);"
+    "CREATE INDEX jobs_queue ON jobs (created_ms, id) WHERE status = 'pending';"
+    "CREATE INDEX jobs_leases ON jobs (lease_until_ms) WHERE status = 'processing';"
+    /* What finished windows said, while the job is not finished. */
+    "CREATE TABLE job_windows ("
+    "  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,"
+    "  position INTEGER NOT NULL,"
+    "  segments TEXT NOT NULL,"
+    "  PRIMARY KEY (job_id, position)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE transcripts ("
+    "  job_id TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,"
+    "  body TEXT NOT NULL,"
+    "  json TEXT NOT NULL"
+    ") STRICT;";
+
+static const char retention_sql[] =
+    "ALTER TABLE jobs ADD COLUMN audio_present INTEGER NOT NULL DEFAULT 1;"
+    "CREATE INDEX jobs_ended ON jobs (completed_ms) WHERE completed_ms > 0;";
+
+static const struct migration steps_of_this_version[] = {
+    {1, "jobs, checkpoints and transcripts", jobs_sql},
+    {2, "retention of recordings and jobs", retention_sql},
+};
+
+const struct migration *migrations_all(size_t *count)
+{
+    *count = ARRAY_LENGTH(steps_of_this_version);
+    return steps_of_this_version;
+}
+
+static int ask_int(struct sqlite_conn *c, const char *sql, int *out, struct err *e)
+{
+    sqlite3_stmt *stmt;
+    int status = sqlite_conn_prepare(c, sql, &stmt, e);
+    if (status)
+        return status;
+    if (sqlite3_step(stmt) == SQLITE_ROW)
+        *out = sqlite3_column_int(stmt, 0);
+    else
+        status = sqlite_conn_error(c, e);
+    sqlite3_reset(stmt);
+    return status;
+}
+
+/* The version that the database has; 0 for a fresh one. */
+static int current_version(struct sqlite_conn *c, int *out, struct err *e)
+{
+    int has_table = 0, tables = 0;
+    int status =
+        ask_int(c, "SELECT COUNT(*) FROM sqlite_master WHERE name = 'schema_version'",
+                &has_table, e);
+    if (!status && !has_table)
+        status = ask_int(c, "SELECT COUNT(*) FROM sqlite_master", &tables, e);
+    if (status)
+        return status;
+    if (!has_table && tables)
+        return err_set(e, ERR_INVALID,
+                       "%s is a database of another program: give DATABASE_URL a file of "
+                       "its own",
+                       c->path);
+    *out = 0;
+    if (!has_table)
+        return 0;
+    return ask_int(c, "SELECT COALESCE(MAX(version), 0) FROM schema_version", out, e);
+}
+
+static int apply_one(struct sqlite_conn *c, const struct migration *m, int64_t now_ms,
+                     struct err *e)
+{
+    int status = sqlite_conn_begin(c, e);
+    if (status)
+        return status;
+    status = sqlite_conn_script(c,
+                                "CREATE TABLE IF NOT EXISTS schema_version ("
+                                "  version INTEGER PRIMARY KEY,"
+                                "  name TEXT NOT NULL,"
+                                "  applied_ms INTEGER NOT NULL) STRICT",
+                                e);
+    if (!status)
+        status = sqlite_conn_script(c, m->sql, e);
+    if (!status) {
+        int n = sqlite_conn_run(c, e, "INSERT INTO schema_version VALUES (?, ?, ?)",
+                                "itl", m->version, m->name, now_ms);
+        status = n < 0 ? n : 0;
+    }
+    return sqlite_conn_end(c, status, e);
+}
+
+int migrations_apply(struct sqlite_conn *c, const struct migration *steps, size_t count,
+                     int64_t now_ms, struct err *e)
+{
+    int version = 0;
+    int status = current_version(c, &version, e);
+    if (status)
+        return status;
+    int newest = count ? steps[count - 1].version : 0;
+    if (version > newest)
+        return err_set(
+            e, ERR_UNSUPPORTED,
+            "the database %s was written by a newer version of this program "
+            "(schema %d, this one knows up to %d): install that version again, "
+            "or restore a backup from before the upgrade",
+            c->path, version, newest);
+    for (size_t i = 0; !status && i < count; i++) {
+        if (steps[i].version <= version)
+            continue;
+        status = apply_one(c, &steps[i], now_ms, e);
+        if (!status && version > 0)
+            log_info("database: schema %d (%s)", steps[i].version, steps[i].name);
+    }
+    return status;
+}

@@ -1,0 +1,128 @@
+#include "store/sqlite.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include "store/migrations.h"
+#include "store/sqlite_conn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+static int make_folder_of(const char *path, struct err *e)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    if (!slash || slash == path)
+        return 0;
+    size_t length = (size_t)(slash - path);
+    if (length >= sizeof folder)
+        return err_set(e, ERR_INVALID, "the path of the database is too long");
+    memcpy(folder, path, length);
+    folder[length] = '\0';
+    return fs_mkdirs(folder, e);
+}
+
+/* Transcripts are private: SQLite would make the file readable for everyone, and gives
+ * its log the same rights as the file. */
+static int make_private(const char *path, struct err *e)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return err_errno(e, "cannot open the database %s", path);
+    close(fd);
+    return 0;
+}
+
+/* One `serve` per database, kept by a lock that the kernel drops when the process ends.
+ */
+static int take_lock(const char *path, struct err *e)
+{
+    char name[PATH_MAX];
+    int n = snprintf(name, sizeof name, "%s.lock", path);
+    if (n < 0 || (size_t)n >= sizeof name)
+        return err_set(e, ERR_INVALID, "the path of the database is too long");
+    int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return err_errno(e, "cannot open the lock file %s", name);
+    if (!flock(fd, LOCK_EX | LOCK_NB))
+        return fd;
+    int status = errno == EWOULDBLOCK
+                     ? err_set(e, ERR_STATE,
+                               "the database %s is used by another running service: stop "
+                               "that one, or give this one its own DATABASE_URL",
+                               path)
+                     : err_errno(e, "cannot lock %s", name);
+    close(fd);
+    return status;
+}
+
+/* Damage is found when the service starts, not when a job is half done. */
+static int check_integrity(struct sqlite_conn *c, struct err *e)
+{
+    sqlite3_stmt *stmt;
+    int status = sqlite_conn_prepare(c, "PRAGMA quick_check(1)", &stmt, e);
+    if (status)
+        return status;
+    if (sqlite3_step(stmt) != SQLITE_ROW) {
+        status = sqlite_conn_error(c, e);
+    } else {
+        const char *verdict = (const char *)sqlite3_column_text(stmt, 0);
+        if (!verdict || strcmp(verdict, "ok") != 0)
+            status =
+                err_set(e, ERR_CORRUPT,
+                        "the database %s is damaged (%.120s): stop the service, move "
+                        "the file away and restore it from a backup",
+                        c->path, verdict ? verdict : "unknown");
+    }
+    sqlite3_reset(stmt);
+    return status;
+}
+
+static int open_writer(struct sqlite_store *s, struct err *e)
+{
+    size_t count;
+    const struct migration *steps = migrations_all(&count);
+    int status = sqlite_conn_open(&s->writer, s->path, true, e);
+    if (!status)
+        status = check_integrity(&s->writer, e);
+    if (!status)
+        status = migrations_apply(&s->writer, steps, count, clock_wall_ms(), e);
+    return status;
+}
+
+int sqlite_store_open(struct store **out, const char *path,
+                      const struct store_options *options, struct err *e)
+{
+    *out = NULL;
+    struct sqlite_store *s = calloc(1, sizeof *s);
+    if (!s || !(s->path = strdup(path))) {
+        free(s);
+        return err_set(e, ERR_NOMEM, "out of memory");
+    }
+    s->base.ops = &sqlite_store_ops;
+    s->lock_fd = -1;
+    int status = make_folder_of(path, e);
+    if (!status && options->exclusive) {
+        int fd = take_lock(path, e);
+        if (fd < 0)
+            status = fd;
+        else
+            s->lock_fd = fd;
+    }
+    if (!status)
+        status = make_private(path, e);
+    if (!status)
+        status = open_writer(s, e);
+    for (size_t i = 0; !status && i < ARRAY_LENGTH(s->readers); i++)
+        status = sqlite_conn_open(&s->readers[i], s->path, false, e);
+    if (status) {
+        sqlite_store_ops.close(&s->base);
+        return status;
+    }
+    *out = &s->base;
+    return 0;
+}

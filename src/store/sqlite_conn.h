@@ -1,0 +1,70 @@
+/* A connection to an SQLite file: prepared statements, bindings, transactions, and errors
+ * turned into ours. Private to the SQLite back end. Not thread-safe: the holder of `lock`
+ * uses it. */
+#ifndef STORE_SQLITE_CONN_H
+#define STORE_SQLITE_CONN_H
+
+#include "base/err.h"
+#include "store/store.h"
+
+#include <pthread.h>
+#include <sqlite3.h>
+
+#define SQLITE_CONN_STATEMENTS 64
+#define SQLITE_STORE_READERS   4
+
+struct sqlite_conn {
+    sqlite3 *db;      /* owned */
+    const char *path; /* borrowed, for messages */
+    pthread_mutex_t lock;
+    /* Prepared once per text; the texts are literals, so their addresses name them. */
+    struct {
+        const char *sql;    /* borrowed */
+        sqlite3_stmt *stmt; /* owned */
+    } cache[SQLITE_CONN_STATEMENTS];
+};
+
+struct sqlite_store {
+    struct store base;
+    char *path;  /* owned */
+    int lock_fd; /* owned; -1: not exclusive */
+    struct sqlite_conn writer;
+    struct sqlite_conn readers[SQLITE_STORE_READERS];
+};
+
+extern const struct store_ops sqlite_store_ops; /* sqlite_write.c */
+
+/* Open the file and set what every connection has. The lock is initialised too. */
+int sqlite_conn_open(struct sqlite_conn *c, const char *path, bool writer, struct err *e);
+void sqlite_conn_close(struct sqlite_conn *c);
+
+/* The last error of this connection as one of ours: full, damaged, not permitted … */
+int sqlite_conn_error(struct sqlite_conn *c, struct err *e);
+
+/* A statement, reset and without bindings. Borrowed: the caller resets it when it is done
+ * (sqlite3_reset). `sql` is a literal. */
+int sqlite_conn_prepare(struct sqlite_conn *c, const char *sql, sqlite3_stmt **out,
+                        struct err *e);
+
+/* Bind in order: t const char * (NULL gives NULL), i int, l int64_t, d double. The texts
+ * must stay until the statement is reset. */
+void sqlite_conn_bind(sqlite3_stmt *stmt, const char *types, ...);
+
+/* Prepare, bind, run to the end. Returns the number of rows changed, or an error. */
+int sqlite_conn_run(struct sqlite_conn *c, struct err *e, const char *sql,
+                    const char *types, ...);
+
+/* Several statements without bindings or results. */
+int sqlite_conn_script(struct sqlite_conn *c, const char *sql, struct err *e);
+
+/* BEGIN IMMEDIATE; and COMMIT when `status` is 0, else (or when that fails) ROLLBACK.
+ * sqlite_conn_end returns `status`, or what COMMIT said. */
+int sqlite_conn_begin(struct sqlite_conn *c, struct err *e);
+int sqlite_conn_end(struct sqlite_conn *c, int status, struct err *e);
+
+/* A free reader, locked; unlock it with sqlite_store_done. */
+struct sqlite_conn *sqlite_store_reader(struct sqlite_store *s);
+struct sqlite_conn *sqlite_store_writer(struct sqlite_store *s);
+void sqlite_store_done(struct sqlite_conn *c);
+
+#endif

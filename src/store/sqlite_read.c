@@ -1,0 +1,317 @@
+/* What the store answers, in SQL: each question on one snapshot. */
+#include "store/sqlite_read.h"
+
+#include "base/mem.h"
+
+#define READER(s) sqlite_store_reader((struct sqlite_store *)(s))
+
+/* In the order that read_job expects. */
+#define JOB_COLUMNS                                                                      \
+    "id, status, attempt, original_filename, filename, model, language_asked, "          \
+    "language, task, options, error_message, error_code, message, created_ms, "          \
+    "started_ms, completed_ms, file_bytes, duration_seconds, progress, audio_present"
+#define COLUMN_TRANSCRIPT 20
+
+int sqlite_no_such_job(struct err *e, const char *id)
+{
+    return err_set(e, ERR_NOT_FOUND, "there is no job %.36s", id);
+}
+
+static char *column_text(sqlite3_stmt *stmt, int column, bool *failed)
+{
+    if (sqlite3_column_type(stmt, column) == SQLITE_NULL)
+        return NULL;
+    const char *text = (const char *)sqlite3_column_text(stmt, column);
+    char *copy = text ? strdup(text) : NULL;
+    if (!copy)
+        *failed = true;
+    return copy;
+}
+
+static int read_job(struct sqlite_conn *c, sqlite3_stmt *stmt, struct job *j,
+                    struct err *e)
+{
+    *j = (struct job){0};
+    bool failed = false;
+    const char *id = (const char *)sqlite3_column_text(stmt, 0);
+    const char *status = (const char *)sqlite3_column_text(stmt, 1);
+    if (!id_valid(id) || !job_status_parse(status, &j->status))
+        return err_set(e, ERR_CORRUPT,
+                       "the database %s holds a job that is none: restore "
+                       "it from a backup",
+                       c->path);
+    memcpy(j->id, id, ID_SIZE);
+    j->attempt = sqlite3_column_int(stmt, 2);
+    char **texts[] = {
+        &j->original_filename, &j->filename, &j->model,   &j->language_asked,
+        &j->language,          &j->task,     &j->options, &j->error_message,
+        &j->error_code,        &j->message};
+    for (int i = 0; i < (int)ARRAY_LENGTH(texts); i++)
+        *texts[i] = column_text(stmt, 3 + i, &failed);
+    j->created_ms = sqlite3_column_int64(stmt, 13);
+    j->started_ms = sqlite3_column_int64(stmt, 14);
+    j->completed_ms = sqlite3_column_int64(stmt, 15);
+    j->file_bytes = sqlite3_column_int64(stmt, 16);
+    j->duration_seconds = sqlite3_column_double(stmt, 17);
+    j->progress = sqlite3_column_int(stmt, 18);
+    j->audio_present = sqlite3_column_int(stmt, 19) != 0;
+    if (sqlite3_column_count(stmt) > COLUMN_TRANSCRIPT)
+        j->transcript_text = column_text(stmt, COLUMN_TRANSCRIPT, &failed);
+    if (!failed)
+        return 0;
+    job_release(j);
+    return err_set(e, ERR_NOMEM, "out of memory");
+}
+
+int sqlite_get_with(struct sqlite_conn *c, const char *id, struct job *out, struct err *e)
+{
+    sqlite3_stmt *stmt;
+    int status = sqlite_conn_prepare(c,
+                                     "SELECT " JOB_COLUMNS ", body FROM jobs "
+                                     "LEFT JOIN transcripts ON job_id = id WHERE id = ?",
+                                     &stmt, e);
+    if (status)
+        return status;
+    sqlite_conn_bind(stmt, "t", id);
+    int step = sqlite3_step(stmt);
+    if (step == SQLITE_ROW)
+        status = read_job(c, stmt, out, e);
+    else
+        status =
+            step == SQLITE_DONE ? sqlite_no_such_job(e, id) : sqlite_conn_error(c, e);
+    sqlite3_reset(stmt);
+    return status;
+}
+
+int sqlite_read_get(struct store *s, const char *id, struct job *out, struct err *e)
+{
+    struct sqlite_conn *c = READER(s);
+    int status = sqlite_get_with(c, id, out, e);
+    sqlite_store_done(c);
+    return status;
+}
+
+/* A LIKE pattern that finds `text` anywhere, its own wildcards escaped. */
+static char *like_pattern(const char *text)
+{
+    struct buf b;
+    buf_init(&b, 4096);
+    buf_char(&b, '%');
+    for (; *text; text++) {
+        if (strchr("%_\\", *text))
+            buf_char(&b, '\\');
+        buf_char(&b, *text);
+    }
+    buf_char(&b, '%');
+    char *pattern = buf_take(&b);
+    buf_release(&b);
+    return pattern;
+}
+
+#define MATCHES                                                                          \
+    " FROM jobs WHERE (?1 IS NULL OR status = ?1)"                                       \
+    " AND (?2 IS NULL OR original_filename LIKE ?2 ESCAPE '\\'"                          \
+    "      OR EXISTS (SELECT 1 FROM transcripts WHERE job_id = id"                       \
+    "                 AND body LIKE ?2 ESCAPE '\\'))"
+
+static int count_matches(struct sqlite_conn *c, const char *state, const char *pattern,
+                         int64_t *total, struct err *e)
+{
+    sqlite3_stmt *stmt;
+    int status = sqlite_conn_prepare(c, "SELECT COUNT(*)" MATCHES, &stmt, e);
+    if (status)
+        return status;
+    sqlite_conn_bind(stmt, "tt", state, pattern);
+    if (sqlite3_step(stmt) == SQLITE_ROW)
+        *total = sqlite3_column_int64(stmt, 0);
+    else
+        status = sqlite_conn_error(c, e);
+    sqlite3_reset(stmt);
+    return status;
+}
+
+static int read_matches(struct sqlite_conn *c, const char *state, const char *pattern,
+                        const struct job_filter *f, struct job_list *out, struct err *e)
+{
+    sqlite3_stmt *stmt;
+    int status =
+        sqlite_conn_prepare(c,
+                            "SELECT " JOB_COLUMNS MATCHES
+                            " ORDER BY created_ms DESC, id DESC LIMIT ? OFFSET ?",
+                            &stmt, e);
+    if (status)
+        return status;
+    sqlite_conn_bind(stmt, "ttll", state, pattern, f->limit, f->offset);
+    size_t capacity = 0;
+    int step;
+    while (!status && (step = sqlite3_step(stmt)) != SQLITE_DONE) {
+        if (step != SQLITE_ROW)
+            status = sqlite_conn_error(c, e);
+        else if (mem_grow(&out->jobs, &capacity, out->count + 1, sizeof *out->jobs))
+            status = err_set(e, ERR_NOMEM, "out of memory");
+        else if (!(status = read_job(c, stmt, &out->jobs[out->count], e)))
+            out->count++;
+    }
+    sqlite3_reset(stmt);
+    return status;
+}
+
+int sqlite_read_list(struct store *s, const struct job_filter *f, struct job_list *out,
+                     struct err *e)
+{
+    *out = (struct job_list){0};
+    if (f->limit < 0 || f->offset < 0)
+        return err_set(e, ERR_INVALID, "limit and offset cannot be negative");
+    const char *state = f->by_status ? job_status_name(f->status) : NULL;
+    char *pattern = NULL;
+    if (f->search && *f->search && !(pattern = like_pattern(f->search)))
+        return err_set(e, ERR_INVALID, "the text to search for is too long");
+    struct sqlite_conn *c = READER(s);
+    /* One snapshot for both questions. */
+    int status = sqlite_conn_script(c, "BEGIN", e);
+    if (!status)
+        status = count_matches(c, state, pattern, &out->total, e);
+    if (!status)
+        status = read_matches(c, state, pattern, f, out, e);
+    (void)sqlite_conn_script(c, "ROLLBACK", NULL);
+    sqlite_store_done(c);
+    free(pattern);
+    if (status)
+        job_list_release(out);
+    return status;
+}
+
+int sqlite_read_transcript(struct store *s, const char *id, struct buf *json,
+                           struct err *e)
+{
+    sqlite3_stmt *stmt;
+    struct sqlite_conn *c = READER(s);
+    int status =
+        sqlite_conn_prepare(c,
+                            "SELECT status, json FROM jobs LEFT JOIN transcripts "
+                            "ON job_id = id WHERE id = ?",
+                            &stmt, e);
+    if (status)
+        goto done;
+    sqlite_conn_bind(stmt, "t", id);
+    int step = sqlite3_step(stmt);
+    if (step == SQLITE_DONE) {
+        status = sqlite_no_such_job(e, id);
+    } else if (step != SQLITE_ROW) {
+        status = sqlite_conn_error(c, e);
+    } else if (sqlite3_column_type(stmt, 1) == SQLITE_NULL) {
+        status = err_set(e, ERR_STATE, "the job is %s: there is no transcript yet",
+                         (const char *)sqlite3_column_text(stmt, 0));
+    } else {
+        const void *bytes = sqlite3_column_text(stmt, 1);
+        buf_add(json, bytes, (size_t)sqlite3_column_bytes(stmt, 1));
+        if (buf_failed(json))
+            status = err_set(e, ERR_NOMEM, "out of memory");
+    }
+    sqlite3_reset(stmt);
+done:
+    sqlite_store_done(c);
+    return status;
+}
+
+static int read_windows(struct sqlite_conn *c, const char *id, struct store_resume *out,
+                        struct err *e)
+{
+    sqlite3_stmt *stmt;
+    int status = sqlite_conn_prepare(
+        c, "SELECT segments FROM job_windows WHERE job_id = ? ORDER BY position", &stmt,
+        e);
+    if (status)
+        return status;
+    sqlite_conn_bind(stmt, "t", id);
+    size_t capacity = 0;
+    int step;
+    bool failed = false;
+    while (!status && (step = sqlite3_step(stmt)) != SQLITE_DONE) {
+        if (step != SQLITE_ROW) {
+            status = sqlite_conn_error(c, e);
+            break;
+        }
+        if (mem_grow(&out->windows, &capacity, out->n_windows + 1, sizeof *out->windows))
+            failed = true;
+        else if ((out->windows[out->n_windows] = column_text(stmt, 0, &failed)))
+            out->n_windows++;
+        if (failed)
+            status = err_set(e, ERR_NOMEM, "out of memory");
+    }
+    sqlite3_reset(stmt);
+    return status;
+}
+
+static int read_resume(struct sqlite_conn *c, const char *id, struct store_resume *out,
+                       struct err *e)
+{
+    sqlite3_stmt *stmt;
+    int status = sqlite_conn_prepare(
+        c, "SELECT next_frame, language, language_probability FROM jobs WHERE id = ?",
+        &stmt, e);
+    if (status)
+        return status;
+    sqlite_conn_bind(stmt, "t", id);
+    int step = sqlite3_step(stmt);
+    bool failed = false;
+    if (step == SQLITE_ROW) {
+        out->next_frame = sqlite3_column_int64(stmt, 0);
+        out->language = column_text(stmt, 1, &failed);
+        out->language_probability = sqlite3_column_double(stmt, 2);
+        if (failed)
+            status = err_set(e, ERR_NOMEM, "out of memory");
+    } else {
+        status =
+            step == SQLITE_DONE ? sqlite_no_such_job(e, id) : sqlite_conn_error(c, e);
+    }
+    sqlite3_reset(stmt);
+    return status;
+}
+
+int sqlite_read_resume(struct store *s, const char *id, struct store_resume *out,
+                       struct err *e)
+{
+    *out = (struct store_resume){0};
+    struct sqlite_conn *c = READER(s);
+    int status = sqlite_conn_script(c, "BEGIN", e);
+    if (!status)
+        status = read_resume(c, id, out, e);
+    if (!status)
+        status = read_windows(c, id, out, e);
+    (void)sqlite_conn_script(c, "ROLLBACK", NULL);
+    sqlite_store_done(c);
+    if (status)
+        store_resume_release(out);
+    return status;
+}
+
+int sqlite_read_aged(struct store *s, enum store_aged what, int64_t before_ms,
+                     char (*ids)[ID_SIZE], size_t max, size_t *count, struct err *e)
+{
+    *count = 0;
+    sqlite3_stmt *stmt;
+    struct sqlite_conn *c = READER(s);
+    int status = sqlite_conn_prepare(
+        c,
+        "SELECT id FROM jobs WHERE completed_ms > 0 AND completed_ms < ? "
+        "AND status IN ('completed', 'failed', 'cancelled') AND (audio_present OR ?) "
+        "ORDER BY completed_ms LIMIT ?",
+        &stmt, e);
+    if (status)
+        goto done;
+    sqlite_conn_bind(stmt, "lil", before_ms, (int)(what == STORE_AGED_JOBS),
+                     (int64_t)max);
+    int step;
+    while (!status && *count < max && (step = sqlite3_step(stmt)) != SQLITE_DONE) {
+        const char *id = (const char *)sqlite3_column_text(stmt, 0);
+        if (step != SQLITE_ROW)
+            status = sqlite_conn_error(c, e);
+        else if (id_valid(id))
+            memcpy(ids[(*count)++], id, ID_SIZE);
+    }
+    sqlite3_reset(stmt);
+done:
+    sqlite_store_done(c);
+    return status;
+}

@@ -1,0 +1,42 @@
+#include "store/store.h"
+
+#include "store/sqlite.h"
+
+static bool starts_with(const char *text, const char *prefix)
+{
+    return !strncmp(text, prefix, strlen(prefix));
+}
+
+int store_open(struct store **out, const char *url, const struct store_options *options,
+               struct err *e)
+{
+    *out = NULL;
+    if (starts_with(url, "sqlite:///")) {
+        const char *path = url + strlen("sqlite:///");
+        if (!*path || path[strlen(path) - 1] == '/')
+            return err_set(e, ERR_INVALID,
+                           "DATABASE_URL \"%s\" names no file: write "
+                           "sqlite:///data/app.db or sqlite:////absolute/path.db",
+                           url);
+        return sqlite_store_open(out, path, options, e);
+    }
+    if (starts_with(url, "postgresql://") || starts_with(url, "postgres://"))
+        return err_set(e, ERR_UNSUPPORTED,
+                       "this build cannot use PostgreSQL: set DATABASE_URL to an SQLite "
+                       "file, such as sqlite:///data/app.db");
+    /* The value is not repeated: it may hold a password. */
+    return err_set(e, ERR_INVALID,
+                   "DATABASE_URL is not understood: write sqlite:///data/app.db or "
+                   "sqlite:////absolute/path.db");
+}
+
+void store_resume_release(struct store_resume *r)
+{
+    if (!r)
+        return;
+    for (size_t i = 0; i < r->n_windows; i++)
+        free(r->windows[i]);
+    free(r->windows);
+    free(r->language);
+    *r = (struct store_resume){0};
+}

@@ -1,0 +1,265 @@
+/* The store: the truth about every job.
+ *
+ * One small table of functions, so that PostgreSQL can stand beside SQLite. Every
+ * function is atomic, durable when it returns 0, and thread-safe. Writes that belong to a
+ * running attempt are fenced: they change something only while the job is processing and
+ * the attempt is the one named, and give ERR_STATE otherwise, so that a worker which was
+ * frozen and wakes cannot write. Times are milliseconds since 1970, passed in. */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "store/job.h"
+
+/* A finished window: what a resumed attempt begins from. */
+struct store_checkpoint {
+    int64_t next_frame;   /* mel frames before it are transcribed */
+    const char *language; /* borrowed; NULL while unknown */
+    double language_probability;
+    const char *const *windows; /* borrowed [n_windows]: JSON of the new segments, one
+                                   text per window that had any */
+    size_t n_windows;
+    int progress;
+    const char *message; /* borrowed */
+};
+
+/* What earlier attempts left behind. */
+struct store_resume {
+    int64_t next_frame;
+    char *language; /* owned; NULL while unknown */
+    double language_probability;
+    char **windows; /* owned [n_windows], in order */
+    size_t n_windows;
+};
+void store_resume_release(struct store_resume *r);
+
+struct store_result {
+    const char *transcript_json; /* borrowed, as are the others */
+    const char *transcript_text;
+    const char *language; /* NULL when unknown */
+    double duration_seconds;
+};
+
+struct store_crash {
+    int limit; /* so many crashes at one place make the job failed */
+    int64_t now_ms;
+    int64_t run_after_ms;                   /* otherwise it waits until then */
+    const char *error_code, *error_message; /* borrowed: for the failure */
+};
+
+/* What the retention asks for: finished jobs … */
+enum store_aged {
+    STORE_AGED_AUDIO, /* … whose recording is still there */
+    STORE_AGED_JOBS,  /* … all */
+};
+
+struct store;
+
+struct store_ops {
+    void (*close)(struct store *s);
+
+    int (*insert)(struct store *s, const struct job *j, const char *sha256,
+                  struct err *e);
+    int (*get)(struct store *s, const char *id, struct job *out, struct err *e);
+    int (*list)(struct store *s, const struct job_filter *f, struct job_list *out,
+                struct err *e);
+    int (*transcript)(struct store *s, const char *id, struct buf *json, struct err *e);
+
+    int (*claim)(struct store *s, const char *owner, int64_t now_ms, int64_t lease_ms,
+                 struct job *out, struct err *e);
+    int (*renew)(struct store *s, const char *id, int attempt, int64_t lease_ms,
+                 struct err *e);
+    int (*decoded)(struct store *s, const char *id, int attempt, double seconds,
+                   int progress, const char *message, struct err *e);
+    int (*checkpoint)(struct store *s, const char *id, int attempt,
+                      const struct store_checkpoint *c, struct err *e);
+    int (*resume)(struct store *s, const char *id, struct store_resume *out,
+                  struct err *e);
+    int (*complete)(struct store *s, const char *id, int attempt, int64_t now_ms,
+                    const struct store_result *r, struct err *e);
+    int (*fail_job)(struct store *s, const char *id, int attempt, int64_t now_ms,
+                    const char *code, const char *message, struct err *e);
+    int (*requeue)(struct store *s, const char *id, int attempt, struct err *e);
+    int (*crash)(struct store *s, const char *id, int attempt,
+                 const struct store_crash *c, struct err *e);
+    int (*requeue_expired)(struct store *s, int64_t before_ms, int64_t *count,
+                           struct err *e);
+
+    int (*cancel)(struct store *s, const char *id, int64_t now_ms, struct err *e);
+    int (*retry)(struct store *s, const char *id, struct err *e);
+    int (*remove)(struct store *s, const char *id, struct err *e);
+    int (*aged)(struct store *s, enum store_aged what, int64_t before_ms,
+                char (*ids)[ID_SIZE], size_t max, size_t *count, struct err *e);
+    int (*drop_audio)(struct store *s, const char *id, struct err *e);
+
+    int (*probe)(struct store *s, struct err *e);
+};
+
+/* Embedded at the beginning of every back end's own struct. */
+struct store {
+    const struct store_ops *ops;
+};
+
+struct store_options {
+    bool exclusive; /* a `serve` process: only one per local database. ERR_STATE when
+                       another has it. */
+};
+
+/* Open by URL: "sqlite:///relative/path" or "sqlite:////absolute/path". Folders are made,
+ * the schema is brought up to date. ERR_CORRUPT for a damaged database, ERR_INVALID for
+ * an URL that is none, ERR_UNSUPPORTED for "postgresql://" and for a database that a
+ * newer version has written. */
+int store_open(struct store **out, const char *url, const struct store_options *options,
+               struct err *e);
+
+static inline void store_close(struct store *s)
+{
+    if (s)
+        s->ops->close(s);
+}
+
+/* The row of a new pending job. Fields of the future (attempt, progress …) are not read.
+ * ERR_EXISTS when the id is taken. */
+static inline int store_insert(struct store *s, const struct job *j, const char *sha256,
+                               struct err *e)
+{
+    return s->ops->insert(s, j, sha256, e);
+}
+
+/* ERR_NOT_FOUND for an unknown id. `out` is filled on success only. */
+static inline int store_get(struct store *s, const char *id, struct job *out,
+                            struct err *e)
+{
+    return s->ops->get(s, id, out, e);
+}
+
+/* Newest first. */
+static inline int store_list(struct store *s, const struct job_filter *f,
+                             struct job_list *out, struct err *e)
+{
+    return s->ops->list(s, f, out, e);
+}
+
+/* Append the transcript's JSON. ERR_STATE when the job is not completed. */
+static inline int store_transcript(struct store *s, const char *id, struct buf *json,
+                                   struct err *e)
+{
+    return s->ops->transcript(s, id, json, e);
+}
+
+/* Take the oldest pending job that is due: it is processing, its attempt is one higher,
+ * and `owner` holds it until lease_ms. ERR_NOT_FOUND when none is due. */
+static inline int store_claim(struct store *s, const char *owner, int64_t now_ms,
+                              int64_t lease_ms, struct job *out, struct err *e)
+{
+    return s->ops->claim(s, owner, now_ms, lease_ms, out, e);
+}
+
+/* Fenced, like all that take an attempt. */
+static inline int store_renew(struct store *s, const char *id, int attempt,
+                              int64_t lease_ms, struct err *e)
+{
+    return s->ops->renew(s, id, attempt, lease_ms, e);
+}
+
+/* The recording is decoded. Progress never goes back. */
+static inline int store_decoded(struct store *s, const char *id, int attempt,
+                                double seconds, int progress, const char *message,
+                                struct err *e)
+{
+    return s->ops->decoded(s, id, attempt, seconds, progress, message, e);
+}
+
+/* Only the new windows are written. Progress never goes back. */
+static inline int store_checkpoint(struct store *s, const char *id, int attempt,
+                                   const struct store_checkpoint *c, struct err *e)
+{
+    return s->ops->checkpoint(s, id, attempt, c, e);
+}
+
+/* `out` is filled on success only; release it. */
+static inline int store_resume(struct store *s, const char *id, struct store_resume *out,
+                               struct err *e)
+{
+    return s->ops->resume(s, id, out, e);
+}
+
+/* Transcript, state and progress 100 in one transaction; the checkpoints are dropped. */
+static inline int store_complete(struct store *s, const char *id, int attempt,
+                                 int64_t now_ms, const struct store_result *r,
+                                 struct err *e)
+{
+    return s->ops->complete(s, id, attempt, now_ms, r, e);
+}
+
+static inline int store_fail(struct store *s, const char *id, int attempt, int64_t now_ms,
+                             const char *code, const char *message, struct err *e)
+{
+    return s->ops->fail_job(s, id, attempt, now_ms, code, message, e);
+}
+
+/* Put it back, pending, with its checkpoints. */
+static inline int store_requeue(struct store *s, const char *id, int attempt,
+                                struct err *e)
+{
+    return s->ops->requeue(s, id, attempt, e);
+}
+
+/* Its worker died. Crashes are counted from the last checkpoint on: a job that gets
+ * further each time is not the reason. At the limit it is failed, before that requeued.
+ */
+static inline int store_crash(struct store *s, const char *id, int attempt,
+                              const struct store_crash *c, struct err *e)
+{
+    return s->ops->crash(s, id, attempt, c, e);
+}
+
+/* Put back every processing job whose lease ended before `before_ms` (INT64_MAX: all). */
+static inline int store_requeue_expired(struct store *s, int64_t before_ms,
+                                        int64_t *count, struct err *e)
+{
+    return s->ops->requeue_expired(s, before_ms, count, e);
+}
+
+/* pending or processing → cancelled; ERR_STATE from any other state. */
+static inline int store_cancel(struct store *s, const char *id, int64_t now_ms,
+                               struct err *e)
+{
+    return s->ops->cancel(s, id, now_ms, e);
+}
+
+/* failed or cancelled → pending, going on from the last checkpoint; ERR_STATE from any
+ * other state. */
+static inline int store_retry(struct store *s, const char *id, struct err *e)
+{
+    return s->ops->retry(s, id, e);
+}
+
+/* Row, checkpoints and transcript go. ERR_NOT_FOUND when there is none. */
+static inline int store_remove(struct store *s, const char *id, struct err *e)
+{
+    return s->ops->remove(s, id, e);
+}
+
+/* Ids of at most `max` jobs that ended before `before_ms`. */
+static inline int store_aged(struct store *s, enum store_aged what, int64_t before_ms,
+                             char (*ids)[ID_SIZE], size_t max, size_t *count,
+                             struct err *e)
+{
+    return s->ops->aged(s, what, before_ms, ids, max, count, e);
+}
+
+/* Note that the recording is gone. */
+static inline int store_drop_audio(struct store *s, const char *id, struct err *e)
+{
+    return s->ops->drop_audio(s, id, e);
+}
+
+/* Whether a write could be made now; nothing is changed. Cheap. */
+static inline int store_probe(struct store *s, struct err *e)
+{
+    return s->ops->probe(s, e);
+}
+
+#endif

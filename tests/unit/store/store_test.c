@@ -1,0 +1,59 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "store_test.h"
+
+#include <ftw.h>
+#include <unistd.h>
+
+void test_folder_make(char folder[PATH_MAX])
+{
+    const char *base = getenv("TMPDIR");
+    (void)snprintf(folder, PATH_MAX, "%s/store-test-XXXXXX", base ? base : "/tmp");
+    assert_non_null(mkdtemp(folder));
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+void test_folder_remove(const char *folder)
+{
+    (void)nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+struct store *test_store_open(const char *folder)
+{
+    char url[PATH_MAX + 32];
+    (void)snprintf(url, sizeof url, "sqlite:///%s/app.db", folder);
+    struct store *s = NULL;
+    struct store_options options = {.exclusive = true};
+    CHECK(store_open(&s, url, &options, e));
+    return s;
+}
+
+void test_store_add(struct store *s, int64_t created_ms, const char *filename,
+                    char id[ID_SIZE])
+{
+    char name[256], model[] = "tiny", language[] = "auto", task[] = "transcribe",
+                    none[] = "{}";
+    (void)snprintf(name, sizeof name, "%s", filename);
+    id_new(id);
+    struct job j = {.original_filename = name,
+                    .filename = id,
+                    .model = model,
+                    .language_asked = language,
+                    .task = task,
+                    .options = none,
+                    .file_bytes = 1234,
+                    .created_ms = created_ms};
+    memcpy(j.id, id, ID_SIZE);
+    CHECK(store_insert(s, &j, "00ff", e));
+}
