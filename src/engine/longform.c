@@ -39,15 +39,77 @@ static int cancelled(struct err *e)
     return err_set(e, ERR_CANCELLED, "the transcription was cancelled");
 }
 
+/* Nothing is in the window: its features are the same everywhere, as they are more than
+ * 80 dB below the loudest sound of the recording. Whatever a model says to that ("you",
+ * "Thank you.") it has not heard. */
+static bool is_void(const struct run *w, int frames)
+{
+    const float *x = w->s->features;
+    size_t n = (size_t)frames * (size_t)w->s->model->config.n_mels;
+    for (size_t i = 1; i < n; i++) {
+        if (x[i] != x[0])
+            return false;
+    }
+    return true;
+}
+
+/* Encode the window whose features are at hand. */
 static void encode(struct run *w, int64_t seek)
 {
     if (w->encoded_frame == seek)
         return;
-    mel_window(w->s->mel, seek, w->s->features);
     const float *windows[] = {w->s->features};
     net_encode(w->s->net, windows, 1);
     w->encoded_frame = seek;
 }
+
+/* ---- language -------------------------------------------------------------------- */
+
+/* Hear the window at hand; probabilities [whisper_language_count()]. */
+static int detect(struct run *w, int64_t seek, int *language, float *probabilities,
+                  struct err *e)
+{
+    for (int i = 0; i < whisper_language_count(); i++)
+        probabilities[i] = 0;
+    encode(w, seek);
+    int rc = search_languages(w->s->search, probabilities, e);
+    if (rc < 0)
+        return rc;
+    *language = 0;
+    for (int i = 1; i < w->s->model->config.n_languages; i++) {
+        if (probabilities[i] > probabilities[*language])
+            *language = i;
+    }
+    return 0;
+}
+
+static void tell_language(struct run *w, int language, float probability)
+{
+    w->r->language = language;
+    w->r->language_probability = probability;
+    if (language >= 0 && w->c && w->c->language)
+        w->c->language(w->c->arg, language, probability);
+}
+
+/* The language of the recording is that of the first window in which there is something.
+ */
+static int settle_language(struct run *w, int64_t seek, struct err *e)
+{
+    if (w->r->language >= 0)
+        return 0;
+    float *probabilities =
+        mem_array((size_t)whisper_language_count(), sizeof(*probabilities));
+    if (!probabilities)
+        return err_set(e, ERR_NOMEM, "no memory is left to detect the language");
+    int language;
+    int rc = detect(w, seek, &language, probabilities, e);
+    if (rc == 0)
+        tell_language(w, language, probabilities[language]);
+    free(probabilities);
+    return rc;
+}
+
+/* ---- the ladder ------------------------------------------------------------------ */
 
 /* How good is what was heard? Fills all of the attempt but what the prompt's reading
  * told. */
@@ -159,8 +221,14 @@ static int window(struct run *w, int64_t seek, int frames, int *advance, struct 
     struct whisper_session *s = w->s;
     struct heard h;
     *advance = frames;
+    mel_window(s->mel, seek, s->features);
+    if (is_void(w, frames))
+        return 0;
+    int rc = settle_language(w, seek, e);
+    if (rc < 0)
+        return rc;
     encode(w, seek);
-    int rc = listen(w, seek, &h, e);
+    rc = listen(w, seek, &h, e);
     if (rc < 0 || fallback_silent(w->p, &h.attempt))
         return rc;
     size_t n = segments_split(h.tokens.tokens, h.tokens.count,
@@ -186,47 +254,6 @@ static int windows(struct run *w, struct err *e)
         if (w->c && w->c->window)
             w->c->window(w->c->arg, seek, w->total_frames);
     }
-    return 0;
-}
-
-/* ---- language -------------------------------------------------------------------- */
-
-/* Hear the first window; probabilities [whisper_language_count()]. */
-static int detect(struct run *w, int *language, float *probabilities, struct err *e)
-{
-    for (int i = 0; i < whisper_language_count(); i++)
-        probabilities[i] = 0;
-    encode(w, 0);
-    int rc = search_languages(w->s->search, probabilities, e);
-    if (rc < 0)
-        return rc;
-    *language = 0;
-    for (int i = 1; i < w->s->model->config.n_languages; i++) {
-        if (probabilities[i] > probabilities[*language])
-            *language = i;
-    }
-    return 0;
-}
-
-/* Settle the language and tell it. */
-static int settle_language(struct run *w, int asked, struct err *e)
-{
-    struct whisper_result *r = w->r;
-    r->language = asked;
-    r->language_probability = 1;
-    if (asked < 0) {
-        float *probabilities =
-            mem_array((size_t)whisper_language_count(), sizeof(*probabilities));
-        if (!probabilities)
-            return err_set(e, ERR_NOMEM, "no memory is left to detect the language");
-        int rc = detect(w, &r->language, probabilities, e);
-        r->language_probability = rc == 0 ? probabilities[r->language] : 0;
-        free(probabilities);
-        if (rc < 0)
-            return rc;
-    }
-    if (w->c && w->c->language)
-        w->c->language(w->c->arg, r->language, r->language_probability);
     return 0;
 }
 
@@ -276,16 +303,10 @@ int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n
     if ((rc = begin(&w, samples, n_samples, e)) < 0)
         return rc;
     r->duration_seconds = (double)n_samples / WHISPER_SAMPLE_RATE;
-    if (language < 0 && segments_window_frames(0, w.total_frames) == 0) {
-        r->language = -1; /* nothing was said, in whatever language */
-        r->language_probability = 0;
-        return 0;
-    }
-    if ((rc = settle_language(&w, language, e)) == 0 &&
-        (rc = encode_initial(&w, e)) == 0) {
-        search_set_rules(s->search, p);
+    tell_language(&w, language, language < 0 ? 0 : 1);
+    search_set_rules(s->search, p);
+    if ((rc = encode_initial(&w, e)) == 0)
         rc = windows(&w, e);
-    }
     free(w.initial);
     return rc;
 }
@@ -300,5 +321,8 @@ int whisper_detect_language(struct whisper_session *s, const float *samples,
                        "choose a multilingual model (without \".en\")");
     struct run w = {.s = s};
     int rc = begin(&w, samples, n_samples, e);
-    return rc < 0 ? rc : detect(&w, language, probabilities, e);
+    if (rc < 0)
+        return rc;
+    mel_window(s->mel, 0, s->features);
+    return detect(&w, 0, language, probabilities, e);
 }

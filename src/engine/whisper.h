@@ -105,7 +105,7 @@ struct whisper_segment {
 struct whisper_result {
     struct whisper_segment *segments; /* owned [n_segments] */
     size_t n_segments, capacity;
-    int language;               /* index; -1 before it is known */
+    int language;               /* index; -1: not known, for nothing was heard */
     float language_probability; /* 1 when it was given */
     double duration_seconds;    /* of the audio */
 };

@@ -55,6 +55,7 @@ struct net {
 
 static struct net net;
 static size_t n_frames;
+static int64_t void_frames; /* so many at the beginning hold no sound at all */
 
 int net_open(struct net **out, const struct whisper_model *m, const struct net_options *o,
              struct err *e)
@@ -110,13 +111,16 @@ int64_t mel_frames(const struct mel *f)
 void mel_window(struct mel *f, int64_t first, float *out)
 {
     (void)f;
-    out[0] = (float)first;
+    for (size_t i = 0; i < WHISPER_WINDOW_FRAMES * 80; i++)
+        out[i] = 0;
+    for (size_t i = 0; first >= void_frames && i < 80; i++)
+        out[i] = (float)(first + (int64_t)i + 1);
 }
 
 void net_encode(struct net *n, const float *const *mel, int count)
 {
     assert_int_equal(count, 1);
-    n->frame = (int64_t)mel[0][0];
+    n->frame = (int64_t)mel[0][0] - 1;
     n->encoded++;
 }
 
@@ -515,6 +519,35 @@ static void silence_is_skipped(void **state)
     end(&f);
 }
 
+static void nothing_is_heard_in_nothing(void **state)
+{
+    (void)state;
+    static const struct line late[] = {{3000, 20, 0, {BEGIN, 2, BEGIN + 40}}};
+    struct fixture f;
+    begin(&f, late, 1);
+    f.params.language = "auto";
+    void_frames = 3000;
+    assert_int_equal(go(&f, 40), 0);
+    assert_int_equal(f.result.n_segments, 1);
+    expect(&f, 0, "b", 30, 30.8);
+    assert_int_equal(f.watch.n_checkpoints, 2);
+    assert_int_equal(f.watch.n_languages, 1); /* told by the window with sound */
+    assert_int_equal(net.encoded, 1);
+    end(&f);
+
+    begin(&f, NULL, 0);
+    f.params.language = "auto";
+    void_frames = 9000;
+    assert_int_equal(go(&f, 40), 0);
+    assert_int_equal(f.result.n_segments, 0);
+    assert_int_equal(f.result.language, -1);
+    assert_int_equal(f.watch.n_languages, 0);
+    assert_int_equal(f.watch.n_checkpoints, 2);
+    assert_int_equal(net.encoded, 0);
+    void_frames = 0;
+    end(&f);
+}
+
 static void segments_without_text_or_time_go(void **state)
 {
     (void)state;
@@ -616,6 +649,7 @@ int main(void)
         cmocka_unit_test(by_default_nothing_is_carried_over),
         cmocka_unit_test(improbable_text_is_tried_again),
         cmocka_unit_test(silence_is_skipped),
+        cmocka_unit_test(nothing_is_heard_in_nothing),
         cmocka_unit_test(segments_without_text_or_time_go),
         cmocka_unit_test(endless_text_ends),
         cmocka_unit_test(no_audio_is_no_text),
