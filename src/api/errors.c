@@ -3,8 +3,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#include <ctype.h>
-
 static const struct mapping {
     int code;
     int status;
@@ -52,10 +50,7 @@ void api_error_as(struct http_response *r, int status, const char *error_code,
         http_respond_error(r, status, error_code, "%s", hidden);
         return;
     }
-    /* Our messages begin like the middle of a sentence; callers show them alone. */
-    http_respond_error(r, status, error_code, "%c%s",
-                       toupper((unsigned char)e->message[0]),
-                       e->message[0] ? e->message + 1 : "");
+    http_respond_error(r, status, error_code, "%s", e->message);
 }
 
 void api_error(struct http_response *r, const struct err *e)

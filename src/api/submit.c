@@ -7,18 +7,13 @@
 #include "api/present.h"
 
 #include "catalog/catalog.h"
-#include "media/sniff.h"
-
-#define HEAD_BYTES 512 /* enough to know a file that is no recording */
 
 struct submission {
     struct api *api; /* borrowed */
     struct api_options options;
-    struct upload *upload;    /* owned until it is submitted */
-    char *filename;           /* owned */
-    uint8_t head[HEAD_BYTES]; /* the first bytes of the file */
-    size_t head_length;
-    bool judged; /* by its head */
+    struct upload *upload; /* owned until it is submitted */
+    char *filename;        /* owned */
+    bool empty;            /* no byte of the file has come */
 };
 
 static int64_t max_file_bytes(struct http_request *r)
@@ -112,6 +107,7 @@ static int begin(struct http_request *r)
         return out_of_memory(r);
     r->state = s;
     s->api = r->app;
+    s->empty = true;
     struct err e;
     if (api_options_set_all(&s->options, &r->query, &e))
         return refuse_request(r, &e);
@@ -142,32 +138,11 @@ static int file_begin(struct http_request *r, const char *filename)
     return 0;
 }
 
-/* The decoder judges a recording; here only what is plainly none is turned away. */
-static int judge(struct http_request *r)
-{
-    struct submission *s = r->state;
-    s->judged = true;
-    const char *what = sniff_name(s->head, s->head_length);
-    if (!what)
-        return 0;
-    http_respond_error(&r->response, 415, "not_media",
-                       "\"%s\" is %s, not a recording; send audio or video", s->filename,
-                       what);
-    return ERR_NOT_MEDIA;
-}
-
 static int file_data(struct http_request *r, const void *bytes, size_t length)
 {
     struct submission *s = r->state;
     struct err e;
-    if (!s->judged) {
-        size_t room = HEAD_BYTES - s->head_length;
-        size_t n = length < room ? length : room;
-        memcpy(s->head + s->head_length, bytes, n);
-        s->head_length += n;
-        if (s->head_length == HEAD_BYTES && judge(r))
-            return ERR_NOT_MEDIA;
-    }
+    s->empty = false;
     if (!upload_write(s->upload, bytes, length, &e))
         return 0;
     api_error(&r->response, &e);
@@ -177,12 +152,11 @@ static int file_data(struct http_request *r, const void *bytes, size_t length)
 static int file_end(struct http_request *r)
 {
     struct submission *s = r->state;
-    if (s->head_length == 0) {
-        http_respond_error(&r->response, 400, "empty_file",
-                           "the file is empty: choose a recording");
-        return ERR_INVALID;
-    }
-    return s->judged ? 0 : judge(r);
+    if (!s->empty)
+        return 0;
+    http_respond_error(&r->response, 400, "empty_file",
+                       "The file is empty: choose a recording");
+    return ERR_INVALID;
 }
 
 static void done(struct http_request *r)

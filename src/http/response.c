@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <strings.h>
 
@@ -94,6 +95,8 @@ void http_respond_error(struct http_response *r, int status, const char *error_c
     va_start(args, format);
     (void)vsnprintf(detail, sizeof detail, format, args);
     va_end(args);
+    /* Our messages begin like the middle of a sentence; callers show them alone. */
+    detail[0] = (char)toupper((unsigned char)detail[0]);
     struct buf clean;
     buf_init(&clean, 3 * sizeof detail);
     http_utf8_repair(&clean, detail, strlen(detail));

@@ -27,7 +27,8 @@ void jobs_close(struct jobs *s);
 struct upload;
 /* ERR_FULL when the disk is nearly full. */
 int upload_begin(struct jobs *s, struct upload **out, struct err *e);
-/* ERR_TOO_LARGE beyond MAX_FILE_SIZE_MB, ERR_FULL; then only upload_abort is left. */
+/* ERR_TOO_LARGE beyond MAX_FILE_SIZE_MB, ERR_FULL, ERR_NOT_MEDIA for a file that begins
+ * like something else (text, a picture …); then only upload_abort is left. */
 int upload_write(struct upload *u, const void *bytes, size_t length, struct err *e);
 /* Forget it and its file; NULL is fine. */
 void upload_abort(struct upload *u);
@@ -38,14 +39,15 @@ struct job_request {
         "": transcribe; options_json NULL or "": none, else an object with any of the keys
         of job/options.h (prompt, temperature …) */
 };
+
 /* Judge what is known of a request before its recording is here: ERR_INVALID,
  * ERR_UNSUPPORTED, ERR_NOT_FOUND as from jobs_submit. */
 int jobs_check(struct jobs *s, const struct job_request *request, struct err *e);
 
 /* Validates (ERR_INVALID: unknown model, language, task, option, empty file;
- * ERR_UNSUPPORTED: an option that we do not have; ERR_NOT_FOUND: model not present),
- * makes the upload durable, writes the row, COMMITs, wakes a worker. Takes the upload
- * over in every case. *out is filled on success. */
+ * ERR_UNSUPPORTED: an option that we do not have; ERR_NOT_FOUND: model not present;
+ * ERR_NOT_MEDIA as above), makes the upload durable, writes the row, COMMITs, wakes a
+ * worker. Takes the upload over in every case. *out is filled on success. */
 int jobs_submit(struct jobs *s, struct upload *u, const struct job_request *request,
                 struct job *out, struct err *e);
 

@@ -7,14 +7,19 @@
 #include "job/options.h"
 #include "job/service.h"
 #include "job/supervisor.h"
+#include "media/sniff.h"
 
 #define FILENAME_MAX_BYTES 512
+#define HEAD_BYTES         512 /* enough to know a file that is plainly no recording */
 
 struct upload {
     struct jobs *jobs;        /* borrowed */
     char id[ID_SIZE];         /* becomes the job's */
     struct blob_writer *blob; /* owned */
     int64_t bytes;
+    uint8_t head[HEAD_BYTES]; /* the first bytes */
+    size_t head_length;
+    bool judged; /* by its head */
 };
 
 int upload_begin(struct jobs *s, struct upload **out, struct err *e)
@@ -34,6 +39,26 @@ int upload_begin(struct jobs *s, struct upload **out, struct err *e)
     return 0;
 }
 
+/* The decoder judges a recording; here only what is plainly none is turned away, before
+ * the rest of it has come. */
+static int judge_head(struct upload *u, struct err *e)
+{
+    u->judged = true;
+    const char *what = sniff_name(u->head, u->head_length);
+    return what ? err_set(e, ERR_NOT_MEDIA,
+                          "this is %s, not a recording: send audio or video", what)
+                : 0;
+}
+
+static int look_at_head(struct upload *u, const void *bytes, size_t length, struct err *e)
+{
+    size_t room = HEAD_BYTES - u->head_length;
+    size_t n = length < room ? length : room;
+    memcpy(u->head + u->head_length, bytes, n);
+    u->head_length += n;
+    return u->head_length == HEAD_BYTES ? judge_head(u, e) : 0;
+}
+
 int upload_write(struct upload *u, const void *bytes, size_t length, struct err *e)
 {
     int64_t megabytes = u->jobs->config->max_file_size_mb;
@@ -41,7 +66,9 @@ int upload_write(struct upload *u, const void *bytes, size_t length, struct err 
         return err_set(e, ERR_TOO_LARGE,
                        "the file is larger than %lld MB, the limit here",
                        (long long)megabytes);
-    int status = blob_write(u->blob, bytes, length, e);
+    int status = u->judged ? 0 : look_at_head(u, bytes, length, e);
+    if (!status)
+        status = blob_write(u->blob, bytes, length, e);
     if (!status)
         u->bytes += (int64_t)length;
     return status;
@@ -193,6 +220,8 @@ static int submit(struct upload *u, const struct job_request *r, struct job *out
     int status = judge(s->config, r, &wanted, e);
     if (!status && !u->bytes)
         status = err_set(e, ERR_INVALID, "the file is empty: send a recording");
+    if (!status && !u->judged)
+        status = judge_head(u, e);
     if (status)
         return status;
 

@@ -1,0 +1,105 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "http/admit.h"
+#include "http/watch.h"
+#include "http/ws.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void proves_that_it_read_the_key(void **state)
+{
+    (void)state;
+    char out[HTTP_WS_ACCEPT_SIZE];
+    /* The example of RFC 6455, 1.3. */
+    assert_true(http_ws_accept("dGhlIHNhbXBsZSBub25jZQ==", out));
+    assert_string_equal(out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    assert_false(http_ws_accept("", out));
+    assert_false(http_ws_accept("dGhlIHNhbXBsZSBub25jZQ=", out));
+    assert_false(http_ws_accept("dGhlIHNhbXBsZSBub25jZ===", out));
+    assert_false(http_ws_accept("dGhlIHNhbXBsZSBub25j\nQ==", out));
+}
+
+static void knows_its_own_pages(void **state)
+{
+    (void)state;
+    assert_true(http_same_origin("http://localhost:8000", "localhost:8000"));
+    assert_true(http_same_origin("https://Example.org", "example.org"));
+    assert_false(http_same_origin("http://localhost:8001", "localhost:8000"));
+    assert_false(http_same_origin("http://localhost:8000.evil.org", "localhost:8000"));
+    assert_false(http_same_origin("null", "null"));
+    assert_false(http_same_origin("http://", NULL));
+}
+
+static void knows_ids_fit_for_logs(void **state)
+{
+    (void)state;
+    assert_true(http_request_id_valid("abc-1_2.3"));
+    assert_false(http_request_id_valid(""));
+    assert_false(http_request_id_valid("a b"));
+    assert_false(http_request_id_valid("a\"b"));
+    char id[66];
+    memset(id, 'a', 65);
+    id[65] = '\0';
+    assert_false(http_request_id_valid(id));
+    assert_true(http_request_id_valid(id + 1));
+}
+
+/* Whether the other end of the pair sees the end of the stream. */
+static bool was_shut_down(int other)
+{
+    char byte;
+    return recv(other, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+static void shuts_down_who_dawdles(void **state)
+{
+    (void)state;
+    int a[2], b[2], c[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, a), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, b), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, c), 0);
+    struct http_watch *w = http_watch_new();
+    assert_non_null(w);
+    struct http_watched *head = http_watch_add(w, a[0]);
+    struct http_watched *body = http_watch_add(w, b[0]);
+    struct http_watched *work = http_watch_add(w, c[0]);
+    http_watch_phase(w, body, HTTP_PHASE_BODY);
+    http_watch_phase(w, work, HTTP_PHASE_WORK);
+    double now = clock_monotonic_seconds();
+    assert_int_equal(http_watch_sweep(w, now + HTTP_WATCH_HEAD_SECONDS - 2), 0);
+    http_watch_bytes(w, body, HTTP_WATCH_BODY_BYTES);
+    assert_int_equal(http_watch_sweep(w, now + HTTP_WATCH_HEAD_SECONDS + 2), 1);
+    assert_true(was_shut_down(a[1]));
+    assert_false(was_shut_down(b[1]));
+    http_watch_bytes(w, body, HTTP_WATCH_BODY_BYTES - 1);
+    assert_int_equal(http_watch_sweep(w, now + 3 * HTTP_WATCH_BODY_SECONDS), 1);
+    assert_true(was_shut_down(b[1]));
+    assert_int_equal(http_watch_sweep(w, now + 1e6), 0);
+    assert_false(was_shut_down(c[1]));
+    http_watch_remove(w, body);
+    http_watch_remove(w, head);
+    http_watch_remove(w, NULL);
+    http_watch_free(w);
+    for (int i = 0; i < 2; i++) {
+        close(a[i]);
+        close(b[i]);
+        close(c[i]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(proves_that_it_read_the_key),
+        cmocka_unit_test(knows_its_own_pages),
+        cmocka_unit_test(knows_ids_fit_for_logs),
+        cmocka_unit_test(shuts_down_who_dawdles),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
