@@ -14,6 +14,9 @@ struct role {
 
 static const struct role roles[] = {
     {"serve", command_serve, "run the service: page, HTTP interface, workers"},
+    {"transcribe", command_transcribe, "write down recordings, from the shell"},
+    {"models", command_models, "list, download and check the models"},
+    {"doctor", command_doctor, "show every setting and check this machine"},
     {"decode", media_child_main, NULL},
 };
 

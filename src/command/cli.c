@@ -50,7 +50,8 @@ int cli_set(struct config *c, const char *name, const char *value)
     return EXIT_USAGE;
 }
 
-/* ---- signals ------------------------------------------------------------------------ */
+/* ---- signals ------------------------------------------------------------------------
+ */
 
 static volatile sig_atomic_t interrupted;
 
@@ -82,7 +83,8 @@ int cli_finish_output(void)
     return EXIT_ERROR;
 }
 
-/* ---- the bar ------------------------------------------------------------------------ */
+/* ---- the bar ------------------------------------------------------------------------
+ */
 
 #define BAR_CELLS 24
 

@@ -6,7 +6,7 @@
 enum exit_code {
     EXIT_OK = 0,
     EXIT_ERROR = 1,      /* it did not work */
-    EXIT_USAGE = 2,      /* the command line is wrong */
+    EXIT_USAGE = 2,      /* the command line or a setting is wrong */
     EXIT_INPUT = 3,      /* an input could not be used: not media, missing, too long */
     EXIT_NO_MODEL = 4,   /* the model is missing or damaged */
     EXIT_INTERRUPTED = 130,

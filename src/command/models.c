@@ -33,7 +33,8 @@ static const char help[] =
     "examples:\n"
     "  whisper-transcriber models pull small\n"
     "  whisper-transcriber models pull tiny.en large-v3-turbo-q5_0\n"
-    "  WHISPER_MODEL_MIRROR=http://nas.local/whisper whisper-transcriber models pull base\n"
+    "  WHISPER_MODEL_MIRROR=http://nas.local/whisper whisper-transcriber models pull "
+    "base\n"
     "\n"
     "exit codes: 0 done, 1 it did not work, 2 wrong command line or setting, 4 a model\n"
     "is missing or damaged, 130 interrupted\n";
@@ -66,7 +67,8 @@ static const char *size_text(uint64_t bytes, char out[24])
     return out;
 }
 
-/* ---- list --------------------------------------------------------------------------- */
+/* ---- list ---------------------------------------------------------------------------
+ */
 
 static void list_present(const struct config *c, const struct catalog_present *present,
                          size_t count)
@@ -122,7 +124,8 @@ static int list(const struct config *c)
     return cli_finish_output();
 }
 
-/* ---- pull --------------------------------------------------------------------------- */
+/* ---- pull ---------------------------------------------------------------------------
+ */
 
 struct pulling {
     const char *name;
@@ -130,7 +133,7 @@ struct pulling {
     double began_at;     /* monotonic seconds */
     uint64_t began_with; /* bytes; what was here before does not count for the speed */
     bool began;
-    int tenths;          /* last line that was printed where there is no terminal */
+    int tenths; /* last line that was printed where there is no terminal */
 };
 
 static void on_progress(void *arg, uint64_t done, uint64_t total)
@@ -197,7 +200,8 @@ static int pull(const struct config *c, char **names, int count)
     return worst;
 }
 
-/* ---- verify, path ------------------------------------------------------------------- */
+/* ---- verify, path -------------------------------------------------------------------
+ */
 
 static int verify_one(const struct config *c, const char *name)
 {
@@ -262,7 +266,8 @@ static int print_path(const struct config *c, char **names, int count)
     return status == ERR_INVALID ? EXIT_NO_MODEL : exit_code(status);
 }
 
-/* ---- the command -------------------------------------------------------------------- */
+/* ---- the command --------------------------------------------------------------------
+ */
 
 static int run(const struct config *c, char **words, int count)
 {

@@ -71,7 +71,7 @@ int whisper_model_load(struct whisper_model **out, const char *path, struct err 
         if (status)
             err_prefix(e, "%s", path);
     }
-    source_release(&source);
+    model_source_release(&source);
     return status;
 }
 

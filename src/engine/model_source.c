@@ -45,7 +45,7 @@ void mapped_file_close(struct mapped_file *f)
     *f = (struct mapped_file){0};
 }
 
-void source_release(struct model_source *s)
+void model_source_release(struct model_source *s)
 {
     for (size_t i = 0; i < s->n_files; i++)
         mapped_file_close(&s->files[i]);

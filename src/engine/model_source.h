@@ -34,7 +34,7 @@ struct model_source {
     uint8_t *vocab_bytes;          /* owned [vocab_offsets[n_vocab]] */
 };
 
-void source_release(struct model_source *s);
+void model_source_release(struct model_source *s);
 
 /* Map a file that the source keeps; *out is borrowed from the source until the next call.
  */

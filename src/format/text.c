@@ -81,7 +81,7 @@ bool text_is_space(uint32_t c)
            c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-const char *text_trim(const char *text, size_t *length)
+const char *text_trimmed(const char *text, size_t *length)
 {
     const char *start = NULL, *end = text;
     for (const char *p = text; *p;) {
@@ -106,7 +106,7 @@ static bool breaks_line(uint32_t c)
 bool text_flat(struct buf *out, const char *text)
 {
     size_t length, before = out->length;
-    const char *p = text_trim(text, &length);
+    const char *p = text_trimmed(text, &length);
     for (const char *end = p + length; p < end;) {
         uint32_t c = text_next(&p);
         if (breaks_line(c))

@@ -16,7 +16,7 @@ void text_put(struct buf *out, uint32_t code_point);
 bool text_is_space(uint32_t code_point);
 
 /* `text` without white space at its ends: returns its start and sets *length. */
-const char *text_trim(const char *text, size_t *length);
+const char *text_trimmed(const char *text, size_t *length);
 
 /* `text` trimmed, as one line: line breaks and tabs become spaces, other control
  * characters go. Appended to `out`; false when nothing is left of it. */

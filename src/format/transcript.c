@@ -49,7 +49,7 @@ void transcript_text(const struct transcript *t, struct buf *out)
         for (const char *p = t->segments[i].text; *p;)
             text_put(&joined, text_next(&p));
     size_t length;
-    const char *trimmed = text_trim(buf_cstr(&joined), &length);
+    const char *trimmed = text_trimmed(buf_cstr(&joined), &length);
     if (buf_failed(&joined))
         out->failed = true;
     else

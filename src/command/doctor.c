@@ -1,0 +1,157 @@
+/* What is set, where it was set, and whether this machine can do the work. */
+#include "command/command.h"
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "catalog/catalog.h"
+#include "command/cli.h"
+#include "engine/kernels/kernels.h"
+#include "engine/threads.h"
+#include "engine/whisper.h"
+#include "media/decode.h"
+
+#include <stdarg.h>
+#include <unistd.h>
+
+static const char help[] =
+    "usage: whisper-transcriber doctor [--settings-markdown]\n"
+    "\n"
+    "Prints every setting with its value and where that came from, then checks the "
+    "model\n"
+    "folder, the storage and the processor. Settings are environment variables;\n"
+    "docs/settings.md lists them.\n"
+    "\n"
+    "options:\n"
+    "  --settings-markdown   print that page and do nothing else\n"
+    "  -h, --help            this help\n"
+    "\n"
+    "exit codes: 0 all is well, 1 a check failed, 2 wrong command line or setting\n";
+
+struct findings {
+    bool failed;
+};
+
+static void __attribute__((format(printf, 4, 5)))
+say(struct findings *f, bool good, const char *what, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    printf("%-5s %s: ", good ? "ok" : "WRONG", what);
+    (void)vprintf(format, args);
+    putchar('\n');
+    va_end(args);
+    f->failed |= !good;
+}
+
+static void check_models(struct findings *f, const struct config *c)
+{
+    struct err e = {0};
+    struct catalog_present *list;
+    size_t count;
+    char name[64], path[PATH_MAX];
+    if (catalog_list(c, &list, &count, &e)) {
+        say(f, false, "models", "%s", e.message);
+        return;
+    }
+    free(list);
+    if (catalog_default(c, name, &e)) {
+        say(f, false, "models", "%s", e.message);
+        return;
+    }
+    say(f, true, "models", "%zu in %s, the default is %s", count, c->model_dir, name);
+    if (c->default_model && catalog_path(c, c->default_model, path, &e))
+        say(f, false, "DEFAULT_WHISPER_MODEL", "%s", e.message);
+}
+
+static void check_language(struct findings *f, const struct config *c)
+{
+    if (!strcmp(c->language, "auto") || whisper_language_find(c->language) >= 0)
+        say(f, true, "language", "%s", c->language);
+    else
+        say(f, false, "language", "WHISPER_LANGUAGE is \"%s\", which is no language",
+            c->language);
+}
+
+static void check_formats(struct findings *f, const struct config *c)
+{
+    struct err e = {0};
+    if (media_formats_check(c->allowed_formats, &e))
+        say(f, false, "formats", "%s", e.message);
+    else
+        say(f, true, "formats", "all of ALLOWED_AUDIO_FORMATS are known");
+}
+
+/* Really written, because neither mode bits nor free blocks tell everything. */
+static int try_folder(const char *folder, struct err *e)
+{
+    char path[PATH_MAX];
+    int status = fs_mkdirs(folder, e);
+    if (status)
+        return status;
+    int n = snprintf(path, sizeof path, "%s/.doctor.%d", folder, (int)getpid());
+    if (n < 0 || (size_t)n >= sizeof path)
+        return err_set(e, ERR_INVALID, "the folder's name is too long");
+    status = fs_write_atomic(path, "ok", 2, e);
+    if (!status)
+        (void)unlink(path);
+    return status;
+}
+
+static void check_storage(struct findings *f, const struct config *c)
+{
+    struct err e = {0};
+    uint64_t free_bytes = 0;
+    int status = try_folder(c->storage_dir, &e);
+    if (!status)
+        status = fs_free_bytes(c->storage_dir, &free_bytes, &e);
+    if (status)
+        say(f, false, "storage", "%s", e.message);
+    else
+        say(f, free_bytes >= (uint64_t)c->max_file_size_mb << 20, "storage",
+            "%s can be written and has %.1f GB free", c->storage_dir,
+            (double)free_bytes / 1e9);
+}
+
+static void check_log(struct findings *f, const struct config *c)
+{
+    if (!c->log_to_stdout && !c->log_file)
+        say(f, false, "log",
+            "LOG_TO_STDOUT is false and LOG_FILE is not set: nothing is logged");
+}
+
+int command_doctor(int argc, char **argv)
+{
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'},
+                                            {"settings-markdown", no_argument, NULL, 'm'},
+                                            {0}};
+    for (int o; (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
+        if (o == 'h')
+            fputs(help, stdout);
+        else if (o == 'm')
+            config_markdown(stdout);
+        else
+            return cli_bad_option(o, argv);
+        return cli_finish_output();
+    }
+    if (optind < argc) {
+        cli_error("`doctor` takes no arguments; try --help");
+        return EXIT_USAGE;
+    }
+    struct config c;
+    int code = cli_load_config(&c);
+    if (code)
+        return code;
+    config_print(&c, stdout);
+    putchar('\n');
+    struct findings f = {.failed = false};
+    say(&f, true, "processor", "%d threads, instructions: %s", threads_available(),
+        kernels_choose()->name);
+    check_models(&f, &c);
+    check_language(&f, &c);
+    check_formats(&f, &c);
+    check_storage(&f, &c);
+    check_log(&f, &c);
+    config_release(&c);
+    code = cli_finish_output();
+    return code ? code : f.failed ? EXIT_ERROR : EXIT_OK;
+}
