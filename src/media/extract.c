@@ -146,6 +146,8 @@ static int decode_packet(struct extract *x, AVPacket *packet)
 static int read_all(struct extract *x)
 {
     int stumbles = 0;
+    /* The last packet of an uncompressed file that claims no length is always "short". */
+    bool plain = source_bytes_per_second(&x->source) > 0;
     for (;;) {
         int rc = av_read_frame(x->source.format, x->packet);
         if (rc == AVERROR_EOF || x->source.read_error)
@@ -161,7 +163,7 @@ static int read_all(struct extract *x)
         stumbles = 0;
         rc = 0;
         if (x->packet->stream_index == x->source.stream->index) {
-            if (x->packet->flags & AV_PKT_FLAG_CORRUPT)
+            if ((x->packet->flags & AV_PKT_FLAG_CORRUPT) && !plain)
                 x->cut = true;
             rc = decode_packet(x, x->packet);
         }
@@ -233,7 +235,8 @@ void extract_audio(const struct extract_job *job, struct record *out)
         out->channels = x->channels;
         out->rate = x->rate;
         out->samples = x->samples;
-        if (!out->code && (x->cut || x->damaged || falls_short(x)))
+        if (!out->code &&
+            (x->cut || x->damaged || falls_short(x) || source_is_cut(&x->source)))
             out->flags |= RECORD_TRUNCATED;
         snprintf(out->container, sizeof out->container, "%s", x->source.container);
         if (x->source.decoder)

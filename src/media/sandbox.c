@@ -167,13 +167,23 @@ cannot answer, as in some virtual machines */
 #endif
 };
 
-/* The sum of what add_rules did: 0, or the first error. */
+/* Refused with EACCES: every call that takes a file's name and that libc makes by itself.
+ */
+static const int refused_calls[] = {
+    SCMP_SYS(open),      SCMP_SYS(openat),   SCMP_SYS(openat2),    SCMP_SYS(access),
+    SCMP_SYS(faccessat), SCMP_SYS(stat),     SCMP_SYS(newfstatat), SCMP_SYS(statx),
+    SCMP_SYS(lstat),     SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(getcwd),
+};
+
+/* 0, or the first error. */
 static int add_rules(scmp_filter_ctx filter, const struct sandbox *s)
 {
     const uint32_t allow = SCMP_ACT_ALLOW;
     int rc = 0;
     for (size_t i = 0; !rc && i < ARRAY_LENGTH(plain_calls); i++)
         rc = seccomp_rule_add(filter, allow, plain_calls[i], 0);
+    for (size_t i = 0; !rc && i < ARRAY_LENGTH(refused_calls); i++)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), refused_calls[i], 0);
     /* The input, by position: nothing else can be read. */
     if (!rc)
         rc = seccomp_rule_add(filter, allow, SCMP_SYS(pread64), 1,

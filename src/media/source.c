@@ -9,11 +9,14 @@
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
 #include <libavutil/opt.h>
-#include <math.h>
 
 #define IO_BUFFER  65536
 #define PROBE_FROM 2048
 #define PROBE_TO   (1 << 20)
+
+/* Recorders that write to a pipe put the largest number there is into the header, signed
+ * or not, or nearly. */
+#define ENDLESS 0x7FFE0000
 
 /* ---- bytes ---- */
 
@@ -323,20 +326,17 @@ void source_release(struct source *s)
     avio_context_free(&s->avio);
 }
 
-/* Seconds of sound that the whole file could hold if it is uncompressed, else infinity.
- * Recorders that write to a pipe put the largest number there is into the header. */
-static double possible_seconds(const struct source *s)
+double source_bytes_per_second(const struct source *s)
 {
     const AVCodecParameters *par = s->stream->codecpar;
     double bits = av_get_exact_bits_per_sample(par->codec_id);
-    double per_second = bits * mixer_parameter_channels(par) * par->sample_rate / 8;
-    return per_second > 0 ? (double)s->io->size / per_second : INFINITY;
+    return bits * mixer_parameter_channels(par) * par->sample_rate / 8;
 }
 
 double source_promised_seconds(const struct source *s, bool *believable)
 {
     const AVFormatContext *f = s->format;
-    double seconds = 0;
+    double seconds = 0, rate = source_bytes_per_second(s);
     *believable = true;
     if (f->duration_estimation_method != AVFMT_DURATION_FROM_STREAM)
         return 0;
@@ -344,6 +344,69 @@ double source_promised_seconds(const struct source *s, bool *believable)
         seconds = (double)s->stream->duration * av_q2d(s->stream->time_base);
     else if (f->duration != AV_NOPTS_VALUE && f->duration > 0 && !s->has_video)
         seconds = (double)f->duration / AV_TIME_BASE;
-    *believable = seconds <= possible_seconds(s);
-    return seconds;
+    *believable = rate <= 0 || seconds * rate <= (double)s->io->size;
+    return !*believable && seconds * rate >= ENDLESS ? 0 : seconds;
+}
+
+/* The last page of a whole file is complete and says that it is the last. RFC 3533: 27
+ * bytes of header, up to 255 segments of up to 255 bytes. */
+static bool ogg_is_cut(const struct source *s)
+{
+    enum { MAX_PAGE = 27 + 255 + 255 * 255 };
+    uint8_t *tail = malloc(MAX_PAGE);
+    if (!tail)
+        return false;
+    int64_t from = s->io->size > MAX_PAGE ? s->io->size - MAX_PAGE : 0;
+    int have = read_full(s->io, from, tail, MAX_PAGE), at = have - 27;
+    while (at >= 0 && memcmp(tail + at, "OggS", 4))
+        at--;
+    bool cut = true;
+    if (at >= 0 && at + 27 + tail[at + 26] <= have) {
+        int end = at + 27 + tail[at + 26];
+        for (int i = 0; i < tail[at + 26]; i++)
+            end += tail[at + 27 + i];
+        cut = end > have || !(tail[at + 5] & 4); /* 4: end of stream */
+    }
+    free(tail);
+    return cut;
+}
+
+/* The File Properties Object gives the size of the file at byte 40 and the broadcast
+ * flag, which voids it, at byte 88. */
+static bool asf_is_cut(const struct source *s)
+{
+    static const uint8_t guid[] = {0xA1, 0xDC, 0xAB, 0x8C, 0x47, 0xA9, 0xCF, 0x11,
+                                   0x8E, 0xE4, 0x00, 0xC0, 0x0C, 0x20, 0x53, 0x65};
+    const uint8_t *at = memmem(s->head, s->head_length, guid, sizeof guid);
+    if (!at || s->head_length - (size_t)(at - s->head) < 92 || (at[88] & 1))
+        return false;
+    uint64_t size = 0;
+    for (int i = 7; i >= 0; i--)
+        size = size << 8 | at[40 + i];
+    return size > (uint64_t)s->io->size;
+}
+
+/* The data chunk claims more than is there, and not as much as recorders claim that do
+ * not know. */
+static bool wav_is_cut(const struct source *s)
+{
+    int64_t at = 12;
+    for (int i = 0; i < 1000; i++) {
+        uint8_t h[8];
+        if (read_full(s->io, at, h, sizeof h) < 8)
+            return false;
+        uint32_t size = (uint32_t)h[7] << 24 | h[6] << 16 | h[5] << 8 | h[4];
+        at += 8;
+        if (!memcmp(h, "data", 4))
+            return size < ENDLESS && size > s->io->size - at;
+        at += (int64_t)size + (size & 1);
+    }
+    return false;
+}
+
+bool source_is_cut(const struct source *s)
+{
+    return (!strcmp(s->container, "wav") && wav_is_cut(s)) ||
+           (!strcmp(s->container, "ogg") && ogg_is_cut(s)) ||
+           (!strcmp(s->container, "asf") && asf_is_cut(s));
 }

@@ -45,9 +45,16 @@ int source_open(struct source *s, const struct source_io *io, const char *format
                 struct err *e);
 void source_release(struct source *s);
 
+/* Of an uncompressed stream; 0 for a compressed one. */
+double source_bytes_per_second(const struct source *s);
+
 /* Seconds that the header promises for the chosen stream, 0 when it promises nothing.
  * `*believable` is false when the file is too small to hold so much uncompressed sound.
  */
 double source_promised_seconds(const struct source *s, bool *believable);
+
+/* Whether an Ogg, ASF or WAV file is shorter than it was written, where no promise of a
+ * length in seconds would tell. False for all other containers. */
+bool source_is_cut(const struct source *s);
 
 #endif
