@@ -31,7 +31,7 @@ static size_t space_at(const char *text, size_t length)
     return 0;
 }
 
-const char *text_trim(const char *text, size_t *length)
+const char *words_trim(const char *text, size_t *length)
 {
     size_t n = *length, space;
     while ((space = space_at(text, n)) > 0) {

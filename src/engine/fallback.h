@@ -19,7 +19,7 @@ bool fallback_needed(const struct whisper_params *p, const struct attempt *a);
 bool fallback_silent(const struct whisper_params *p, const struct attempt *a);
 
 /* The part of text[length] without white space around it. */
-const char *text_trim(const char *text, size_t *length);
+const char *words_trim(const char *text, size_t *length);
 
 /* Bytes of text over bytes of its zlib stream at the default level, the reference's
  * measure of repetition; 0 for no text. 0 or ERR_NOMEM. */

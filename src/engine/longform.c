@@ -118,7 +118,7 @@ static int judge(const struct run *w, const struct search_result *r, float tempe
 {
     char *text = tokenizer_decode(w->s->tokenizer, r->tokens, r->count);
     size_t length = text ? strlen(text) : 0;
-    const char *trimmed = text ? text_trim(text, &length) : "";
+    const char *trimmed = text ? words_trim(text, &length) : "";
     a->temperature = temperature;
     a->avg_logprob = r->avg_logprob;
     int rc =
@@ -189,7 +189,7 @@ static int add_segment(struct run *w, int64_t seek, const struct heard *h,
         return err_set(e, ERR_NOMEM, "no memory is left for the text");
     }
     size_t length = strlen(text);
-    text_trim(text, &length);
+    words_trim(text, &length);
     if (length == 0) {
         free(text);
         free(tokens);
@@ -264,7 +264,7 @@ static int encode_initial(struct run *w, struct err *e)
 {
     const char *given = w->p->initial_prompt;
     size_t length = given ? strlen(given) : 0;
-    const char *text = length ? text_trim(given, &length) : NULL;
+    const char *text = length ? words_trim(given, &length) : NULL;
     if (length == 0)
         return 0;
     char *spaced = mem_array(length + 1, 1);

@@ -245,7 +245,7 @@ void extract_audio(const struct extract_job *job, struct record *out)
         mixer_release(&x->mixer);
         av_frame_free(&x->frame);
         av_packet_free(&x->packet);
-        source_release(&x->source);
+        source_close(&x->source);
         free(x);
     } else {
         out->code = e.code;

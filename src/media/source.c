@@ -317,7 +317,7 @@ int source_open(struct source *s, const struct source_io *io, const char *format
     return rc;
 }
 
-void source_release(struct source *s)
+void source_close(struct source *s)
 {
     avcodec_free_context(&s->decoder);
     avformat_close_input(&s->format);

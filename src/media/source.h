@@ -43,7 +43,7 @@ struct source {
  * case; `s` may be freed only after that. */
 int source_open(struct source *s, const struct source_io *io, const char *formats,
                 struct err *e);
-void source_release(struct source *s);
+void source_close(struct source *s);
 
 /* Of an uncompressed stream; 0 for a compressed one. */
 double source_bytes_per_second(const struct source *s);

@@ -209,7 +209,7 @@ static void space_is_trimmed(void **state)
     };
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
         size_t length = strlen(cases[i].text);
-        const char *t = text_trim(cases[i].text, &length);
+        const char *t = words_trim(cases[i].text, &length);
         assert_int_equal(length, strlen(cases[i].trimmed));
         assert_memory_equal(t, cases[i].trimmed, length);
     }
