@@ -146,7 +146,7 @@ int jobs_cancel(struct jobs *s, const char *id, struct job *out, struct err *e)
         status = tell(s, id, out, e);
     pthread_mutex_unlock(&s->order);
     if (!status)
-        supervisor_stop_job(s->supervisor, id);
+        supervisor_stop_job(s->supervisor, id, out->attempt);
     return status;
 }
 
@@ -170,13 +170,17 @@ int jobs_forget(struct jobs *s, const char *id, struct err *e)
 {
     struct job j = {0};
     pthread_mutex_lock(&s->order);
-    int status = store_cancel(s->store, id, clock_wall_ms(), NULL);
-    if (!status && !store_get(s->store, id, &j, NULL))
+    bool was_live = !store_cancel(s->store, id, clock_wall_ms(), NULL);
+    int status = store_get(s->store, id, &j, e);
+    if (!status && was_live)
         jobs_post(s, &j);
     /* The row first: a recording without a row is swept, a row without one is a riddle.
      */
-    status = store_remove(s->store, id, e);
+    if (!status)
+        status = store_remove(s->store, id, e);
     pthread_mutex_unlock(&s->order);
+    if (!status && was_live)
+        supervisor_stop_job(s->supervisor, id, j.attempt);
     job_release(&j);
     if (!status)
         status = blob_remove(s->blobs, id, e);
@@ -187,9 +191,7 @@ int jobs_delete(struct jobs *s, const char *id, struct err *e)
 {
     if (!id_valid(id))
         return err_set(e, ERR_NOT_FOUND, "there is no job of that name");
-    int status = jobs_forget(s, id, e);
-    supervisor_stop_job(s->supervisor, id);
-    return status;
+    return jobs_forget(s, id, e);
 }
 
 int jobs_subscribe(struct jobs *s, const char *job_id, job_event_fn fn, void *arg)

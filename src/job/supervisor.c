@@ -1,6 +1,13 @@
 #include "job/supervisor.h"
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
+#include "engine/threads.h"
+#include "job/models.h"
+#include "job/prune.h"
+#include "job/run.h"
+#include "job/slot.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -8,13 +15,48 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#define SECOND_NS        INT64_C(1000000000)
+#define START_LIMIT_NS   (60 * SECOND_NS) /* for a worker to say that it is there */
+#define CANCEL_NS        SECOND_NS        /* for it to stop by itself */
+#define LEASE_CHECK_NS   (5 * SECOND_NS)
+#define CLAIM_RETRY_NS   (2 * SECOND_NS)
+#define PRUNE_NS         (3600 * SECOND_NS)
+#define CLOSING_NS       (5 * SECOND_NS)
+#define TICK_MS          500
+#define DYING_TICK_MS    10
+#define MESSAGES_AT_ONCE 32
+#define MAX_WORKERS      64
+/* Deaths in a row, of every worker, after which the service calls itself not ready. */
+#define DEATHS_UNREADY 3
+
+struct stop {
+    char id[ID_SIZE];
+    int attempt;
+};
+
 struct supervisor {
-    struct jobs *jobs; /* borrowed */
+    struct jobs *jobs;     /* borrowed */
+    struct models *models; /* owned */
     pthread_t thread;
     bool started;
     int bell; /* owned eventfd */
     atomic_bool closing;
+    char owner[ID_SIZE];
+    struct run_context context;
+
+    size_t count; /* of workers */
+    struct slot slots[MAX_WORKERS];
+    struct run runs[MAX_WORKERS]; /* runs[i] is the job of slots[i] */
+    int64_t leases_at_ns, claim_at_ns, prune_at_ns;
+
+    pthread_mutex_t shared; /* guards what follows */
+    struct stop *stops;     /* owned [n_stops]: asked for by other threads */
+    size_t n_stops, stops_capacity;
+    bool failing; /* every worker keeps dying */
+    char death[sizeof((struct slot *)0)->death];
 };
+
+/* ---- other threads ---- */
 
 void supervisor_wake(struct supervisor *v)
 {
@@ -23,24 +65,308 @@ void supervisor_wake(struct supervisor *v)
     (void)n; /* full means that it rings already */
 }
 
-void supervisor_stop_job(struct supervisor *v, const char *id)
+void supervisor_stop_job(struct supervisor *v, const char *id, int attempt)
 {
-    (void)id;
+    pthread_mutex_lock(&v->shared);
+    /* Without memory the worker is stopped later, when its next write is refused. */
+    if (!mem_grow(&v->stops, &v->stops_capacity, v->n_stops + 1, sizeof *v->stops)) {
+        struct stop *s = &v->stops[v->n_stops++];
+        memcpy(s->id, id, ID_SIZE);
+        s->attempt = attempt;
+    }
+    pthread_mutex_unlock(&v->shared);
     supervisor_wake(v);
+}
+
+int supervisor_ready(struct supervisor *v, struct err *e)
+{
+    pthread_mutex_lock(&v->shared);
+    int status = 0;
+    if (v->failing)
+        status =
+            err_set(e, ERR_CRASH, "every worker process dies at once (%s)", v->death);
+    pthread_mutex_unlock(&v->shared);
+    return status;
+}
+
+/* ---- workers ---- */
+
+static void take_stops(struct supervisor *v)
+{
+    pthread_mutex_lock(&v->shared);
+    for (size_t i = 0; i < v->n_stops; i++)
+        for (size_t k = 0; k < v->count; k++) {
+            struct run *r = &v->runs[k];
+            if (r->active && !strcmp(r->job.id, v->stops[i].id) &&
+                r->job.attempt <= v->stops[i].attempt)
+                run_set_end(r, RUN_LOST, ERR_CANCELLED, "cancelled");
+        }
+    v->n_stops = 0;
+    pthread_mutex_unlock(&v->shared);
+}
+
+/* A worker that breaks the protocol is not to be trusted with anything. */
+static int hear_one(struct supervisor *v, size_t i, struct message *m, struct err *e)
+{
+    struct slot *s = &v->slots[i];
+    struct run *r = &v->runs[i];
+    if (m->type == MESSAGE_READY) {
+        if (s->state != SLOT_STARTING)
+            return err_set(e, ERR_CORRUPT, "the worker spoke out of turn");
+        s->state = SLOT_IDLE;
+        return 0;
+    }
+    if (m->type == MESSAGE_MODEL) {
+        models_loaded(v->models, (int)i, m->serial, m->fds[0]);
+        m->n_fds = 0;
+        return 0;
+    }
+    if (!r->active || !r->working || strcmp(m->job_id, r->job.id) != 0 ||
+        m->attempt != r->job.attempt)
+        return err_set(e, ERR_CORRUPT, "the worker speaks of a job that it has not got");
+    int status = run_hear(r, m, e);
+    if (!status && !r->working) {
+        models_released(v->models, (int)i);
+        s->state = SLOT_IDLE;
+        s->deaths = 0;
+    }
+    return status;
+}
+
+static void hear(struct supervisor *v, size_t i)
+{
+    struct slot *s = &v->slots[i];
+    for (int n = 0; s->fd >= 0 && n < MESSAGES_AT_ONCE; n++) {
+        struct message m;
+        struct err e = {0};
+        int status = message_receive(s->fd, &m, false, &e);
+        if (status == 0)
+            return;
+        if (status > 0) {
+            status = hear_one(v, i, &m, &e);
+            message_release(&m);
+        }
+        if (status < 0) {
+            if (status != ERR_NETWORK)
+                log_error("worker %zu is ended: %s", i, e.message);
+            slot_kill(s);
+        }
+    }
+}
+
+static void bury(struct supervisor *v, size_t i, int64_t now)
+{
+    struct slot *s = &v->slots[i];
+    struct run *r = &v->runs[i];
+    if (!slot_reap(s, now))
+        return;
+    models_released(v->models, (int)i);
+    if (r->active && r->working) {
+        r->working = false;
+        run_set_end(r, RUN_CRASHED, ERR_CRASH, "%s", s->death);
+    } else if (!atomic_load(&v->closing) && !r->active) {
+        log_warning("an idle worker died: %s", s->death);
+    }
+}
+
+/* Ends what runs too long or was asked to stop. */
+static void mind_limits(struct supervisor *v, size_t i, int64_t now)
+{
+    struct slot *s = &v->slots[i];
+    struct run *r = &v->runs[i];
+    if (s->state == SLOT_STARTING && now > s->started_ns + START_LIMIT_NS) {
+        log_error("worker %zu does not come up and is ended", i);
+        slot_kill(s);
+    }
+    if (!r->active || !r->working || s->state != SLOT_BUSY)
+        return;
+    if (r->end == RUN_GOES_ON && now > r->deadline_ns) {
+        run_set_end(r, RUN_FAILED, ERR_TIMEOUT,
+                    "the transcription took longer than %lld seconds, the limit here "
+                    "(CELERY_TASK_TIME_LIMIT)",
+                    (long long)v->jobs->config->time_limit_seconds);
+        s->deaths = 0;
+        slot_kill(s);
+    } else if (r->end != RUN_GOES_ON && !r->kill_at_ns) {
+        struct message m = {.type = MESSAGE_CANCEL, .attempt = r->job.attempt};
+        memcpy(m.job_id, r->job.id, ID_SIZE);
+        (void)message_send(s->fd, &m, false, NULL);
+        r->kill_at_ns = now + CANCEL_NS;
+    } else if (r->kill_at_ns && now > r->kill_at_ns) {
+        s->deaths = 0;
+        slot_kill(s);
+    }
+}
+
+/* Give a claimed job to its worker. */
+static void dispatch(struct supervisor *v, size_t i, int64_t now)
+{
+    struct slot *s = &v->slots[i];
+    struct run *r = &v->runs[i];
+    struct err e = {0};
+    if (!r->active || r->sent || r->end != RUN_GOES_ON || s->state != SLOT_IDLE)
+        return;
+    int status = run_send(r, &v->context, (int)i, s->fd, now, &e);
+    if (status < 0) {
+        run_set_end(r, RUN_RETURNED, status, "%s", e.message);
+        slot_kill(s);
+    } else if (r->working) {
+        s->state = SLOT_BUSY;
+    }
+}
+
+static void start_missing(struct supervisor *v, size_t i, int64_t now)
+{
+    struct slot *s = &v->slots[i];
+    struct err e = {0};
+    if (s->state == SLOT_EMPTY && now >= s->start_at_ns && slot_start(s, now, &e))
+        log_error("worker %zu: %s", i, e.message);
+}
+
+static void claim(struct supervisor *v, size_t i, int64_t now)
+{
+    struct run *r = &v->runs[i];
+    struct err e = {0};
+    if (v->slots[i].state != SLOT_IDLE || r->active || now < v->claim_at_ns)
+        return;
+    int status = run_claim(r, &v->context, &e);
+    if (!status)
+        return;
+    if (status != ERR_NOT_FOUND)
+        log_error("no job can be taken from the queue: %s", e.message);
+    /* Nothing is due: look again when the bell rings, or in a while. */
+    v->claim_at_ns = now + (status == ERR_NOT_FOUND ? TICK_MS * 1000000 : CLAIM_RETRY_NS);
+}
+
+static void tend(struct supervisor *v, size_t i)
+{
+    int64_t now = clock_monotonic_ns();
+    hear(v, i);
+    if (v->slots[i].state == SLOT_DYING)
+        bury(v, i, now);
+    run_save(&v->runs[i], &v->context, now);
+    mind_limits(v, i, now);
+    start_missing(v, i, now);
+    claim(v, i, now);
+    dispatch(v, i, now);
+}
+
+/* ---- the loop ---- */
+
+/* Renewing comes before taking back, so that no live lease is taken. */
+static void mind_leases(struct supervisor *v)
+{
+    int64_t count = 0;
+    struct err e = {0};
+    for (size_t i = 0; i < v->count; i++)
+        run_renew(&v->runs[i], &v->context);
+    if (queue_recover(v->jobs->queue, false, &count, &e))
+        log_warning("lapsed jobs are not taken back: %s", e.message);
+    else if (count)
+        log_warning("took back %lld lapsed job(s)", (long long)count);
+}
+
+static void publish(struct supervisor *v)
+{
+    bool failing = true;
+    const char *death = "";
+    for (size_t i = 0; i < v->count; i++) {
+        failing &= v->slots[i].deaths >= DEATHS_UNREADY;
+        death = v->slots[i].death;
+    }
+    pthread_mutex_lock(&v->shared);
+    v->failing = failing;
+    (void)snprintf(v->death, sizeof v->death, "%s", death);
+    pthread_mutex_unlock(&v->shared);
+}
+
+static void wait_for_news(struct supervisor *v)
+{
+    struct pollfd p[MAX_WORKERS + 2];
+    int timeout = TICK_MS;
+    p[0] = (struct pollfd){.fd = v->bell, .events = POLLIN};
+    p[1] = (struct pollfd){.fd = queue_fd(v->jobs->queue), .events = POLLIN};
+    for (size_t i = 0; i < v->count; i++) {
+        p[i + 2] = (struct pollfd){.fd = v->slots[i].fd, .events = POLLIN};
+        if (v->slots[i].state == SLOT_DYING)
+            timeout = DYING_TICK_MS;
+    }
+    (void)poll(p, (nfds_t)v->count + 2, timeout);
+    if (p[1].revents)
+        v->claim_at_ns = 0;
+    uint64_t rings;
+    ssize_t n = read(v->bell, &rings, sizeof rings);
+    (void)n;
+    queue_clear(v->jobs->queue);
 }
 
 static void *run(void *arg)
 {
     struct supervisor *v = arg;
     while (!atomic_load(&v->closing)) {
-        struct pollfd p = {.fd = v->bell, .events = POLLIN};
-        (void)poll(&p, 1, 1000);
-        uint64_t rings;
-        ssize_t n = read(v->bell, &rings, sizeof rings);
-        (void)n;
+        take_stops(v);
+        for (size_t i = 0; i < v->count; i++)
+            tend(v, i);
+        int64_t now = clock_monotonic_ns();
+        if (now >= v->leases_at_ns) {
+            mind_leases(v);
+            v->leases_at_ns = now + LEASE_CHECK_NS;
+        }
+        if (now >= v->prune_at_ns) {
+            prune_run(v->jobs);
+            v->prune_at_ns = now + PRUNE_NS;
+        }
+        publish(v);
         events_deliver(v->jobs->events);
+        wait_for_news(v);
     }
     return NULL;
+}
+
+/* Every worker ends; what was heard is saved, what was running goes back. */
+static void drain(struct supervisor *v)
+{
+    int64_t until = clock_monotonic_ns() + CLOSING_NS;
+    for (size_t i = 0; i < v->count; i++) {
+        hear(v, i);
+        run_set_end(&v->runs[i], RUN_RETURNED, ERR_CANCELLED, "the service ends");
+        slot_kill(&v->slots[i]);
+    }
+    bool left = true;
+    while (left && clock_monotonic_ns() < until) {
+        left = false;
+        for (size_t i = 0; i < v->count; i++) {
+            if (v->slots[i].state == SLOT_DYING)
+                bury(v, i, 0);
+            run_save(&v->runs[i], &v->context, clock_monotonic_ns());
+            left |= v->slots[i].state == SLOT_DYING || v->runs[i].active;
+        }
+        struct timespec pause = {.tv_nsec = 2000000};
+        if (left)
+            nanosleep(&pause, NULL);
+    }
+    events_deliver(v->jobs->events);
+}
+
+/* ---- start and end ---- */
+
+/* As many transcriptions at once, and threads for each, as use every processor: a few
+ * workers of several threads, because memory grows with workers. */
+static void size_up(struct supervisor *v)
+{
+    const struct config *c = v->jobs->config;
+    int cpus = threads_available();
+    int64_t workers = c->worker_concurrency, threads = c->worker_threads;
+    if (workers <= 0)
+        workers = threads > 0 ? cpus / threads : cpus / 4 < 4 ? cpus / 4 : 4;
+    if (workers < 1)
+        workers = 1;
+    if (workers > MAX_WORKERS)
+        workers = MAX_WORKERS;
+    if (threads <= 0)
+        threads = cpus / workers;
+    v->count = (size_t)workers;
+    v->context.threads = threads < 1 ? 1 : (int)threads;
 }
 
 int supervisor_start(struct supervisor **out, struct jobs *s, struct err *e)
@@ -49,8 +375,20 @@ int supervisor_start(struct supervisor **out, struct jobs *s, struct err *e)
     if (!v)
         return err_set(e, ERR_NOMEM, "out of memory");
     v->jobs = s;
+    pthread_mutex_init(&v->shared, NULL);
+    size_up(v);
+    for (size_t i = 0; i < v->count; i++)
+        slot_init(&v->slots[i]);
+    id_new(v->owner);
+    v->leases_at_ns = clock_monotonic_ns() + LEASE_CHECK_NS;
     v->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int status = v->bell < 0 ? err_errno(e, "cannot make a doorbell") : 0;
+    if (!status)
+        status = models_new(&v->models, e);
+    v->context.jobs = s;
+    v->context.models = v->models;
+    v->context.owner = v->owner;
+    *out = v; /* before the thread begins, which may come back to it */
     if (!status) {
         errno = pthread_create(&v->thread, NULL, run, v);
         v->started = !errno;
@@ -58,9 +396,10 @@ int supervisor_start(struct supervisor **out, struct jobs *s, struct err *e)
     }
     if (status) {
         supervisor_close(v);
+        *out = NULL;
         return status;
     }
-    *out = v;
+    log_info("%zu worker(s) of %d thread(s)", v->count, v->context.threads);
     return 0;
 }
 
@@ -72,14 +411,12 @@ void supervisor_close(struct supervisor *v)
         atomic_store(&v->closing, true);
         supervisor_wake(v);
         pthread_join(v->thread, NULL);
+        drain(v);
     }
+    models_free(v->models);
     if (v->bell >= 0)
         close(v->bell);
+    pthread_mutex_destroy(&v->shared);
+    free(v->stops);
     free(v);
-}
-
-int supervisor_ready(struct supervisor *v, struct err *e)
-{
-    (void)v;
-    return err_set(e, ERR_STATE, "no worker is running");
 }

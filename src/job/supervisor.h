@@ -18,9 +18,10 @@ void supervisor_close(struct supervisor *v);
 
 /* There is something to look at: an event was posted. Any thread. */
 void supervisor_wake(struct supervisor *v);
-/* The job was cancelled or deleted: end its work if it has begun. Any thread. */
-void supervisor_stop_job(struct supervisor *v, const char *id);
-/* Whether a worker is alive or about to be. Any thread. */
+/* The job was cancelled or deleted: end the work of this attempt or an earlier one, if it
+ * is under way. Any thread. */
+void supervisor_stop_job(struct supervisor *v, const char *id, int attempt);
+/* Whether workers live: ERR_CRASH while all of them keep dying. Any thread. */
 int supervisor_ready(struct supervisor *v, struct err *e);
 
 #endif

@@ -1,0 +1,34 @@
+/* Packed models, each made once and shared by every worker.
+ *
+ * The first worker that needs a model reads its file, and hands the packed, sealed memory
+ * back; the others get that. So the service itself never parses a model: a file that
+ * crashes the parser kills a worker. A file that has changed is another model. */
+#ifndef JOB_MODELS_H
+#define JOB_MODELS_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct models;
+
+int models_new(struct models **out, struct err *e);
+void models_free(struct models *m);
+
+enum models_answer {
+    MODELS_PACKED,  /* *image_fd is the packed model (borrowed) */
+    MODELS_LOAD,    /* the asking slot shall load the file */
+    MODELS_LOADING, /* another slot does: ask again later */
+};
+
+/* What slot `slot` shall do for the model at `path`. *serial names this state of the
+ * file. Negative: the file is not there. */
+int models_ask(struct models *m, const char *path, int slot, int64_t *serial,
+               int *image_fd, struct err *e);
+/* A loaded model came back; `fd` is taken over. */
+void models_loaded(struct models *m, int slot, int64_t serial, int fd);
+/* The slot is done with its job, or dead: what it was to load is free for another. */
+void models_released(struct models *m, int slot);
+
+#endif

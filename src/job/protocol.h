@@ -1,0 +1,86 @@
+/* What the service and its workers say to each other.
+ *
+ * A SOCK_SEQPACKET pair: one datagram is one message, whole or not at all, and open files
+ * travel with it. A datagram is a flat JSON object, a NUL, and an opaque body (the
+ * options of a job, the JSON of new segments). The worker holds hostile media, so what it
+ * says is parsed as strictly as what a stranger says. */
+#ifndef JOB_PROTOCOL_H
+#define JOB_PROTOCOL_H
+
+#include "base/err.h"
+#include "base/id.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Fits the kernel's default socket buffer; a window of speech is some 10 KB. */
+#define MESSAGE_MAX_BYTES (160 << 10)
+#define MESSAGE_MAX_FDS   3
+
+enum message_type {
+    /* to the worker */
+    MESSAGE_JOB,    /* files: the recording, then the parts named in `attached` */
+    MESSAGE_CANCEL, /* the worker answers with MESSAGE_FAILED */
+    /* from the worker */
+    MESSAGE_READY,
+    MESSAGE_MODEL, /* file: the packed weights, for the other workers */
+    MESSAGE_DECODED,
+    MESSAGE_WINDOW,   /* body: a transcript of the window's segments; may be empty */
+    MESSAGE_FINISHED, /* all windows were sent before */
+    MESSAGE_FAILED,
+    MESSAGE_TYPE_COUNT
+};
+
+enum attached {
+    ATTACHED_MODEL = 1,      /* a packed image: attach it instead of loading `path` */
+    ATTACHED_CHECKPOINT = 2, /* the transcript so far */
+};
+
+/* Flat: each type uses the fields that protocol.c lists for it; the others are zero. */
+struct message {
+    enum message_type type;
+    char job_id[ID_SIZE];
+    int attempt;
+    /* JOB */
+    char model[64];
+    char path[PATH_MAX]; /* of the model */
+    int64_t serial;      /* names one state of the model's file */
+    char task[16];
+    int threads;
+    int attached;       /* enum attached */
+    double max_seconds; /* of audio */
+    char formats[1024]; /* "": all */
+    char scratch[PATH_MAX];
+    /* JOB (in a language, from a frame on), WINDOW, FINISHED */
+    char language[16];  /* code, "auto" or "" */
+    double probability; /* of the language; JOB: above 0 when it was found before */
+    int64_t next_frame;
+    int64_t total_frames;
+    double seconds; /* DECODED, FINISHED: of audio */
+    int code;       /* FAILED: enum err_code */
+    char text[500]; /* FAILED: the reason; FINISHED: a warning or "" */
+
+    char *body; /* owned, NUL-terminated; NULL: none */
+    size_t body_length;
+    int fds[MESSAGE_MAX_FDS]; /* owned when received, borrowed when sent */
+    int n_fds;
+};
+
+/* Free the body and close the files of a received message. */
+void message_release(struct message *m);
+
+/* The bytes of a datagram into `out`, which owns the body (and no files).
+ * ERR_CORRUPT says what is wrong. */
+int message_parse(struct message *out, const char *bytes, size_t length, struct err *e);
+
+/* Send one message; the descriptors stay the caller's. `wait`: block while the other side
+ * is slow; else ERR_TIMEOUT. ERR_NETWORK: the other side is gone. */
+int message_send(int fd, const struct message *m, bool wait, struct err *e);
+
+/* Receive one. 1: *out is filled, release it. 0: nothing is there (only without `wait`).
+ * ERR_NETWORK: the other side is gone. ERR_CORRUPT: it does not keep to the protocol. */
+int message_receive(int fd, struct message *out, bool wait, struct err *e);
+
+#endif

@@ -1,0 +1,445 @@
+#include "job/run.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "catalog/catalog.h"
+#include "job/checkpoint.h"
+
+#include <stdarg.h>
+#include <unistd.h>
+
+#define STORE_RETRY_NS INT64_C(2000000000)
+#define CRASH_LIMIT    3
+#define CRASH_PAUSE_MS 1000
+
+/* ---- helpers ---- */
+
+/* Progress displays take a message that is lost; nothing else depends on it. */
+static void set_message(struct job *j, const char *text)
+{
+    free(j->message);
+    j->message = strdup(text);
+}
+
+void run_set_end(struct run *r, enum run_end end, int code, const char *format, ...)
+{
+    if (r->end != RUN_GOES_ON)
+        return;
+    char message[sizeof r->why.message];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    r->end = end;
+    err_set(&r->why, code, "%s", message);
+}
+
+static void run_release(struct run *r)
+{
+    job_release(&r->job);
+    for (size_t i = 0; i < r->n_windows; i++)
+        free(r->windows[i]);
+    free(r->windows);
+    *r = (struct run){0};
+}
+
+/* The store did not take it. A fence that held means that the job is ours no more;
+ * anything else (a full disk, a busy database) is tried again. */
+static void refused(struct run *r, int status, const struct err *why, int64_t now_ns)
+{
+    if (status == ERR_STATE || status == ERR_NOT_FOUND) {
+        if (r->end != RUN_LOST)
+            log_event(LOG_INFO, r->job.id, "stopped: it was cancelled, deleted or taken");
+        r->end = RUN_LOST;
+        return;
+    }
+    log_event(LOG_ERROR, r->job.id, "not saved yet, trying again: %s", why->message);
+    r->not_before_ns = now_ns + STORE_RETRY_NS;
+}
+
+/* ---- claim and send ---- */
+
+int run_claim(struct run *r, const struct run_context *c, struct err *e)
+{
+    struct jobs *s = c->jobs;
+    *r = (struct run){0};
+    pthread_mutex_lock(&s->order);
+    int status = queue_claim(s->queue, c->owner, &r->job, e);
+    if (!status)
+        jobs_post(s, &r->job);
+    pthread_mutex_unlock(&s->order);
+    if (!status) {
+        r->active = true;
+        log_event(LOG_INFO, r->job.id, "begun: attempt %d, model %s", r->job.attempt,
+                  r->job.model);
+    }
+    return status;
+}
+
+static void fill_message(const struct run *r, const struct run_context *c,
+                         struct message *m)
+{
+    const struct config *config = c->jobs->config;
+    const struct job *j = &r->job;
+    m->type = MESSAGE_JOB;
+    memcpy(m->job_id, j->id, ID_SIZE);
+    m->attempt = j->attempt;
+    m->threads = c->threads;
+    m->max_seconds = (double)config->max_audio_seconds;
+    m->body = j->options;
+    m->body_length = strlen(j->options);
+    (void)snprintf(m->model, sizeof m->model, "%s", j->model);
+    (void)snprintf(m->task, sizeof m->task, "%s", j->task);
+    (void)snprintf(m->language, sizeof m->language, "%s", j->language_asked);
+    (void)snprintf(m->formats, sizeof m->formats, "%s",
+                   config->allowed_formats ? config->allowed_formats : "");
+    (void)snprintf(m->scratch, sizeof m->scratch, "%s",
+                   blob_store_scratch(c->jobs->blobs));
+}
+
+/* The recording, and what earlier attempts did. */
+static int attach_files(struct run *r, const struct run_context *c, struct message *m,
+                        int *checkpoint_fd, struct err *e)
+{
+    int status = blob_open(c->jobs->blobs, r->job.id, e);
+    if (status < 0)
+        return err_prefix(e, "the recording is missing in the storage");
+    m->fds[m->n_fds++] = status;
+    struct store_resume resume;
+    status = store_resume(c->jobs->store, r->job.id, &resume, e);
+    if (status)
+        return status;
+    if (resume.next_frame > 0) {
+        r->next_frame = m->next_frame = resume.next_frame;
+        if (resume.language) {
+            (void)snprintf(m->language, sizeof m->language, "%s", resume.language);
+            m->probability = resume.language_probability;
+            r->probability = resume.language_probability;
+            memcpy(r->language, m->language, sizeof r->language);
+        }
+        *checkpoint_fd = checkpoint_file(&resume, e);
+        if (*checkpoint_fd < 0)
+            status = *checkpoint_fd;
+        log_event(LOG_INFO, r->job.id, "goes on from second %lld",
+                  (long long)(resume.next_frame / 100));
+    }
+    store_resume_release(&resume);
+    return status;
+}
+
+static int compose(struct run *r, const struct run_context *c, int slot,
+                   struct message *m, int *checkpoint_fd, struct err *e)
+{
+    int image_fd = -1;
+    fill_message(r, c, m);
+    int status = catalog_path(c->jobs->config, r->job.model, m->path, e);
+    if (status)
+        return status;
+    int answer = models_ask(c->models, m->path, slot, &m->serial, &image_fd, e);
+    if (answer < 0 || answer == MODELS_LOADING)
+        return answer;
+    status = attach_files(r, c, m, checkpoint_fd, e);
+    if (status)
+        return status;
+    if (answer == MODELS_PACKED) {
+        m->attached |= ATTACHED_MODEL;
+        m->fds[m->n_fds++] = image_fd;
+    }
+    if (*checkpoint_fd >= 0) {
+        m->attached |= ATTACHED_CHECKPOINT;
+        m->fds[m->n_fds++] = *checkpoint_fd;
+    }
+    return answer;
+}
+
+int run_send(struct run *r, const struct run_context *c, int slot, int fd, int64_t now_ns,
+             struct err *e)
+{
+    struct message m = {0};
+    struct err why = {0};
+    int checkpoint_fd = -1;
+    int status = compose(r, c, slot, &m, &checkpoint_fd, &why);
+    if (status == MODELS_LOADING)
+        return 0;
+    if (status < 0) {
+        models_released(c->models, slot);
+        run_set_end(r, RUN_FAILED, status, "%s", why.message);
+        status = 1;
+    } else {
+        status = message_send(fd, &m, false, e);
+        if (!status) {
+            r->sent = r->working = true;
+            r->deadline_ns = now_ns + c->jobs->config->time_limit_seconds * 1000000000;
+            status = 1;
+        }
+    }
+    if (m.n_fds > 0)
+        close(m.fds[0]);
+    if (checkpoint_fd >= 0)
+        close(checkpoint_fd);
+    return status;
+}
+
+/* ---- what the worker says ---- */
+
+static int hear_window(struct run *r, const struct message *m, struct err *e)
+{
+    if (m->next_frame <= r->next_frame || m->total_frames <= 0)
+        return err_set(e, ERR_CORRUPT, "the worker's windows go backwards");
+    if (m->body) {
+        struct transcript t;
+        transcript_init(&t);
+        int status = transcript_parse(&t, m->body, m->body_length, e);
+        transcript_release(&t);
+        if (status)
+            return status;
+        char *copy = strdup(m->body);
+        if (!copy || mem_grow(&r->windows, &r->windows_capacity, r->n_windows + 1,
+                              sizeof *r->windows)) {
+            free(copy);
+            return err_set(e, ERR_NOMEM, "out of memory");
+        }
+        r->windows[r->n_windows++] = copy;
+    }
+    r->next_frame = m->next_frame;
+    r->total_frames = m->total_frames;
+    memcpy(r->language, m->language, sizeof r->language);
+    r->probability = m->probability;
+    r->window_unsaved = true;
+    return 0;
+}
+
+int run_hear(struct run *r, const struct message *m, struct err *e)
+{
+    switch (m->type) {
+    case MESSAGE_DECODED:
+        r->seconds = m->seconds;
+        r->decoded_unsaved = true;
+        return 0;
+    case MESSAGE_WINDOW:
+        return hear_window(r, m, e);
+    case MESSAGE_FINISHED:
+        r->working = false;
+        r->seconds = m->seconds;
+        if (m->language[0]) {
+            memcpy(r->language, m->language, sizeof r->language);
+            r->probability = m->probability;
+        }
+        (void)snprintf(r->warning, sizeof r->warning, "%.250s", m->text);
+        run_set_end(r, RUN_FINISHED, 0, "finished");
+        return 0;
+    case MESSAGE_FAILED:
+        r->working = false;
+        run_set_end(r, RUN_FAILED, m->code < 0 ? m->code : ERR_IO, "%s", m->text);
+        return 0;
+    default:
+        return err_set(e, ERR_CORRUPT, "the worker spoke out of turn");
+    }
+}
+
+/* ---- into the store ---- */
+
+static void time_text(char out[32], int64_t frames)
+{
+    int64_t s = frames / 100;
+    if (s >= 3600)
+        (void)snprintf(out, 32, "%lld:%02d:%02d", (long long)(s / 3600),
+                       (int)(s / 60 % 60), (int)(s % 60));
+    else
+        (void)snprintf(out, 32, "%02d:%02d", (int)(s / 60), (int)(s % 60));
+}
+
+static void advance(struct job *j, int progress, const char *message)
+{
+    if (progress > j->progress)
+        j->progress = progress;
+    set_message(j, message);
+}
+
+/* Decoding counts for 1 %, the windows for 98, writing the result for the last. */
+static int save_decoded(struct run *r, struct jobs *s, struct err *e)
+{
+    static const char message[] = "Transcribing";
+    int status =
+        store_decoded(s->store, r->job.id, r->job.attempt, r->seconds, 1, message, e);
+    if (status)
+        return status;
+    r->decoded_unsaved = false;
+    r->job.duration_seconds = r->seconds;
+    advance(&r->job, 1, message);
+    jobs_post(s, &r->job);
+    return 0;
+}
+
+static int save_window(struct run *r, struct jobs *s, struct err *e)
+{
+    char done[32], all[32], message[100];
+    int64_t next = r->next_frame < r->total_frames ? r->next_frame : r->total_frames;
+    time_text(done, next);
+    time_text(all, r->total_frames);
+    (void)snprintf(message, sizeof message, "Transcribing %s of %s", done, all);
+    struct store_checkpoint cp = {
+        .next_frame = r->next_frame,
+        .language = r->language[0] ? r->language : NULL,
+        .language_probability = r->probability,
+        .windows = (const char *const *)r->windows,
+        .n_windows = r->n_windows,
+        .progress = 1 + (int)(98.0 * (double)next / (double)r->total_frames),
+        .message = message,
+    };
+    int status = store_checkpoint(s->store, r->job.id, r->job.attempt, &cp, e);
+    if (status)
+        return status;
+    for (size_t i = 0; i < r->n_windows; i++)
+        free(r->windows[i]);
+    r->n_windows = 0;
+    r->window_unsaved = false;
+    advance(&r->job, cp.progress, message);
+    jobs_post(s, &r->job);
+    return 0;
+}
+
+static int save_finished(struct run *r, struct jobs *s, struct err *e)
+{
+    struct checkpoint_facts facts = {.task = r->job.task,
+                                     .model = r->job.model,
+                                     .language = r->language,
+                                     .probability = r->probability,
+                                     .seconds = r->seconds,
+                                     .warning = r->warning};
+    struct store_resume resume;
+    struct buf json, text;
+    checkpoint_buffers(&json, &text);
+    int status = store_resume(s->store, r->job.id, &resume, e);
+    if (!status) {
+        status = checkpoint_finish(&resume, &facts, &json, &text, e);
+        store_resume_release(&resume);
+    }
+    if (!status) {
+        struct store_result result = {.transcript_json = buf_cstr(&json),
+                                      .transcript_text = buf_cstr(&text),
+                                      .language = r->language[0] ? r->language : NULL,
+                                      .duration_seconds = r->seconds};
+        status = store_complete(s->store, r->job.id, r->job.attempt, clock_wall_ms(),
+                                &result, e);
+    }
+    buf_release(&json);
+    buf_release(&text);
+    return status;
+}
+
+static int save_crashed(struct run *r, struct jobs *s, struct err *e)
+{
+    char message[600];
+    int64_t now = clock_wall_ms();
+    (void)snprintf(
+        message, sizeof message,
+        "the worker died %d times at the same place of this recording (%.200s): "
+        "the file or the model may be damaged, or the memory too small",
+        CRASH_LIMIT, r->why.message);
+    struct store_crash crash = {.limit = CRASH_LIMIT,
+                                .now_ms = now,
+                                .run_after_ms = now + CRASH_PAUSE_MS,
+                                .error_code = err_name(ERR_CRASH),
+                                .error_message = message};
+    return store_crash(s->store, r->job.id, r->job.attempt, &crash, e);
+}
+
+static int save_end(struct run *r, struct jobs *s, struct err *e)
+{
+    const struct job *j = &r->job;
+    switch (r->end) {
+    case RUN_FINISHED:
+        return save_finished(r, s, e);
+    case RUN_FAILED:
+        return store_fail(s->store, j->id, j->attempt, clock_wall_ms(),
+                          err_name(r->why.code), r->why.message, e);
+    case RUN_CRASHED:
+        return save_crashed(r, s, e);
+    case RUN_RETURNED:
+        return store_requeue(s->store, j->id, j->attempt, e);
+    case RUN_LOST:
+    case RUN_GOES_ON:
+    default:
+        return 0;
+    }
+}
+
+static void log_end(const struct run *r)
+{
+    switch (r->end) {
+    case RUN_FINISHED:
+        log_event(LOG_INFO, r->job.id, "completed: %.1f s of audio in %.1f s", r->seconds,
+                  (double)(clock_wall_ms() - r->job.started_ms) / 1000);
+        break;
+    case RUN_FAILED:
+        log_event(LOG_WARNING, r->job.id, "failed: %s", r->why.message);
+        break;
+    case RUN_CRASHED:
+        log_event(LOG_ERROR, r->job.id, "its worker died: %s", r->why.message);
+        break;
+    case RUN_RETURNED:
+        log_event(LOG_INFO, r->job.id, "put back: %s", r->why.message);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Write the end and tell of the state that it led to. */
+static int save_end_and_tell(struct run *r, struct jobs *s, struct err *e)
+{
+    struct job after;
+    int status = save_end(r, s, e);
+    /* What cannot be put together will not be next time either. */
+    if (r->end == RUN_FINISHED && (status == ERR_CORRUPT || status == ERR_TOO_LARGE)) {
+        r->end = RUN_FAILED;
+        r->why = *e;
+        status = save_end(r, s, e);
+    }
+    if (status || r->end == RUN_LOST)
+        return status;
+    log_end(r);
+    if (!store_get(s->store, r->job.id, &after, NULL)) {
+        jobs_post(s, &after);
+        if (after.status == JOB_PENDING)
+            queue_push(s->queue, after.id);
+        job_release(&after);
+    }
+    return 0;
+}
+
+void run_save(struct run *r, const struct run_context *c, int64_t now_ns)
+{
+    struct jobs *s = c->jobs;
+    struct err e = {0};
+    if (!r->active || now_ns < r->not_before_ns)
+        return;
+    pthread_mutex_lock(&s->order);
+    int status = 0;
+    if (r->end != RUN_LOST && r->decoded_unsaved)
+        status = save_decoded(r, s, &e);
+    if (!status && r->end != RUN_LOST && r->window_unsaved)
+        status = save_window(r, s, &e);
+    bool over = r->end != RUN_GOES_ON && !r->working;
+    if (!status && over)
+        status = save_end_and_tell(r, s, &e);
+    pthread_mutex_unlock(&s->order);
+    if (status)
+        refused(r, status, &e, now_ns);
+    else if (over)
+        run_release(r);
+}
+
+void run_renew(struct run *r, const struct run_context *c)
+{
+    struct err e = {0};
+    if (!r->active || r->end == RUN_LOST)
+        return;
+    int status = queue_renew(c->jobs->queue, r->job.id, r->job.attempt, &e);
+    if (status == ERR_STATE)
+        refused(r, status, &e, 0);
+    else if (status)
+        log_event(LOG_WARNING, r->job.id, "its lease is not renewed: %s", e.message);
+}

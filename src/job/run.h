@@ -1,0 +1,74 @@
+/* A run: one attempt at one job, from its claim until its end is written down.
+ *
+ * It keeps what the worker has said until the store has it, so that a full disk delays a
+ * checkpoint or an end, and loses none. Only the supervisor's thread touches it. */
+#ifndef JOB_RUN_H
+#define JOB_RUN_H
+
+#include "job/models.h"
+#include "job/protocol.h"
+#include "job/service.h"
+
+enum run_end {
+    RUN_GOES_ON,
+    RUN_FINISHED, /* all windows are here */
+    RUN_FAILED,   /* `why` says why */
+    RUN_CRASHED,  /* its worker died: `why` says how */
+    RUN_RETURNED, /* to the queue, by no fault of its own */
+    RUN_LOST,     /* cancelled, deleted or taken: nothing is left to write */
+};
+
+struct run {
+    bool active;
+    bool sent;      /* a worker has got it … */
+    bool working;   /* … and has not said that it is done */
+    struct job job; /* owned: as the store has it, as far as we know */
+    enum run_end end;
+    struct err why;
+    int64_t deadline_ns;
+    int64_t kill_at_ns;    /* asked to stop: its worker is killed then; 0: not asked */
+    int64_t not_before_ns; /* the store failed: try again then */
+
+    /* Not in the store yet: */
+    bool decoded_unsaved, window_unsaved;
+    char **windows; /* owned [n_windows] */
+    size_t n_windows, windows_capacity;
+
+    int64_t next_frame, total_frames;
+    char language[16];
+    double probability;
+    double seconds;
+    char warning[256];
+};
+
+struct run_context {
+    struct jobs *jobs; /* borrowed, as are all */
+    struct models *models;
+    const char *owner; /* names this process in the store */
+    int threads;       /* per transcription */
+};
+
+/* Claim the next job. ERR_NOT_FOUND: none is due. */
+int run_claim(struct run *r, const struct run_context *c, struct err *e);
+
+/* Send it to the worker on `fd` in slot `slot`. 1: sent, or ended by an error of its own;
+ * 0: another worker loads its model, ask again. Negative: the worker cannot be reached.
+ */
+int run_send(struct run *r, const struct run_context *c, int slot, int fd, int64_t now_ns,
+             struct err *e);
+
+/* What the worker says of this job. Negative: that cannot be true. */
+int run_hear(struct run *r, const struct message *m, struct err *e);
+
+/* Write the checkpoint, and the end if there is one and no worker is busy with it any
+ * more. After the end is written the run is no longer active. */
+void run_save(struct run *r, const struct run_context *c, int64_t now_ns);
+
+/* Renew the lease; a job that was taken away is lost. */
+void run_renew(struct run *r, const struct run_context *c);
+
+/* Decide the end, unless it is decided. */
+void run_set_end(struct run *r, enum run_end end, int code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+#endif

@@ -1,0 +1,131 @@
+#include "job/slot.h"
+
+#include "job/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MS                 (INT64_C(1000000))
+#define FIRST_RESTART_NS   (200 * MS)
+#define LONGEST_RESTART_NS (30000 * MS)
+
+extern char **environ;
+
+void slot_init(struct slot *s)
+{
+    *s = (struct slot){.state = SLOT_EMPTY, .pid = -1, .fd = -1};
+}
+
+/* Nothing of the service's signal set-up must reach the worker, and its own process group
+ * keeps a terminal's Ctrl-C away from it: the service ends it in good order. */
+static int spawn_attributes(posix_spawnattr_t *a)
+{
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    int error = posix_spawnattr_setsigmask(a, &none);
+    if (!error)
+        error = posix_spawnattr_setsigdefault(a, &all);
+    if (!error)
+        error = posix_spawnattr_setpgroup(a, 0);
+    if (!error)
+        error = posix_spawnattr_setflags(
+            a, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    return error;
+}
+
+static int spawn(int socket_fd, pid_t *pid)
+{
+    posix_spawnattr_t attributes;
+    posix_spawn_file_actions_t files;
+    char *argv[] = {(char[]){"whisper-transcriber"}, (char[]){"worker"},
+                    (char[]){"--embedded"}, NULL};
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_init(&files);
+    int error = spawn_attributes(&attributes);
+    if (!error)
+        error = posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+    if (!error)
+        error = posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
+    if (!error)
+        error = posix_spawn_file_actions_adddup2(&files, socket_fd, WORKER_SOCKET_FD);
+    if (!error)
+        error = posix_spawn(pid, "/proc/self/exe", &files, &attributes, argv, environ);
+    posix_spawn_file_actions_destroy(&files);
+    posix_spawnattr_destroy(&attributes);
+    return error;
+}
+
+static int64_t pause_after(int deaths)
+{
+    int64_t pause = FIRST_RESTART_NS;
+    for (int i = 1; i < deaths && pause < LONGEST_RESTART_NS; i++)
+        pause *= 2;
+    return deaths == 0 ? 0 : pause < LONGEST_RESTART_NS ? pause : LONGEST_RESTART_NS;
+}
+
+int slot_start(struct slot *s, int64_t now_ns, struct err *e)
+{
+    int pair[2] = {-1, -1};
+    int status = 0;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
+        status = err_errno(e, "cannot make a worker's socket");
+    } else {
+        errno = spawn(pair[1], &s->pid);
+        if (errno)
+            status = err_errno(e, "cannot start a worker");
+        close(pair[1]);
+    }
+    if (status) {
+        if (pair[0] >= 0)
+            close(pair[0]);
+        s->deaths++;
+        (void)snprintf(s->death, sizeof s->death, "it cannot be started");
+        s->start_at_ns = now_ns + pause_after(s->deaths);
+        return status;
+    }
+    s->fd = pair[0];
+    s->state = SLOT_STARTING;
+    s->started_ns = now_ns;
+    return 0;
+}
+
+void slot_kill(struct slot *s)
+{
+    if (s->fd >= 0)
+        close(s->fd);
+    s->fd = -1;
+    if (s->pid > 0) {
+        kill(-s->pid, SIGKILL);
+        kill(s->pid, SIGKILL);
+        s->state = SLOT_DYING;
+    }
+}
+
+static void describe(struct slot *s, int status)
+{
+    if (WIFSIGNALED(status))
+        (void)snprintf(s->death, sizeof s->death, "signal %d (%s)", WTERMSIG(status),
+                       strsignal(WTERMSIG(status)));
+    else
+        (void)snprintf(s->death, sizeof s->death, "exit code %d", WEXITSTATUS(status));
+}
+
+bool slot_reap(struct slot *s, int64_t now_ns)
+{
+    int status = 0;
+    pid_t pid = waitpid(s->pid, &status, WNOHANG);
+    if (pid == 0 || (pid < 0 && errno == EINTR))
+        return false;
+    describe(s, status);
+    s->pid = -1;
+    s->deaths++;
+    s->state = SLOT_EMPTY;
+    s->start_at_ns = now_ns + pause_after(s->deaths);
+    return true;
+}

@@ -1,0 +1,41 @@
+/* A slot: the place of one worker process, which is started again when it dies. */
+#ifndef JOB_SLOT_H
+#define JOB_SLOT_H
+
+#include "base/err.h"
+#include "job/protocol.h"
+
+#include <sys/types.h>
+
+enum slot_state {
+    SLOT_EMPTY,    /* no process: one is started at start_at_ns */
+    SLOT_STARTING, /* not heard of yet */
+    SLOT_IDLE,
+    SLOT_BUSY,
+    SLOT_DYING, /* killed or dead, not yet reaped */
+};
+
+struct slot {
+    enum slot_state state;
+    pid_t pid;
+    int fd; /* owned socket; -1: closed */
+    int64_t start_at_ns;
+    int64_t started_ns;
+    int deaths;     /* in a row, without a job done */
+    char death[80]; /* how the last one ended: "signal 11 (Segmentation fault)" */
+};
+
+void slot_init(struct slot *s);
+
+/* Start a process: this program again, as `worker --embedded`. On failure the slot stays
+ * empty, to be tried again later. */
+int slot_start(struct slot *s, int64_t now_ns, struct err *e);
+
+/* End the process and all that it started (SIGKILL to its group). The slot is dying. */
+void slot_kill(struct slot *s);
+
+/* Whether a dying process is gone; then the slot is empty, to be started again after a
+ * pause that grows with deaths in a row, and `death` says how it ended. */
+bool slot_reap(struct slot *s, int64_t now_ns);
+
+#endif
