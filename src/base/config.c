@@ -114,15 +114,21 @@ static bool is_address_list(const char *value)
     return true;
 }
 
+/* What people call files, first the names that are the default, then other names of the
+ * same. The media layer knows all of them. */
 static const char *const audio_formats[] = {
-    "mp3", "wav", "m4a", "flac", "ogg", "oga",  "opus", "webm", "mp4",
-    "aac", "mkv", "mka", "mov",  "amr", "aiff", "aif",  "wma",  "wmv",
-    "asf", "avi", "3gp", "3g2",  "m4b", "m4v",  "mpg",  "mpeg", "mpga",
-    "ac3", "caf", "au",  "w64",  "ts",  "flv",  "wv",   "mp2",  NULL};
+    "mp3",  "wav",  "m4a",  "flac",     "ogg",  "opus",   "webm", "mp4", "aac", "mkv",
+    "mov",  "3gp",  "amr",  "aiff",     "wma",  "wmv",    "asf",  "avi", "caf", "au",
+    "w64",  "ac3",  "eac3", "dts",      "flv",  "ts",     "mpg",  "mxf", "dv",  "rm",
+    "wv",   "ape",  "tta",  "tak",      "mpc",  "truehd", "voc",  "dss", "qcp", "wave",
+    "mpga", "mp2",  "m4b",  "m4p",      "m4v",  "mpeg4",  "qt",   "oga", "ogv", "ogx",
+    "spx",  "weba", "mka",  "aif",      "aifc", "3gpp",   "3g2",  "snd", "mts", "m2ts",
+    "mpeg", "vob",  "adts", "matroska", NULL};
 
 #define ALL_AUDIO_FORMATS                                                                \
-    "mp3,wav,m4a,flac,ogg,oga,opus,webm,mp4,aac,mkv,mka,mov,amr,aiff,aif,wma,wmv,asf,"   \
-    "avi,3gp,3g2,m4b,m4v,mpg,mpeg,mpga,ac3,caf,au,w64,ts,flv,wv,mp2"
+    "mp3,wav,m4a,flac,ogg,opus,webm,mp4,aac,mkv,mov,3gp,amr,aiff,wma,wmv,asf,"           \
+    "avi,caf,au,w64,ac3,eac3,dts,flv,ts,mpg,mxf,dv,rm,wv,ape,tta,tak,mpc,"               \
+    "truehd,voc,dss,qcp"
 
 const char *const *config_audio_formats(void)
 {
@@ -232,7 +238,8 @@ static const struct setting settings[] = {
      864000, NULL, NULL, NULL, "longest recording"},
     {"ALLOWED_AUDIO_FORMATS", NULL, SETTING_TEXT, FIELD(allowed_formats),
      ALL_AUDIO_FORMATS, 0, 0, NULL, is_format_list,
-     "formats from this list, separated by commas: " ALL_AUDIO_FORMATS,
+     "formats from this list, or other names of theirs, separated by "
+     "commas: " ALL_AUDIO_FORMATS,
      "formats that are accepted, judged by content and not by name"},
     {"STORAGE_DIR", NULL, SETTING_TEXT, FIELD(storage_dir), "storage", 0, 0, NULL,
      is_printable, PATH_ALLOWED, "folder of uploads and transcripts"},

@@ -25,37 +25,37 @@ struct config_source {
 
 /* Every string is owned by the config. An unset optional string is NULL. */
 struct config {
-    char *host;                     /* HOST */
-    int64_t port;                   /* PORT */
-    char *database_url;             /* DATABASE_URL */
-    char *redis_url;                /* REDIS_URL, optional */
-    char *model_dir;                /* WHISPER_MODEL_DIR */
-    char *default_model;            /* DEFAULT_WHISPER_MODEL, optional: the best present */
-    char *language;                 /* WHISPER_LANGUAGE */
-    int64_t worker_concurrency;     /* WORKER_CONCURRENCY, CELERY_CONCURRENCY; 0: decide */
-    int64_t worker_threads;         /* WORKER_THREADS per transcription; 0: decide */
-    int64_t prefetch;               /* CELERY_WORKER_PREFETCH_MULTIPLIER */
-    int64_t time_limit_seconds;     /* CELERY_TASK_TIME_LIMIT, WHISPER_TIMEOUT_SECONDS */
-    int64_t max_file_size_mb;       /* MAX_FILE_SIZE_MB */
-    int64_t max_audio_seconds;      /* MAX_AUDIO_SECONDS */
-    char *allowed_formats;          /* ALLOWED_AUDIO_FORMATS */
-    char *storage_dir;              /* STORAGE_DIR */
-    enum log_level log_level;       /* LOG_LEVEL */
-    bool log_json;                  /* LOG_FORMAT: text, json */
-    bool log_to_stdout;             /* LOG_TO_STDOUT */
-    char *log_file;                 /* LOG_FILE, optional */
-    bool debug;                     /* DEBUG */
-    int64_t upload_retention_days;  /* UPLOAD_RETENTION_DAYS, 0: for ever */
+    char *host;                    /* HOST */
+    int64_t port;                  /* PORT */
+    char *database_url;            /* DATABASE_URL */
+    char *redis_url;               /* REDIS_URL, optional */
+    char *model_dir;               /* WHISPER_MODEL_DIR */
+    char *default_model;           /* DEFAULT_WHISPER_MODEL, optional: the best present */
+    char *language;                /* WHISPER_LANGUAGE */
+    int64_t worker_concurrency;    /* WORKER_CONCURRENCY, CELERY_CONCURRENCY; 0: decide */
+    int64_t worker_threads;        /* WORKER_THREADS per transcription; 0: decide */
+    int64_t prefetch;              /* CELERY_WORKER_PREFETCH_MULTIPLIER */
+    int64_t time_limit_seconds;    /* CELERY_TASK_TIME_LIMIT, WHISPER_TIMEOUT_SECONDS */
+    int64_t max_file_size_mb;      /* MAX_FILE_SIZE_MB */
+    int64_t max_audio_seconds;     /* MAX_AUDIO_SECONDS */
+    char *allowed_formats;         /* ALLOWED_AUDIO_FORMATS */
+    char *storage_dir;             /* STORAGE_DIR */
+    enum log_level log_level;      /* LOG_LEVEL */
+    bool log_json;                 /* LOG_FORMAT: text, json */
+    bool log_to_stdout;            /* LOG_TO_STDOUT */
+    char *log_file;                /* LOG_FILE, optional */
+    bool debug;                    /* DEBUG */
+    int64_t upload_retention_days; /* UPLOAD_RETENTION_DAYS, 0: for ever */
     int64_t transcript_retention_days; /* TRANSCRIPT_RETENTION_DAYS, 0: for ever */
-    char *backup_dir;               /* BACKUP_DIR, optional */
-    int64_t backup_retention_days;  /* BACKUP_RETENTION_DAYS */
-    char *rate_limit;               /* RATE_LIMIT */
-    char *trusted_proxies;          /* TRUSTED_PROXIES */
-    enum config_auth auth;          /* AUTH */
-    char *compute_type;             /* COMPUTE_TYPE: auto, f32 … */
-    char *model_base_url;           /* WHISPER_MODEL_URL: where models are pulled from */
-    char *model_mirror_url;         /* WHISPER_MODEL_MIRROR: tried next, optional */
-    int64_t model_timeout_seconds;  /* WHISPER_MODEL_TIMEOUT_SECONDS: of silence */
+    char *backup_dir;                  /* BACKUP_DIR, optional */
+    int64_t backup_retention_days;     /* BACKUP_RETENTION_DAYS */
+    char *rate_limit;                  /* RATE_LIMIT */
+    char *trusted_proxies;             /* TRUSTED_PROXIES */
+    enum config_auth auth;             /* AUTH */
+    char *compute_type;                /* COMPUTE_TYPE: auto, f32 … */
+    char *model_base_url;          /* WHISPER_MODEL_URL: where models are pulled from */
+    char *model_mirror_url;        /* WHISPER_MODEL_MIRROR: tried next, optional */
+    int64_t model_timeout_seconds; /* WHISPER_MODEL_TIMEOUT_SECONDS: of silence */
     struct config_source sources[CONFIG_MAX_SETTINGS]; /* in the order of the table */
 };
 
@@ -74,7 +74,8 @@ int config_set(struct config *c, const char *name, const char *value, struct err
  * Passwords in URLs are not shown. */
 void config_print(const struct config *c, FILE *out);
 
-/* The page docs/settings.md: every setting with its default, its range and its meaning. */
+/* The page docs/settings.md: every setting with its default, its range and its meaning.
+ */
 void config_markdown(FILE *out);
 
 /* "10/minute" → 10 and 60; "off" → 0 and 0. False when it is neither. */

@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #define PREFIX "ggml-"
@@ -196,6 +197,24 @@ int catalog_list(const struct config *c, struct catalog_present **out, size_t *c
     return 0;
 }
 
+/* "base.en", "small.en-q5_1": by its name, a model that knows only English. */
+static bool is_english_only(const char *name)
+{
+    const char *en = strstr(name, ".en");
+    return en && (en[3] == '\0' || en[3] == '-');
+}
+
+static const char *best_for(const struct config *c, const struct catalog_present *list,
+                            size_t count)
+{
+    bool english = c->language && (!strcasecmp(c->language, "en") ||
+                                   !strcasecmp(c->language, "english"));
+    for (size_t i = 0; i < count; i++)
+        if (english || !is_english_only(list[i].name))
+            return list[i].name;
+    return list[0].name;
+}
+
 int catalog_default(const struct config *c, char name[64], struct err *e)
 {
     char path[PATH_MAX];
@@ -211,7 +230,7 @@ int catalog_default(const struct config *c, char name[64], struct err *e)
     if (status)
         return status;
     if (count)
-        memcpy(name, list[0].name, 64);
+        (void)snprintf(name, 64, "%s", best_for(c, list, count));
     free(list);
     if (count)
         return 0;

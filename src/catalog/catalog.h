@@ -12,8 +12,8 @@
 
 /* A published ggml file. */
 struct catalog_entry {
-    const char *name;        /* "tiny", "base.en", "large-v3-turbo", "tiny-q5_1" */
-    const char *file;        /* "ggml-tiny.bin" */
+    const char *name; /* "tiny", "base.en", "large-v3-turbo", "tiny-q5_1" */
+    const char *file; /* "ggml-tiny.bin" */
     uint64_t bytes;
     const char *sha256;      /* hex */
     const char *npm_package; /* a package that carries the same file, or NULL */
@@ -35,7 +35,8 @@ int catalog_path(const struct config *c, const char *name, char path[PATH_MAX],
                  struct err *e);
 
 /* The model that a request without one gets: DEFAULT_WHISPER_MODEL if set and present,
- * else small if present, else the best that is present. ERR_NOT_FOUND when there is none. */
+ * else small if present, else the best that is present; one that knows only English
+ * comes last unless WHISPER_LANGUAGE is English. ERR_NOT_FOUND when there is none. */
 int catalog_default(const struct config *c, char name[64], struct err *e);
 
 /* Every model present, best first; the caller frees the array. ERR_NOT_FOUND when the

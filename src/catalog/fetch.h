@@ -11,14 +11,14 @@
 #include "catalog/catalog.h"
 
 struct fetch {
-    const char *url;      /* borrowed; http or https */
-    const char *path;     /* borrowed: of the .part */
-    int fd;               /* borrowed: the .part, open for reading and writing */
-    uint64_t expected;    /* bytes that it must have; 0: not known */
-    uint64_t maximum;     /* more are refused */
+    const char *url;         /* borrowed; http or https */
+    const char *path;        /* borrowed: of the .part */
+    int fd;                  /* borrowed: the .part, open for reading and writing */
+    uint64_t expected;       /* bytes that it must have; 0: not known */
+    uint64_t maximum;        /* more are refused */
     int64_t timeout_seconds; /* without a byte */
     const struct pull_callbacks *callbacks; /* borrowed, never NULL */
-    bool resumed;         /* out: some bytes are of an earlier call */
+    bool resumed;                           /* out: some bytes are of an earlier call */
 };
 
 /* ERR_NETWORK, ERR_TIMEOUT, ERR_NOT_FOUND (the server says so), ERR_CORRUPT (it offers

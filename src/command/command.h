@@ -5,10 +5,10 @@
 /* Exit codes of every command, said in --help. */
 enum exit_code {
     EXIT_OK = 0,
-    EXIT_ERROR = 1,      /* it did not work */
-    EXIT_USAGE = 2,      /* the command line or a setting is wrong */
-    EXIT_INPUT = 3,      /* an input could not be used: not media, missing, too long */
-    EXIT_NO_MODEL = 4,   /* the model is missing or damaged */
+    EXIT_ERROR = 1,    /* it did not work */
+    EXIT_USAGE = 2,    /* the command line or a setting is wrong */
+    EXIT_INPUT = 3,    /* an input could not be used: not media, missing, too long */
+    EXIT_NO_MODEL = 4, /* the model is missing or damaged */
     EXIT_INTERRUPTED = 130,
 };
 

@@ -10,6 +10,7 @@
 #include "engine/whisper.h"
 #include "media/decode.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <unistd.h>
 
@@ -85,13 +86,10 @@ static void check_formats(struct findings *f, const struct config *c)
 static int try_folder(const char *folder, struct err *e)
 {
     char path[PATH_MAX];
-    int status = fs_mkdirs(folder, e);
-    if (status)
-        return status;
     int n = snprintf(path, sizeof path, "%s/.doctor.%d", folder, (int)getpid());
     if (n < 0 || (size_t)n >= sizeof path)
         return err_set(e, ERR_INVALID, "the folder's name is too long");
-    status = fs_write_atomic(path, "ok", 2, e);
+    int status = fs_write_atomic(path, "ok", 2, e);
     if (!status)
         (void)unlink(path);
     return status;
@@ -101,6 +99,11 @@ static void check_storage(struct findings *f, const struct config *c)
 {
     struct err e = {0};
     uint64_t free_bytes = 0;
+    if (access(c->storage_dir, F_OK) && errno == ENOENT) {
+        say(f, true, "storage", "%s does not exist yet; `serve` makes it",
+            c->storage_dir);
+        return;
+    }
     int status = try_folder(c->storage_dir, &e);
     if (!status)
         status = fs_free_bytes(c->storage_dir, &free_bytes, &e);

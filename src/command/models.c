@@ -10,12 +10,12 @@ static const char help[] =
     "usage: whisper-transcriber models list\n"
     "       whisper-transcriber models pull NAME...\n"
     "       whisper-transcriber models verify [NAME...]\n"
-    "       whisper-transcriber models path NAME\n"
+    "       whisper-transcriber models path [NAME]\n"
     "\n"
     "  list     the models that are here, best first, and those that can be pulled\n"
     "  pull     download models; goes on where an earlier download stopped\n"
     "  verify   compare models (all, if none is named) with the published checksums\n"
-    "  path     print the file of a model\n"
+    "  path     print the file of a model; without a name, of the default one\n"
     "\n"
     "options:\n"
     "  --model-dir DIR   folder of the models (WHISPER_MODEL_DIR; default: models)\n"
@@ -252,13 +252,15 @@ static int verify(const struct config *c, char **names, int count)
 
 static int print_path(const struct config *c, char **names, int count)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], name[64];
     struct err e = {0};
-    if (count != 1) {
+    if (count > 1) {
         cli_error("`models path` wants one name");
         return EXIT_USAGE;
     }
-    int status = catalog_path(c, names[0], path, &e);
+    int status = count ? 0 : catalog_default(c, name, &e);
+    if (!status)
+        status = catalog_path(c, count ? names[0] : name, path, &e);
     if (status)
         cli_error("%s", e.message);
     else

@@ -264,6 +264,16 @@ static void name_from_path(const char *path, char out[64])
     (void)snprintf(out, 64, "%.63s", name);
 }
 
+static int default_model(struct work *w, struct err *e)
+{
+    const char *wanted = w->config.default_model;
+    int status = catalog_default(&w->config, w->model_name, e);
+    if (!status && wanted && strcmp(wanted, w->model_name) != 0)
+        cli_error("DEFAULT_WHISPER_MODEL %s is not in the folder %s; using %s", wanted,
+                  w->config.model_dir, w->model_name);
+    return status;
+}
+
 static int choose_model(struct work *w)
 {
     struct err e = {0};
@@ -277,7 +287,7 @@ static int choose_model(struct work *w)
         if (w->model_asked)
             (void)snprintf(w->model_name, sizeof w->model_name, "%.63s", w->model_asked);
         else
-            status = catalog_default(&w->config, w->model_name, &e);
+            status = default_model(w, &e);
         if (!status)
             status =
                 catalog_path(&w->config, w->model_asked ? w->model_asked : w->model_name,

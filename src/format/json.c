@@ -85,7 +85,7 @@ void json_write(const struct transcript *t, struct buf *out)
     write_text_member(out, "language", t->language);
     buf_str(out, ", ");
     write_text_member(out, "language_name", t->language_name);
-    write_double_member(out, "language_probability", t->language_probability);
+    write_float_member(out, "language_probability", (float)t->language_probability);
     write_double_member(out, "duration", t->duration);
     buf_str(out, ", ");
     write_text_member(out, "task", t->task);

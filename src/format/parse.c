@@ -149,6 +149,7 @@ static int get_transcript(const json_t *root, struct transcript *t, struct err *
 {
     if (!json_is_object(root))
         return err_set(e, ERR_CORRUPT, "the transcript is not a JSON object");
+    float probability = 0;
     int status = get_text(root, "task", t->task, sizeof t->task, e);
     if (!status)
         status = get_text(root, "model", t->model, sizeof t->model, e);
@@ -158,7 +159,8 @@ static int get_transcript(const json_t *root, struct transcript *t, struct err *
         status =
             get_text(root, "language_name", t->language_name, sizeof t->language_name, e);
     if (!status)
-        status = get_number(root, "language_probability", &t->language_probability, e);
+        status = get_float(root, "language_probability", &probability, e);
+    t->language_probability = (double)probability;
     if (!status)
         status = get_seconds(root, "duration", &t->duration, e);
     if (!status && json_object_get(root, "warning"))

@@ -166,7 +166,12 @@ static void the_default_is_asked_for_or_small_or_the_best(void **state)
     put("ggml-tiny.bin", "x");
     put("ggml-base.en.bin", "x");
     assert_int_equal(catalog_default(&config, name, &e), 0);
+    assert_string_equal(name, "tiny"); /* base.en would not hear other languages */
+    char english[] = "en";
+    config.language = english;
+    assert_int_equal(catalog_default(&config, name, &e), 0);
     assert_string_equal(name, "base.en");
+    config.language = NULL;
     put("ggml-large-v3.bin", "x");
     put("ggml-small.bin", "x");
     assert_int_equal(catalog_default(&config, name, &e), 0);

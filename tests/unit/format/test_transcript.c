@@ -31,7 +31,7 @@ static void fill(struct transcript *t)
     snprintf(t->language, sizeof t->language, "yue");
     snprintf(t->language_name, sizeof t->language_name, "cantonese");
     snprintf(t->warning, sizeof t->warning, "the file is cut short\n");
-    t->language_probability = 0.1234567890123456789;
+    t->language_probability = (double)0.123456789f;
     t->duration = 100.0 / 3;
     static const char *const texts[] = {"", " \"quoted\" \\ / \b\f\n\r\t\x1F\x7F",
                                         "\xE7\xB2\xB5\xE8\xAA\x9E \xF0\x9F\x98\x80",
