@@ -98,15 +98,15 @@ static void an_unknown_id_is_not_found(void **state)
     struct job j;
     struct buf b;
     buf_init(&b, 100);
-    struct err e;
-    assert_int_equal(store_get(f->store, id, &j, &e), ERR_NOT_FOUND);
+    struct err why;
+    assert_int_equal(store_get(f->store, id, &j, &why), ERR_NOT_FOUND);
     assert_int_equal(store_get(f->store, "' OR 1=1 --", &j, NULL), ERR_NOT_FOUND);
-    assert_int_equal(store_transcript(f->store, id, &b, &e), ERR_NOT_FOUND);
-    assert_int_equal(store_cancel(f->store, id, 1, &e), ERR_NOT_FOUND);
-    assert_int_equal(store_retry(f->store, id, &e), ERR_NOT_FOUND);
-    assert_int_equal(store_remove(f->store, id, &e), ERR_NOT_FOUND);
-    assert_int_equal(store_drop_audio(f->store, id, &e), ERR_NOT_FOUND);
-    assert_int_equal(store_claim(f->store, "o", 1, 2, &j, &e), ERR_NOT_FOUND);
+    assert_int_equal(store_transcript(f->store, id, &b, &why), ERR_NOT_FOUND);
+    assert_int_equal(store_cancel(f->store, id, 1, &why), ERR_NOT_FOUND);
+    assert_int_equal(store_retry(f->store, id, &why), ERR_NOT_FOUND);
+    assert_int_equal(store_remove(f->store, id, &why), ERR_NOT_FOUND);
+    assert_int_equal(store_drop_audio(f->store, id, &why), ERR_NOT_FOUND);
+    assert_int_equal(store_claim(f->store, "o", 1, 2, &j, &why), ERR_NOT_FOUND);
 }
 
 static void the_same_id_is_refused(void **state)
@@ -434,9 +434,9 @@ static void without_its_recording_a_job_is_not_retried(void **state)
     test_store_add(f->store, 1, "a", id);
     CHECK(store_cancel(f->store, id, 1, e));
     CHECK(store_drop_audio(f->store, id, e));
-    struct err e;
-    assert_int_equal(store_retry(f->store, id, &e), ERR_STATE);
-    assert_non_null(strstr(e.message, "recording"));
+    struct err why;
+    assert_int_equal(store_retry(f->store, id, &why), ERR_STATE);
+    assert_non_null(strstr(why.message, "recording"));
 }
 
 static void the_probe_changes_nothing(void **state)
