@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "engine/model_ggml.h"
 #include "engine/model_image.h"
+#include "engine/model_safetensors.h"
 #include "engine/tokenizer.h"
 
 #include <sys/mman.h>
@@ -15,7 +16,7 @@ static int read_source(struct model_source *s, const char *path, struct err *e)
     if (stat(path, &st))
         return err_errno(e, "cannot open the model %s", path);
     if (S_ISDIR(st.st_mode))
-        return err_set(e, ERR_INVALID, "%s is a folder, not a model", path);
+        return safetensors_read(s, path, e);
     return ggml_read(s, path, e);
 }
 

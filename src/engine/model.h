@@ -1,8 +1,8 @@
 /* Weights: read from a file, checked, packed once, shared by every worker of a machine.
  *
- * The packed image is one position-independent block (a sealed memfd): header, vocabulary,
- * mel filters, tensors on 64-byte boundaries. Linear weights lie in panels of 16 output
- * rows, which both AVX2 (2 registers) and AVX-512 (1 register) read in order:
+ * The packed image is one position-independent block (a sealed memfd): header,
+ * vocabulary, mel filters, tensors on 64-byte boundaries. Linear weights lie in panels of
+ * 16 output rows, which both AVX2 (2 registers) and AVX-512 (1 register) read in order:
  *
  *     element (row r, column k) of a [rows][cols] matrix is at
  *     data[(r / 16) * cols * 16 + k * 16 + r % 16],   rows padded with zeros to 16.
@@ -16,14 +16,14 @@
 
 #include "engine/whisper.h"
 
-#define WEIGHT_PANEL      16
+#define WEIGHT_PANEL       16
 #define WHISPER_MAX_LAYERS 64
 
 struct whisper_config {
-    int n_vocab;       /* 51864 .en, 51865, 51866 for large-v3 */
-    int n_audio_ctx;   /* 1500 */
+    int n_vocab;     /* 51864 .en, 51865, 51866 for large-v3 */
+    int n_audio_ctx; /* 1500 */
     int n_audio_state, n_audio_head, n_audio_layer;
-    int n_text_ctx;    /* 448 */
+    int n_text_ctx; /* 448 */
     int n_text_state, n_text_head, n_text_layer;
     int n_mels;        /* 80 or 128 */
     bool multilingual; /* n_vocab >= 51865 */
@@ -34,10 +34,10 @@ enum weight_type { WEIGHT_F32, WEIGHT_F16 };
 
 /* A linear layer y = x Wᵀ + b in panel layout. Pointers are borrowed from the image. */
 struct weight {
-    const void *data;      /* panels, float or uint16_t (IEEE half) */
-    const float *bias;     /* [rows], or NULL: none */
+    const void *data;  /* panels, float or uint16_t (IEEE half) */
+    const float *bias; /* [rows], or NULL: none */
     enum weight_type type;
-    int rows, cols;        /* outputs, inputs */
+    int rows, cols; /* outputs, inputs */
 };
 
 struct layer_norm {
@@ -48,45 +48,45 @@ struct layer_norm {
  * (the key's part of the bias is zero); likewise the cross-attention's key and value. */
 struct encoder_layer {
     struct layer_norm attn_norm, mlp_norm;
-    struct weight attn_qkv;  /* [3*state][state] */
-    struct weight attn_out;  /* [state][state] */
-    struct weight mlp_up;    /* [4*state][state] */
-    struct weight mlp_down;  /* [state][4*state] */
+    struct weight attn_qkv; /* [3*state][state] */
+    struct weight attn_out; /* [state][state] */
+    struct weight mlp_up;   /* [4*state][state] */
+    struct weight mlp_down; /* [state][4*state] */
 };
 
 struct decoder_layer {
     struct layer_norm attn_norm, cross_norm, mlp_norm;
     struct weight attn_qkv, attn_out;
-    struct weight cross_q;   /* [state][state] */
-    struct weight cross_kv;  /* [2*state][audio state] */
+    struct weight cross_q;  /* [state][state] */
+    struct weight cross_kv; /* [2*state][audio state] */
     struct weight cross_out;
     struct weight mlp_up, mlp_down;
 };
 
 struct whisper_model {
     struct whisper_config config;
-    char weights_name[16];              /* what the file held: "f16", "q5_1" … */
+    char weights_name[16]; /* what the file held: "f16", "q5_1" … */
 
-    struct weight conv1, conv2;         /* [state][3*n_mels], [state][3*state] */
-    const float *audio_positions;       /* [n_audio_ctx][audio state] */
+    struct weight conv1, conv2;   /* [state][3*n_mels], [state][3*state] */
+    const float *audio_positions; /* [n_audio_ctx][audio state] */
     struct layer_norm audio_norm;
-    struct encoder_layer *encoder;      /* owned [n_audio_layer] */
+    struct encoder_layer *encoder; /* owned [n_audio_layer] */
 
-    struct weight token_embedding;      /* [n_vocab][text state], also the last layer */
-    const float *text_positions;        /* [n_text_ctx][text state] */
+    struct weight token_embedding; /* [n_vocab][text state], also the last layer */
+    const float *text_positions;   /* [n_text_ctx][text state] */
     struct layer_norm text_norm;
-    struct decoder_layer *decoder;      /* owned [n_text_layer] */
+    struct decoder_layer *decoder; /* owned [n_text_layer] */
 
-    const float *mel_filters;           /* [n_mels][201] */
+    const float *mel_filters; /* [n_mels][201] */
 
     /* Raw bytes of every token: token i is vocab_bytes[vocab_offsets[i] …
      * vocab_offsets[i + 1]). Special tokens may be empty. [n_vocab + 1] */
     const uint32_t *vocab_offsets;
     const uint8_t *vocab_bytes;
 
-    const void *image;                  /* owned mapping */
+    const void *image; /* owned mapping */
     size_t image_bytes;
-    int image_fd;                       /* owned */
+    int image_fd; /* owned */
 };
 
 /* One element of a weight, as f32 (tests, embedding look-up). */

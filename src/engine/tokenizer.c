@@ -35,7 +35,7 @@ static const char *const music[] = {"♩", "♪", "♫", "♬", "♭", "♮", "�
 /* Allowed inside words, suppressed at the beginning of one. */
 static const char *const word_begins[] = {" -", " '"};
 
-static void set_specials(struct special_tokens *s, const struct whisper_config *c)
+void special_tokens_of(const struct whisper_config *c, struct special_tokens *s)
 {
     int languages = c->multilingual ? c->n_languages : ENGLISH_VOCABULARY_LANGUAGES;
     s->eot = config_ordinary_tokens(c);
@@ -49,6 +49,32 @@ static void set_specials(struct special_tokens *s, const struct whisper_config *
     s->timestamp_begin = s->translate + 6;
     s->language_begin = c->multilingual ? s->sot + 1 : -1;
     s->n_languages = c->multilingual ? languages : 0;
+}
+
+const char *special_token_name(const struct whisper_config *c, int32_t id,
+                               char out[SPECIAL_NAME_SIZE])
+{
+    /* From <|translate|> on, as the ids go. */
+    static const char *const names[] = {"translate",   "transcribe", "startoflm",
+                                        "startofprev", "nospeech",   "notimestamps"};
+    struct special_tokens s;
+    special_tokens_of(c, &s);
+    out[0] = '\0';
+    if (id < s.eot || id >= c->n_vocab)
+        return out;
+    if (id == s.eot)
+        (void)snprintf(out, SPECIAL_NAME_SIZE, "<|endoftext|>");
+    else if (id == s.sot)
+        (void)snprintf(out, SPECIAL_NAME_SIZE, "<|startoftranscript|>");
+    else if (id < s.translate)
+        (void)snprintf(out, SPECIAL_NAME_SIZE, "<|%s|>",
+                       whisper_language_code(id - s.sot - 1));
+    else if (id < s.timestamp_begin)
+        (void)snprintf(out, SPECIAL_NAME_SIZE, "<|%s|>", names[id - s.translate]);
+    else
+        (void)snprintf(out, SPECIAL_NAME_SIZE, "<|%.2f|>",
+                       0.02 * (id - s.timestamp_begin));
+    return out;
 }
 
 /* ---- tokens that are not speech ---------------------------------------------------- */
@@ -142,7 +168,7 @@ int tokenizer_open(struct tokenizer **out, const struct whisper_model *m, struct
     if (!t)
         return err_set(e, ERR_NOMEM, "out of memory");
     t->model = m;
-    set_specials(&t->specials, &m->config);
+    special_tokens_of(&m->config, &t->specials);
     int status = bpe_open(&t->bpe, m, t->specials.eot, e);
     if (!status)
         status = list_non_speech(t, e);

@@ -17,11 +17,19 @@ void tokenizer_close(struct tokenizer *t);
 /* Special ids of this vocabulary. */
 struct special_tokens {
     int32_t eot, sot, translate, transcribe, sot_lm, sot_prev, no_speech, no_timestamps;
-    int32_t timestamp_begin;  /* <|0.00|>; each later id is 0.02 s more, to the end */
-    int32_t language_begin;   /* <|en|>; -1 when not multilingual */
+    int32_t timestamp_begin; /* <|0.00|>; each later id is 0.02 s more, to the end */
+    int32_t language_begin;  /* <|en|>; -1 when not multilingual */
     int n_languages;
 };
 const struct special_tokens *tokenizer_specials(const struct tokenizer *t);
+/* The same from the dimensions alone. */
+void special_tokens_of(const struct whisper_config *c, struct special_tokens *out);
+
+#define SPECIAL_NAME_SIZE 32
+/* How the reference writes a special id: "<|endoftext|>", "<|de|>", "<|1.28|>"; "" for an
+ * id that is not special. Returns `out`. */
+const char *special_token_name(const struct whisper_config *c, int32_t id,
+                               char out[SPECIAL_NAME_SIZE]);
 
 /* UTF-8 text to ids (ordinary tokens only: text that looks like <|…|> is text). The ids
  * are appended to *out (owned heap array, may start as NULL) by mem_grow. */
