@@ -244,13 +244,15 @@ static int windows(struct run *w, struct err *e)
     int64_t seek = w->p->start_frame;
     int frames;
     while ((frames = segments_window_frames(seek, w->total_frames)) > 0) {
-        int advance;
+        int advance; /* at least 1: a recording has an end */
         if (is_cancelled(w))
             return cancelled(e);
         int rc = window(w, seek, frames, &advance, e);
         if (rc < 0)
             return rc;
         seek += advance;
+        if (segments_window_frames(seek, w->total_frames) == 0)
+            seek = w->total_frames; /* a rest too short for a window is done too */
         if (w->c && w->c->window)
             w->c->window(w->c->arg, seek, w->total_frames);
     }
