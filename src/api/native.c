@@ -21,9 +21,10 @@ static bool query_integer(struct http_request *r, const char *name, int64_t low,
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (*end || errno || value < low || value > high) {
-        http_respond_error(&r->response, 400, "invalid",
-                           "%s must be a whole number from %lld to %lld, not \"%.40s\"",
-                           name, (long long)low, (long long)high, text);
+        http_respond_error(
+            &r->response, 400, "invalid",
+            "\"%s\" must be a whole number from %lld to %lld, not \"%.40s\"", name,
+            (long long)low, (long long)high, text);
         return false;
     }
     *out = value;

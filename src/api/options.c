@@ -69,7 +69,7 @@ static int set_option(struct api_options *o, const struct option *option,
 {
     json_t *v = read_value(option->type, value);
     if (!v)
-        return err_set(e, ERR_INVALID, "%s must be %s, not \"%.40s\"", option->name,
+        return err_set(e, ERR_INVALID, "\"%s\" must be %s, not \"%.40s\"", option->name,
                        option->type == NUMBER ? "a number" : "true or false", value);
     if (!o->rest)
         o->rest = json_object();

@@ -1,0 +1,171 @@
+// Starts the real binary in a folder of its own and stops it again.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
+
+export const binary = process.env.WT_BINARY;
+if (!binary) throw new Error('WT_BINARY must name the program under test');
+export const models = path.resolve(process.env.WT_TEST_MODELS ?? path.join(root, 'models'));
+
+/** Whether a model is there; tests that need weights skip without it. */
+export function hasModel(name) {
+  return fs.existsSync(path.join(models, `ggml-${name}.bin`));
+}
+
+// Every test may leave a server and a folder to remove.
+process.setMaxListeners(0);
+
+/** A folder that goes away with the process. */
+export function tempFolder() {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wt-test-'));
+  process.on('exit', () => {
+    fs.chmodSync(folder, 0o700);
+    fs.rmSync(folder, { recursive: true, force: true });
+  });
+  return folder;
+}
+
+/**
+ * Start `serve` on a free port. Options: folder, env, args.
+ * Returns {url, port, folder, log(), stop(), kill(), exited, pid}.
+ */
+export async function startServer({ folder = tempFolder(), env = {}, args = [] } = {}) {
+  const child = spawn(binary, ['serve', ...args], {
+    cwd: folder,
+    env: {
+      PATH: process.env.PATH,
+      HOME: folder,
+      PORT: '0',
+      WHISPER_MODEL_DIR: models,
+      DEFAULT_WHISPER_MODEL: hasModel('tiny') ? 'tiny' : '',
+      RATE_LIMIT: 'off',
+      ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '',
+      ...env,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let log = '';
+  let out = '';
+  child.stderr.setEncoding('utf8').on('data', (text) => { log += text; });
+  child.stdout.setEncoding('utf8');
+  const exited = once(child, 'exit').then(([code, signal]) => ({ code, signal }));
+  // A test that fails must not leave the server behind.
+  const onExit = () => child.kill('SIGKILL');
+  process.on('exit', onExit);
+  exited.then(() => process.off('exit', onExit));
+  const port = await new Promise((resolve, reject) => {
+    child.stdout.on('data', (text) => {
+      out += text;
+      const match = /Listening on http:\/\/\S+:(\d+)/.exec(out);
+      if (match) resolve(Number(match[1]));
+    });
+    exited.then(({ code }) => reject(new Error(`serve ended with ${code}: ${log}`)));
+  });
+  return {
+    url: `http://127.0.0.1:${port}`,
+    port,
+    folder,
+    pid: child.pid,
+    exited,
+    log: () => log,
+    /** The storage folder's files, in any depth. */
+    stored: () => {
+      const storage = path.join(folder, 'storage');
+      if (!fs.existsSync(storage)) return [];
+      return fs.readdirSync(storage, { recursive: true })
+        .filter((name) => fs.statSync(path.join(storage, name)).isFile());
+    },
+    async stop() {
+      child.kill('SIGTERM');
+      return exited;
+    },
+    async kill() {
+      child.kill('SIGKILL');
+      return exited;
+    },
+  };
+}
+
+/** A WAV file: 16-bit mono samples from a function of time, or a tone. */
+export function wav({ seconds = 1, rate = 16000, sample = (t) => 0.3 * Math.sin(2763 * t) } = {}) {
+  const count = Math.round(seconds * rate);
+  const bytes = Buffer.alloc(44 + 2 * count);
+  bytes.write('RIFF', 0);
+  bytes.writeUInt32LE(36 + 2 * count, 4);
+  bytes.write('WAVEfmt ', 8);
+  bytes.writeUInt32LE(16, 16);
+  bytes.writeUInt16LE(1, 20);
+  bytes.writeUInt16LE(1, 22);
+  bytes.writeUInt32LE(rate, 24);
+  bytes.writeUInt32LE(2 * rate, 28);
+  bytes.writeUInt16LE(2, 32);
+  bytes.writeUInt16LE(16, 34);
+  bytes.write('data', 36);
+  bytes.writeUInt32LE(2 * count, 40);
+  for (let i = 0; i < count; i++) bytes.writeInt16LE(Math.round(32767 * sample(i / rate)), 44 + 2 * i);
+  return bytes;
+}
+
+/** A form with the file first and the fields behind it, or the other way round. */
+export function form(bytes, name = 'tone.wav', fields = {}, { fieldsFirst = false } = {}) {
+  const f = new FormData();
+  const add = () => { for (const [key, value] of Object.entries(fields)) f.append(key, value); };
+  if (fieldsFirst) add();
+  if (bytes) f.append('file', new Blob([bytes]), name);
+  if (!fieldsFirst) add();
+  return f;
+}
+
+/** POST /transcribe; returns {status, body, headers}. */
+export async function transcribe(server, body, query = '') {
+  const response = await fetch(`${server.url}/transcribe${query}`, { method: 'POST', body });
+  return { status: response.status, headers: response.headers, body: await response.json() };
+}
+
+export async function getJson(server, where, init) {
+  const response = await fetch(server.url + where, init);
+  return { status: response.status, headers: response.headers, body: await response.json() };
+}
+
+/** Ask until `done(value)` holds: waits for an event, never for a time. */
+export async function until(ask, done) {
+  for (;;) {
+    const value = await ask();
+    if (done(value)) return value;
+    await new Promise((resolve) => { setTimeout(resolve, 50); });
+  }
+}
+
+export const hasEnded = (job) => ['completed', 'failed', 'cancelled'].includes(job.status);
+
+export function waitForJob(server, id) {
+  return until(async () => (await getJson(server, `/jobs/${id}`)).body, hasEnded);
+}
+
+/**
+ * Send bytes on a plain socket and read until the server closes, or until the text that
+ * has come satisfies `enough`.
+ */
+export async function raw(server, parts, { enough } = {}) {
+  const socket = net.connect(server.port, '127.0.0.1');
+  await once(socket, 'connect');
+  let text = '';
+  const ended = new Promise((resolve) => {
+    socket.on('data', (data) => {
+      text += data.toString('latin1');
+      if (enough?.(text)) resolve();
+    });
+    socket.on('close', resolve);
+    socket.on('error', resolve);
+  });
+  for (const part of [].concat(parts)) socket.write(part);
+  await ended;
+  socket.destroy();
+  return text;
+}
