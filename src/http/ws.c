@@ -47,6 +47,8 @@ struct http_ws {
     wslay_event_context_ptr wslay;
     uv_poll_t poll;
     bool pinged, lingering, closing, ended;
+    int closing_code; /* to be sent when all messages are out; 0: none */
+    bool blocked;     /* the last send stopped short, perhaps within a frame */
     int64_t seen_ns, deadline_ns; /* deadline 0: none */
     size_t turn_bytes;
 };
@@ -206,6 +208,7 @@ static ssize_t on_send(wslay_event_context_ptr context, const uint8_t *bytes,
     ssize_t n;
     while ((n = send(ws->socket.fd, bytes, length, MSG_NOSIGNAL)) < 0 && errno == EINTR)
         ;
+    ws->blocked = n < 0 || (size_t)n < length;
     if (n < 0)
         wslay_event_set_error(context, errno == EAGAIN ? WSLAY_ERR_WOULDBLOCK
                                                        : WSLAY_ERR_CALLBACK_FAILURE);
@@ -275,8 +278,8 @@ static bool take_outbox(struct http_ws *ws)
         free(m);
         m = next;
     }
-    if (code && !wslay_event_get_close_sent(ws->wslay) && !ws->deadline_ns) {
-        (void)wslay_event_queue_close(ws->wslay, (uint16_t)code, NULL, 0);
+    if (code && !ws->deadline_ns) {
+        ws->closing_code = code;
         ws->deadline_ns = clock_monotonic_ns() + CLOSE_WAIT;
     }
     return good && wslay_event_get_queued_msg_length(ws->wslay) <= HTTP_WS_BACKLOG &&
@@ -311,7 +314,35 @@ static void linger(struct http_ws *ws)
         wait_for(ws, UV_READABLE);
 }
 
-/* Move everything that can be moved without waiting. */
+/* wslay answers most of what is wrong with the right code, but of a frame whose header is
+ * malformed it only says that it failed. */
+static void refuse(struct http_ws *ws)
+{
+    static const uint8_t close_1002[] = {0x88, 0x02, 0x03, 0xEA};
+    ssize_t n = -1;
+    if (!ws->ended && !ws->blocked)
+        n = send(ws->socket.fd, close_1002, sizeof close_1002, MSG_NOSIGNAL);
+    if (n == (ssize_t)sizeof close_1002)
+        linger(ws);
+    else
+        destroy(ws);
+}
+
+/* Send what the socket takes. wslay lets control frames overtake messages, so a close of
+ * ours waits until there are none. */
+static bool send_all(struct http_ws *ws)
+{
+    if (wslay_event_want_write(ws->wslay) && wslay_event_send(ws->wslay))
+        return false;
+    if (!ws->closing_code || wslay_event_get_queued_msg_count(ws->wslay) > 0)
+        return true;
+    (void)wslay_event_queue_close(ws->wslay, (uint16_t)ws->closing_code, NULL, 0);
+    ws->closing_code = 0;
+    return wslay_event_send(ws->wslay) == 0;
+}
+
+/* Move everything that can be moved without waiting. Ours goes first, so that a client
+ * that says goodbye, or nonsense, at once still hears what it came for. */
 static void pump(struct http_ws *ws)
 {
     if (ws->lingering) {
@@ -319,12 +350,15 @@ static void pump(struct http_ws *ws)
         return;
     }
     ws->turn_bytes = 0;
-    bool good = take_outbox(ws);
-    if (good && wslay_event_want_read(ws->wslay))
-        good = wslay_event_recv(ws->wslay) == 0;
-    if (good && wslay_event_want_write(ws->wslay))
-        good = wslay_event_send(ws->wslay) == 0;
-    if (!good) {
+    if (!take_outbox(ws) || !send_all(ws)) {
+        destroy(ws);
+        return;
+    }
+    if (wslay_event_want_read(ws->wslay) && wslay_event_recv(ws->wslay)) {
+        refuse(ws);
+        return;
+    }
+    if (!send_all(ws)) {
         destroy(ws);
         return;
     }
