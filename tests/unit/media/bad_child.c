@@ -58,6 +58,8 @@ static void look_around(void)
         if (entry->d_name[0] != '.' && strtol(entry->d_name, NULL, 10) != dirfd(d) &&
             strtol(entry->d_name, NULL, 10) > CHILD_RECORD)
             extra++;
+    if (d)
+        closedir(d);
     sigset_t blocked;
     sigprocmask(SIG_SETMASK, NULL, &blocked);
     if (getpgrp() != getpid() || sigismember(&blocked, SIGTERM) ||
