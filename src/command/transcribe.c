@@ -532,12 +532,11 @@ int command_transcribe(int argc, char **argv)
     if (code)
         return code;
     code = parse(&w, argc, argv);
+    cli_catch_signals();
     if (!code)
         code = prepare(&w, argv + optind, argc - optind);
-    if (!code) {
-        cli_catch_signals();
+    if (!code)
         code = do_inputs(&w, argv + optind, argc - optind);
-    }
     whisper_session_close(w.session);
     whisper_model_free(w.model);
     job_options_release(&w.options);

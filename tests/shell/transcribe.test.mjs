@@ -1,0 +1,270 @@
+// `transcribe` as people use it: real speech, real weights, every format, every mistake.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { folder, modelFile, run, root, start, until, wav } from './helper.mjs';
+
+const speech = path.join(root, 'tests/engine/golden/clean.wav');
+const model = ['tiny', 'tiny-q5_1'].find(modelFile);
+const english = ['base.en', 'tiny.en'].find(modelFile);
+const needsModel = { skip: !model && 'no model tiny or tiny-q5_1 in the test models folder', timeout: 300_000 };
+const needsEnglish = { skip: !english && 'no English-only model in the test models folder', timeout: 300_000 };
+const words = (text) => text.toLowerCase().replace(/[^a-z ]+/g, ' ').trim().split(/\s+/);
+
+let spoken; // the plain text, once it is known
+async function plain() {
+  spoken ??= (async () => {
+    const r = await run(['transcribe', '-m', model, speech]);
+    assert.equal(r.code, 0, r.err);
+    return r.out;
+  })();
+  return spoken;
+}
+
+test('the text goes to standard output and nothing else anywhere', needsModel, async () => {
+  const r = await run(['transcribe', '-m', model, speech]);
+  assert.equal(r.code, 0, r.err);
+  assert.equal(r.err, '');
+  assert.ok(words(r.out).length >= 5, r.out);
+  assert.ok(r.out.endsWith('\n'));
+});
+
+test('srt', needsModel, async () => {
+  const r = await run(['transcribe', '-m', model, '-f', 'srt', speech]);
+  assert.equal(r.code, 0, r.err);
+  assert.match(r.out, /^1\n00:00:\d\d,\d{3} --> 00:00:\d\d,\d{3}\n\S[^\n]*\n\n/);
+  assert.ok(r.out.endsWith('\n\n'));
+});
+
+test('vtt', needsModel, async () => {
+  const r = await run(['transcribe', '-m', model, '-f', 'vtt', speech]);
+  assert.equal(r.code, 0, r.err);
+  assert.match(r.out, /^WEBVTT\n\n00:\d\d\.\d{3} --> 00:\d\d\.\d{3}\n\S[^\n]*\n\n/);
+});
+
+test('tsv', needsModel, async () => {
+  const r = await run(['transcribe', '-m', model, '-f', 'tsv', speech]);
+  assert.equal(r.code, 0, r.err);
+  assert.match(r.out, /^start\tend\ttext\n\d+\t\d+\t\S/);
+});
+
+test('json has all that is known of every segment', needsModel, async () => {
+  const r = await run(['transcribe', '-m', model, '--format', 'json', '--language', 'English', speech]);
+  assert.equal(r.code, 0, r.err);
+  const t = JSON.parse(r.out);
+  assert.equal(t.language, 'en');
+  assert.equal(t.language_name, 'english');
+  assert.equal(t.language_probability, 1);
+  assert.equal(t.task, 'transcribe');
+  assert.equal(t.model, model);
+  assert.ok(t.duration > 5 && t.duration < 30);
+  assert.deepEqual(words(t.text), words(await plain()));
+  assert.ok(t.segments.length > 0);
+  for (const [i, s] of t.segments.entries()) {
+    assert.deepEqual(Object.keys(s).sort(), ['avg_logprob', 'compression_ratio', 'end', 'id', 'no_speech_prob',
+      'seek', 'start', 'temperature', 'text', 'tokens']);
+    assert.equal(s.id, i);
+    assert.ok(s.start >= 0 && s.end > s.start && s.end <= t.duration + 30);
+    assert.ok(s.avg_logprob < 0 && s.no_speech_prob >= 0 && s.compression_ratio > 0);
+    assert.ok(s.tokens.every(Number.isInteger));
+  }
+});
+
+test('the language is found', needsModel, async () => {
+  const t = JSON.parse((await run(['transcribe', '-m', model, '-f', 'json', speech])).out);
+  assert.equal(t.language, 'en');
+  assert.ok(t.language_probability > 0.5 && t.language_probability <= 1);
+});
+
+test('standard input, whether a pipe or a file', needsModel, async (t) => {
+  const wanted = await plain();
+  const piped = await run(['transcribe', '-m', model, '-'], { input: fs.readFileSync(speech) });
+  assert.equal(piped.code, 0, piped.err);
+  assert.equal(piped.out, wanted);
+  const dir = folder(t);
+  const kept = await run(['transcribe', '-m', model, '-o', dir, '-'], { input: fs.readFileSync(speech) });
+  assert.equal(kept.code, 0, kept.err);
+  assert.equal(fs.readFileSync(path.join(dir, 'stdin.txt'), 'utf8'), wanted);
+});
+
+test('several files into a folder, in every format', needsModel, async (t) => {
+  const dir = folder(t), out = path.join(dir, 'made', 'here');
+  fs.copyFileSync(speech, path.join(dir, 'one.wav'));
+  fs.writeFileSync(path.join(dir, 'two.wav'), wav(1));
+  const r = await run(['transcribe', '-m', model, '-f', 'all', '-o', out, 'one.wav', 'two.wav'], { cwd: dir });
+  assert.equal(r.code, 0, r.err);
+  assert.equal(r.out, '');
+  const formats = ['txt', 'srt', 'vtt', 'tsv', 'json'];
+  assert.deepEqual(fs.readdirSync(out).sort(), formats.flatMap((f) => [`one.${f}`, `two.${f}`]).sort());
+  assert.equal(fs.readFileSync(path.join(out, 'one.txt'), 'utf8'), await plain());
+});
+
+test('several files on standard output are told apart', needsModel, async (t) => {
+  const dir = folder(t);
+  fs.copyFileSync(speech, path.join(dir, 'a.wav'));
+  fs.copyFileSync(speech, path.join(dir, 'b.wav'));
+  const r = await run(['transcribe', '-m', model, 'a.wav', 'b.wav'], { cwd: dir });
+  const text = await plain();
+  assert.equal(r.code, 0, r.err);
+  assert.equal(r.out, `==> a.wav <==\n${text}\n==> b.wav <==\n${text}`);
+});
+
+test('a bad file does not stop the others, and the exit code tells', needsModel, async (t) => {
+  const dir = folder(t);
+  fs.writeFileSync(path.join(dir, 'empty.wav'), '');
+  fs.writeFileSync(path.join(dir, 'letter.mp3'), 'Dear Sir or Madam, this is not a sound.\n'.repeat(50));
+  fs.copyFileSync(speech, path.join(dir, 'good.wav'));
+  const r = await run(['transcribe', '-m', model, '-o', 'out', 'missing.wav', 'empty.wav', 'letter.mp3', '.', 'good.wav'],
+    { cwd: dir });
+  assert.equal(r.code, 3);
+  const lines = r.err.trim().split('\n');
+  assert.equal(lines.length, 4, r.err);
+  for (const [i, name] of ['missing.wav', 'empty.wav', 'letter.mp3', '. is a folder'].entries())
+    assert.ok(lines[i].includes(name), lines[i]);
+  assert.deepEqual(fs.readdirSync(path.join(dir, 'out')), ['good.txt']);
+});
+
+test('an output that is there is replaced', needsModel, async (t) => {
+  const dir = folder(t);
+  fs.writeFileSync(path.join(dir, 'clean.txt'), 'older');
+  const r = await run(['transcribe', '-m', model, '-o', dir, speech]);
+  assert.equal(r.code, 0, r.err);
+  assert.equal(fs.readFileSync(path.join(dir, 'clean.txt'), 'utf8'), await plain());
+});
+
+test('a model may be named by its path', needsModel, async () => {
+  const r = await run(['transcribe', '-m', modelFile(model), '-f', 'json', speech], { env: { WHISPER_MODEL_DIR: '/nonexistent' } });
+  assert.equal(r.code, 0, r.err);
+  assert.equal(JSON.parse(r.out).model, model);
+});
+
+test('the default model is the one that is set', needsModel, async () => {
+  const r = await run(['transcribe', '-f', 'json', speech], { env: { DEFAULT_WHISPER_MODEL: model } });
+  assert.equal(r.code, 0, r.err);
+  assert.equal(JSON.parse(r.out).model, model);
+});
+
+test('a damaged model is refused with a sentence', { skip: needsModel.skip }, async (t) => {
+  const dir = folder(t);
+  const bytes = fs.readFileSync(modelFile(model));
+  fs.writeFileSync(path.join(dir, 'ggml-tiny.bin'), bytes.subarray(0, bytes.length >> 1));
+  const r = await run(['transcribe', '-m', 'tiny', speech], { env: { WHISPER_MODEL_DIR: dir } });
+  assert.equal(r.code, 4);
+  assert.equal(r.out, '');
+  assert.match(r.err, /^whisper-transcriber: .*ggml-tiny\.bin.*\n$/);
+});
+
+test('Ctrl-C ends it at once, with 130 and nothing half done left behind', needsModel, async (t) => {
+  const dir = folder(t), out = path.join(dir, 'out');
+  fs.copyFileSync(speech, path.join(dir, 'short.wav'));
+  // A sound that no network finds easy, long enough to be at work when the signal comes.
+  fs.writeFileSync(path.join(dir, 'long.wav'), wav(1200, (i) => 0.3 * Math.sin(i * i * 1e-6)));
+  for (const signal of ['SIGINT', 'SIGTERM']) {
+    const { child, done } = start(['transcribe', '-m', model, '-o', out, 'short.wav', 'long.wav'], { cwd: dir });
+    await until(() => fs.existsSync(path.join(out, 'short.txt')) || child.exitCode !== null);
+    child.kill(signal);
+    const r = await done;
+    assert.equal(r.code, 130, r.err);
+    assert.deepEqual(fs.readdirSync(out), ['short.txt']);
+    fs.rmSync(out, { recursive: true });
+  }
+});
+
+test('an English-only model says what it cannot do', needsEnglish, async () => {
+  const german = await run(['transcribe', '-m', english, '-l', 'de', speech]);
+  assert.equal(german.code, 2);
+  assert.match(german.err, /knows only English/);
+  const translate = await run(['transcribe', '-m', english, '-t', 'translate', speech]);
+  assert.equal(translate.code, 2);
+  assert.match(translate.err, /cannot translate/);
+});
+
+test('a full standard output is an error', needsModel, async () => {
+  const { spawnSync } = await import('node:child_process');
+  const { binary, models } = await import('./helper.mjs');
+  const r = spawnSync('sh', ['-c', '"$0" transcribe -m "$1" "$2" >/dev/full', binary, model, speech],
+    { env: { PATH: process.env.PATH, WHISPER_MODEL_DIR: models } });
+  assert.equal(r.status, 1);
+  assert.match(r.stderr.toString(), /cannot write to standard output: No space left/);
+});
+
+// ---- the command line, which needs no model ---------------------------------------------
+
+const mistakes = [
+  ['no file', ['transcribe'], 2, /Name a file, or - for standard input/],
+  ['an unknown option', ['transcribe', '--modle', 'x', 'a.wav'], 2, /no option --modle/],
+  ['an unknown letter', ['transcribe', '-x', 'a.wav'], 2, /no option -x/],
+  ['an option without its value', ['transcribe', 'a.wav', '--model'], 2, /--model needs a value/],
+  ['an unknown language', ['transcribe', '-l', 'klingon', 'a.wav'], 2, /no language "klingon"/],
+  ['an unknown task', ['transcribe', '-t', 'summarise', 'a.wav'], 2, /no task "summarise".*translate/],
+  ['an unknown format', ['transcribe', '-f', 'docx', 'a.wav'], 2, /no format "docx".*txt, srt, vtt, tsv, json/],
+  ['an unknown model', ['transcribe', '-m', 'gigantic', 'a.wav'], 2, /no model "gigantic"/],
+  ['a model that would leave the folder', ['transcribe', '-m', '..', 'a.wav'], 2, /not a model's name/],
+  ['a model path that is not there', ['transcribe', '-m', './no.bin', 'a.wav'], 4, /cannot open the model \.\/no\.bin/],
+  ['threads out of range', ['transcribe', '--threads', '-1', 'a.wav'], 2, /WORKER_THREADS is "-1"/],
+  ['a temperature out of range', ['transcribe', '--temperature', '3', 'a.wav'], 2, /temperature/],
+  ['a temperature that is no number', ['transcribe', '--temperature', 'warm', 'a.wav'], 2, /"warm".*0 to 1/],
+  ['an unknown command', ['transcibe', 'a.wav'], 2, /no command "transcibe"/],
+];
+for (const [what, args, code, said] of mistakes)
+  test(`${what} is refused in one sentence`, async () => {
+    const r = await run(args, { cwd: '/' });
+    assert.equal(r.code, code, r.err);
+    assert.match(r.err, said);
+    assert.equal(r.err.trim().split('\n').length, 1, r.err);
+    assert.equal(r.out, '');
+  });
+
+test('a missing model, and a missing folder, say how to get one', async (t) => {
+  const empty = folder(t);
+  for (const dir of [empty, path.join(empty, 'nowhere')])
+    for (const args of [['-m', 'tiny'], []]) {
+      const r = await run(['transcribe', ...args, 'a.wav'], { env: { WHISPER_MODEL_DIR: dir } });
+      assert.equal(r.code, 4, r.err);
+      assert.match(r.err, /models pull (tiny|small)/);
+      assert.ok(r.err.includes(dir));
+    }
+});
+
+test('several formats need a folder; two inputs of one name need two', async (t) => {
+  const dir = folder(t);
+  fs.writeFileSync(path.join(dir, 'ggml-tiny.bin'), 'x');
+  const env = { WHISPER_MODEL_DIR: dir };
+  const formats = await run(['transcribe', '-m', 'tiny', '-f', 'txt,srt', 'a.wav'], { env });
+  assert.equal(formats.code, 2);
+  assert.match(formats.err, /--output-dir/);
+  const same = await run(['transcribe', '-m', 'tiny', '-o', dir, 'a.wav', 'b/a.mp3'], { env });
+  assert.equal(same.code, 2);
+  assert.match(same.err, /a\.wav and b\/a\.mp3 would be written to one file/);
+});
+
+test('an output folder that cannot be is an error before any work', async (t) => {
+  const dir = folder(t);
+  fs.writeFileSync(path.join(dir, 'ggml-tiny.bin'), 'x');
+  fs.writeFileSync(path.join(dir, 'file'), '');
+  for (const out of [path.join(dir, 'file'), path.join(dir, 'file', 'below'), '/proc/outputs']) {
+    const r = await run(['transcribe', '-m', 'tiny', '-o', out, 'a.wav'], { env: { WHISPER_MODEL_DIR: dir } });
+    assert.ok(r.code === 1 || r.code === 2, `${out}: ${r.code}`);
+    assert.ok(r.err.includes(out) || r.err.includes(path.join(dir, 'file')), r.err);
+  }
+});
+
+test('a setting that is wrong stops the program', async () => {
+  const range = await run(['transcribe', 'a.wav'], { env: { PORT: '99999' } });
+  assert.equal(range.code, 2);
+  assert.match(range.err, /PORT is "99999"; it must be a whole number from 0 to 65535/);
+  const misspelt = await run(['transcribe', 'a.wav'], { env: { WHISPER_MODLE_DIR: '/x' } });
+  assert.equal(misspelt.code, 2);
+  assert.match(misspelt.err, /WHISPER_MODLE_DIR is not a setting; did you mean WHISPER_MODEL_DIR\?/);
+});
+
+test('--help teaches and succeeds', async () => {
+  for (const [args, said] of [[['--help'], /usage: whisper-transcriber <command>/], [['transcribe', '--help'], /examples:/],
+    [['models', '--help'], /models pull NAME/], [['doctor', '--help'], /--settings-markdown/]]) {
+    const r = await run(args);
+    assert.equal(r.code, 0);
+    assert.match(r.out, said);
+    assert.equal(r.err, '');
+  }
+});
