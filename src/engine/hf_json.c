@@ -29,11 +29,12 @@ int hf_parse(json_t **out, const void *text, size_t length, const char *what,
              struct err *e)
 {
     json_error_t why;
+    char reason[HF_SHOWN_SIZE];
     /* An empty buffer may be NULL, which jansson refuses in its own way. */
     *out = json_loadb(length ? text : "", length, JSON_REJECT_DUPLICATES, &why);
     if (!*out)
         return err_set(e, ERR_CORRUPT, "%s is not valid JSON: %s (byte %d)", what,
-                       why.text, why.position);
+                       hf_shown(why.text, reason), why.position);
     if (json_is_object(*out))
         return 0;
     json_decref(*out);
@@ -58,4 +59,13 @@ int hf_read_json(json_t **out, const char *folder, const char *name, size_t maxi
     mapped_file_close(&file);
     free(path);
     return status;
+}
+
+const char *hf_shown(const char *text, char out[HF_SHOWN_SIZE])
+{
+    size_t n = 0;
+    for (; text && text[n] && n + 1 < HF_SHOWN_SIZE; n++)
+        out[n] = text[n] >= ' ' && text[n] < 0x7F ? text[n] : '?';
+    out[n] = '\0';
+    return out;
 }

@@ -23,4 +23,9 @@ int hf_parse(json_t **out, const void *text, size_t length, const char *what,
 int hf_read_json(json_t **out, const char *folder, const char *name, size_t maximum,
                  struct err *e);
 
+#define HF_SHOWN_SIZE 81
+/* A name from a file as a message may show it: the first 80 characters, those that are
+ * not visible ASCII as '?'; "" for NULL. Returns `out`. */
+const char *hf_shown(const char *text, char out[HF_SHOWN_SIZE]);
+
 #endif

@@ -56,20 +56,20 @@ static bool unescape(const struct vocabulary *v, const char *text, uint8_t *out,
 static int check_special(struct vocabulary *v, const char *text, json_int_t id,
                          struct err *e)
 {
-    char expected[SPECIAL_NAME_SIZE];
+    char expected[SPECIAL_NAME_SIZE], shown[HF_SHOWN_SIZE];
     const struct whisper_config *c = &v->source->plan->config;
     if (id < v->n_ordinary || id >= v->n_vocab)
         return err_set(e, ERR_UNSUPPORTED,
-                       "the token \"%.40s\" has the id %lld, which no special token of a "
+                       "the token \"%s\" has the id %lld, which no special token of a "
                        "vocabulary of %d has",
-                       text, (long long)id, v->n_vocab);
+                       hf_shown(text, shown), (long long)id, v->n_vocab);
     special_token_name(c, (int32_t)id, expected);
     bool same = !strcmp(text, expected) ||
                 (!strcmp(expected, "<|nospeech|>") && !strcmp(text, "<|nocaptions|>"));
     if (!same)
         return err_set(e, ERR_UNSUPPORTED,
-                       "the token %lld is \"%.40s\" where Whisper has \"%s\"",
-                       (long long)id, text, expected);
+                       "the token %lld is \"%s\" where Whisper has \"%s\"", (long long)id,
+                       hf_shown(text, shown), expected);
     v->specials[id] = true;
     return 0;
 }
@@ -129,13 +129,14 @@ static int check_added_file(struct vocabulary *v, json_t *tokens, struct err *e)
 static int collect(struct vocabulary *v, json_t *vocab, struct err *e)
 {
     const char *text;
+    char shown[HF_SHOWN_SIZE];
     json_t *value;
     json_object_foreach(vocab, text, value)
     {
         json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
         if (id < 0 || id >= v->n_vocab)
-            return err_set(e, ERR_CORRUPT, "the token \"%.40s\" has no id from 0 to %d",
-                           text, v->n_vocab - 1);
+            return err_set(e, ERR_CORRUPT, "the token \"%s\" has no id from 0 to %d",
+                           hf_shown(text, shown), v->n_vocab - 1);
         if (id >= v->n_ordinary) {
             int status = check_special(v, text, id, e);
             if (status)
@@ -170,9 +171,7 @@ static int store(struct vocabulary *v, struct err *e)
         const char *text = i < v->n_ordinary ? v->texts[i] : NULL;
         if (text && !unescape(v, text, s->vocab_bytes, &used))
             return err_set(e, ERR_CORRUPT,
-                           "the token %d (\"%.40s\") has a character that stands for no "
-                           "byte",
-                           i, text);
+                           "the token %d has a character that stands for no byte", i);
         s->vocab_offsets[i + 1] = (uint32_t)used;
     }
     return 0;

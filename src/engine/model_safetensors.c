@@ -28,16 +28,17 @@ static int config_int(const json_t *root, const char *key, int *out, struct err 
 static int check_architecture(const json_t *root, const struct whisper_config *c,
                               struct err *e)
 {
+    char shown[HF_SHOWN_SIZE];
     const char *type = json_string_value(json_object_get(root, "model_type"));
     if (!type || strcmp(type, "whisper") != 0)
-        return err_set(e, ERR_UNSUPPORTED, "it is a model of type \"%.40s\", not whisper",
-                       type ? type : "");
+        return err_set(e, ERR_UNSUPPORTED, "it is a model of type \"%s\", not whisper",
+                       hf_shown(type, shown));
     const char *activation =
         json_string_value(json_object_get(root, "activation_function"));
     if (activation && strcmp(activation, "gelu") != 0)
         return err_set(e, ERR_UNSUPPORTED,
-                       "the activation function is \"%.40s\" instead of gelu",
-                       activation);
+                       "the activation function is \"%s\" instead of gelu",
+                       hf_shown(activation, shown));
     if (json_is_true(json_object_get(root, "scale_embedding")))
         return err_set(e, ERR_UNSUPPORTED, "it scales its embeddings (scale_embedding)");
     if (json_is_false(json_object_get(root, "tie_word_embeddings")))
@@ -108,6 +109,7 @@ struct shard {
     size_t length;               /* of the data */
     struct span *spans;          /* owned [n_spans] */
     size_t n_spans;
+    char shown[HF_SHOWN_SIZE]; /* the tensor being read, for messages */
 };
 
 static int find_dtype(const char *dtype, const char *name, enum tensor_type *out,
@@ -123,25 +125,25 @@ static int find_dtype(const char *dtype, const char *name, enum tensor_type *out
         *out = types[i].type;
         return 0;
     }
+    char shown[HF_SHOWN_SIZE];
     return err_set(e, ERR_UNSUPPORTED,
-                   "the tensor %.80s is of type \"%.20s\"; F32, F16 and BF16 are read",
-                   name, dtype ? dtype : "");
+                   "the tensor %s is of type \"%s\"; F32, F16 and BF16 are read", name,
+                   hf_shown(dtype, shown));
 }
 
-static int read_span(const struct shard *f, const char *name, const json_t *entry,
-                     struct span *span, struct err *e)
+static int read_span(const struct shard *f, const json_t *entry, struct span *span,
+                     struct err *e)
 {
     const json_t *offsets = json_object_get(entry, "data_offsets");
     const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
     if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end))
-        return err_set(e, ERR_CORRUPT, "the tensor %.80s has no data_offsets", name);
+        return err_set(e, ERR_CORRUPT, "the tensor %s has no data_offsets", f->shown);
     json_int_t from = json_integer_value(begin), to = json_integer_value(end);
     if (from < 0 || to < from || (uint64_t)to > f->length)
-        return err_set(
-            e, ERR_CORRUPT,
-            "the tensor %.80s lies at bytes %lld to %lld of %zu: the file is cut "
-            "off or damaged",
-            name, (long long)from, (long long)to, f->length);
+        return err_set(e, ERR_CORRUPT,
+                       "the tensor %s lies at bytes %lld to %lld of %zu: the file is cut "
+                       "off or damaged",
+                       f->shown, (long long)from, (long long)to, f->length);
     *span = (struct span){(size_t)from, (size_t)to};
     return 0;
 }
@@ -158,7 +160,7 @@ static int check_shape(const char *name, const json_t *shape, const struct model
         return 0;
     char found_text[96], expected_text[64];
     int shown = n < ARRAY_LENGTH(found) ? (int)n : (int)ARRAY_LENGTH(found);
-    return err_set(e, ERR_CORRUPT, "the tensor %.80s is %s instead of %s", name,
+    return err_set(e, ERR_CORRUPT, "the tensor %s is %s instead of %s", name,
                    shape_text(found, shown, found_text, sizeof found_text),
                    shape_text(expected, p->n_dims, expected_text, sizeof expected_text));
 }
@@ -173,7 +175,7 @@ static int read_tensor(struct shard *f, const char *name, const json_t *entry,
                        struct err *e)
 {
     struct span span = {0};
-    int status = read_span(f, name, entry, &span, e);
+    int status = read_span(f, entry, &span, e);
     if (status)
         return status;
     f->spans[f->n_spans++] = span;
@@ -184,22 +186,22 @@ static int read_tensor(struct shard *f, const char *name, const json_t *entry,
     int part = plan_find_hf(f->source->plan, inner, strlen(inner));
     if (part < 0)
         return err_set(e, ERR_CORRUPT,
-                       "the tensor %.80s is none of a Whisper model of these dimensions",
-                       name);
+                       "the tensor %s is none of a Whisper model of these dimensions",
+                       f->shown);
     const struct model_part *p = &f->source->plan->parts[part];
     enum tensor_type type = TENSOR_F32;
-    status =
-        find_dtype(json_string_value(json_object_get(entry, "dtype")), name, &type, e);
+    status = find_dtype(json_string_value(json_object_get(entry, "dtype")), f->shown,
+                        &type, e);
     if (!status)
-        status = check_shape(name, json_object_get(entry, "shape"), p, e);
+        status = check_shape(f->shown, json_object_get(entry, "shape"), p, e);
     size_t bytes = 0;
     if (!status && (!quant_row_bytes(type, plan_part_elements(p), &bytes) ||
                     bytes != span.end - span.begin))
-        status = err_set(e, ERR_CORRUPT, "the tensor %.80s has %zu bytes instead of %zu",
-                         name, span.end - span.begin, bytes);
+        status = err_set(e, ERR_CORRUPT, "the tensor %s has %zu bytes instead of %zu",
+                         f->shown, span.end - span.begin, bytes);
     if (status)
         return status;
-    return source_add(f->source, part, type, f->data + span.begin, name, e);
+    return source_add(f->source, part, type, f->data + span.begin, f->shown, e);
 }
 
 static int compare_spans(const void *a, const void *b)
@@ -233,8 +235,8 @@ static int check_place(const struct shard *f, const char *name, struct err *e)
     const char *place = json_string_value(json_object_get(f->weight_map, name));
     if (place && !strcmp(place, f->name))
         return 0;
-    return err_set(e, ERR_CORRUPT, "the index does not place the tensor %.80s here",
-                   name);
+    return err_set(e, ERR_CORRUPT, "the index does not place the tensor %s here",
+                   f->shown);
 }
 
 static int read_tensors(struct shard *f, json_t *header, struct err *e)
@@ -248,6 +250,7 @@ static int read_tensors(struct shard *f, json_t *header, struct err *e)
     {
         if (!strcmp(name, "__metadata__"))
             continue;
+        hf_shown(name, f->shown);
         int status = check_place(f, name, e);
         if (!status)
             status = read_tensor(f, name, entry, e);
@@ -320,15 +323,15 @@ static int read_shards(struct model_source *s, const json_t *weight_map,
     /* jansson iterates over an object only when it is not const. */
     json_object_foreach((json_t *)(uintptr_t)weight_map, name, place)
     {
+        char shown_name[HF_SHOWN_SIZE], shown_file[HF_SHOWN_SIZE];
         const char *file = json_string_value(place);
         if (status)
             break;
         if (!file || !is_shard_name(file))
-            status =
-                err_set(e, ERR_CORRUPT,
-                        "the index places the tensor %.80s in \"%.80s\", which is not "
-                        "the name of a safetensors file in this folder",
-                        name, file ? file : "");
+            status = err_set(e, ERR_CORRUPT,
+                             "the index places the tensor %s in \"%s\", which is not "
+                             "the name of a safetensors file in this folder",
+                             hf_shown(name, shown_name), hf_shown(file, shown_file));
         else if (json_object_get(seen, file))
             continue;
         else if (json_object_set_new(seen, file, json_true()))

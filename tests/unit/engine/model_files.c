@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <math.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -258,10 +259,11 @@ void model_files_write(const char *folder, const char *name, const void *bytes,
 {
     char path[512];
     (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    unlink(path);
-    int status = fs_write_atomic(path, bytes, length, NULL);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int status = fd < 0 ? -1 : fs_write_all(fd, bytes, length, NULL);
     assert(!status);
     (void)status;
+    close(fd);
 }
 
 /* A byte as Hugging Face writes it, as a JSON string's content. */
