@@ -11,7 +11,7 @@
 
 #define STORE_RETRY_NS INT64_C(2000000000)
 #define CRASH_LIMIT    3
-#define CRASH_PAUSE_MS 1000
+#define CRASH_PAUSE_MS 500
 
 /* ---- helpers ---- */
 

@@ -21,7 +21,7 @@ struct slot {
     int fd; /* owned socket; -1: closed */
     int64_t start_at_ns;
     int64_t started_ns;
-    int deaths;     /* in a row, without a job done */
+    int deaths;     /* in a row, without a job begun */
     char death[80]; /* how the last one ended: "signal 11 (Segmentation fault)" */
 };
 

@@ -158,10 +158,13 @@ static void bury(struct supervisor *v, size_t i, int64_t now)
 {
     struct slot *s = &v->slots[i];
     struct run *r = &v->runs[i];
+    bool busy = r->active && r->working;
+    if (busy)
+        s->deaths = 0; /* the job's doing, not the worker's */
     if (!slot_reap(s, now))
         return;
     models_released(v->models, (int)i);
-    if (r->active && r->working) {
+    if (busy) {
         r->working = false;
         run_set_end(r, RUN_CRASHED, ERR_CRASH, "%s", s->death);
     } else if (!atomic_load(&v->closing) && !r->active) {
@@ -185,7 +188,6 @@ static void mind_limits(struct supervisor *v, size_t i, int64_t now)
                     "the transcription took longer than %lld seconds, the limit here "
                     "(CELERY_TASK_TIME_LIMIT)",
                     (long long)v->jobs->config->time_limit_seconds);
-        s->deaths = 0;
         slot_kill(s);
     } else if (r->end != RUN_GOES_ON && !r->kill_at_ns) {
         struct message m = {.type = MESSAGE_CANCEL, .attempt = r->job.attempt};
@@ -193,7 +195,6 @@ static void mind_limits(struct supervisor *v, size_t i, int64_t now)
         (void)message_send(s->fd, &m, false, NULL);
         r->kill_at_ns = now + CANCEL_NS;
     } else if (r->kill_at_ns && now > r->kill_at_ns) {
-        s->deaths = 0;
         slot_kill(s);
     }
 }

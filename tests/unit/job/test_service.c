@@ -1,0 +1,604 @@
+/* The whole job service over workers that do as they are told: every way a job can end.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "fake_worker.h"
+#include "job/jobs.h"
+#include "job/state.h"
+#include "job/worker.h"
+
+#include <dirent.h>
+#include <ftw.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAX_EVENTS  4096
+#define PATIENCE_MS 60000
+
+struct fixture {
+    char folder[PATH_MAX - 64];
+    char database[PATH_MAX], storage[PATH_MAX], models[PATH_MAX], model[PATH_MAX];
+    struct config config;
+    struct jobs *jobs;
+    int subscription;
+    /* Every event, from the service's thread. */
+    pthread_mutex_t lock;
+    pthread_cond_t news;
+    struct job_event events[MAX_EVENTS];
+    size_t n_events;
+};
+
+static void on_event(void *arg, const struct job_event *event)
+{
+    struct fixture *f = arg;
+    pthread_mutex_lock(&f->lock);
+    if (f->n_events < MAX_EVENTS)
+        f->events[f->n_events++] = *event;
+    pthread_cond_broadcast(&f->news);
+    pthread_mutex_unlock(&f->lock);
+}
+
+static void start(struct fixture *f)
+{
+    struct err e = {0};
+    if (jobs_open(&f->jobs, &f->config, &e))
+        fail_msg("jobs_open: %s", e.message);
+    f->subscription = jobs_subscribe(f->jobs, NULL, on_event, f);
+    assert_true(f->subscription > 0);
+}
+
+static void stop(struct fixture *f)
+{
+    jobs_close(f->jobs);
+    f->jobs = NULL;
+}
+
+static int set_up(void **state)
+{
+    static char host[] = "127.0.0.1", language[] = "auto", formats[] = "",
+                tiny[] = "tiny";
+    struct fixture *f = calloc(1, sizeof *f);
+    const char *base = getenv("TMPDIR");
+    (void)snprintf(f->folder, sizeof f->folder, "%s/jobs-test-XXXXXX",
+                   base ? base : "/tmp");
+    assert_non_null(mkdtemp(f->folder));
+    (void)snprintf(f->database, sizeof f->database, "sqlite:///%s/data/app.db",
+                   f->folder);
+    (void)snprintf(f->storage, sizeof f->storage, "%s/storage", f->folder);
+    (void)snprintf(f->models, sizeof f->models, "%s/models", f->folder);
+    (void)snprintf(f->model, sizeof f->model, "%s/models/ggml-tiny.bin", f->folder);
+    assert_int_equal(fs_mkdirs(f->models, NULL), 0);
+    assert_int_equal(fs_write_atomic(f->model, "model", 5, NULL), 0);
+    f->config = (struct config){.host = host,
+                                .database_url = f->database,
+                                .model_dir = f->models,
+                                .default_model = tiny,
+                                .language = language,
+                                .worker_concurrency = 2,
+                                .worker_threads = 1,
+                                .time_limit_seconds = 3600,
+                                .max_file_size_mb = 1,
+                                .max_audio_seconds = 36000,
+                                .allowed_formats = formats,
+                                .storage_dir = f->storage};
+    pthread_mutex_init(&f->lock, NULL);
+    pthread_cond_init(&f->news, NULL);
+    start(f);
+    *state = f;
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    stop(f);
+    (void)nftw(f->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    free(f);
+    return 0;
+}
+
+/* ---- what the tests say ---- */
+
+static int try_submit(struct fixture *f, const char *bytes,
+                      const struct job_request *request, char id[ID_SIZE], struct err *e)
+{
+    struct upload *u;
+    struct job j;
+    int status = upload_begin(f->jobs, &u, e);
+    if (status)
+        return status;
+    /* A control character, so that it does not look like the text that it is. */
+    if (*bytes && ((status = upload_write(u, "\1", 1, e)) ||
+                   (status = upload_write(u, bytes, strlen(bytes), e)))) {
+        upload_abort(u);
+        return status;
+    }
+    status = jobs_submit(f->jobs, u, request, &j, e);
+    if (!status) {
+        assert_int_equal(j.status, JOB_PENDING);
+        memcpy(id, j.id, ID_SIZE);
+        job_release(&j);
+    }
+    return status;
+}
+
+static void submit(struct fixture *f, const char *order, char id[ID_SIZE])
+{
+    struct err e = {0};
+    struct job_request request = {.original_filename = "a.wav"};
+    if (try_submit(f, order, &request, id, &e))
+        fail_msg("%s: %s", order, e.message);
+}
+
+static struct job get(struct fixture *f, const char *id)
+{
+    struct job j;
+    struct err e = {0};
+    if (jobs_get(f->jobs, id, &j, &e))
+        fail_msg("%s", e.message);
+    return j;
+}
+
+static size_t events_of(struct fixture *f, const char *id, enum job_status status)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < f->n_events; i++)
+        n += f->events[i].status == status && !strcmp(f->events[i].job_id, id);
+    return n;
+}
+
+/* Until an event says that the job is in this state. Not a timed assertion: the time is
+ * what a test may hang, not what anything may take. */
+static void await(struct fixture *f, const char *id, enum job_status status)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE_MS / 1000;
+    int late = 0;
+    pthread_mutex_lock(&f->lock);
+    while (!events_of(f, id, status) && !late)
+        late = pthread_cond_timedwait(&f->news, &f->lock, &until);
+    pthread_mutex_unlock(&f->lock);
+    if (late)
+        fail_msg("the job never became %s", job_status_name(status));
+}
+
+/* Until it has made some progress. */
+static void await_progress(struct fixture *f, const char *id, int progress)
+{
+    bool there = false;
+    int64_t until = clock_wall_ms() + PATIENCE_MS;
+    while (!there && clock_wall_ms() < until) {
+        struct job j = get(f, id);
+        there = j.progress >= progress;
+        job_release(&j);
+        struct timespec pause = {.tv_nsec = 2000000};
+        nanosleep(&pause, NULL);
+    }
+    assert_true(there);
+}
+
+static void assert_text(struct fixture *f, const char *id, const char *text)
+{
+    struct job j = get(f, id);
+    if (j.status != JOB_COMPLETED)
+        fail_msg("the job is %s: %s", job_status_name(j.status), j.error_message);
+    assert_string_equal(j.transcript_text, text);
+    assert_int_equal(j.progress, 100);
+    assert_string_equal(j.language, "en");
+    job_release(&j);
+}
+
+static void assert_failed(struct fixture *f, const char *id, const char *code,
+                          const char *part)
+{
+    await(f, id, JOB_FAILED);
+    struct job j = get(f, id);
+    assert_int_equal(j.status, JOB_FAILED);
+    assert_string_equal(j.error_code, code);
+    if (!strstr(j.error_message, part))
+        fail_msg("\"%s\" does not say \"%s\"", j.error_message, part);
+    job_release(&j);
+}
+
+static bool has_recording(struct fixture *f, const char *id)
+{
+    char path[PATH_MAX * 2];
+    struct stat st;
+    (void)snprintf(path, sizeof path, "%s/uploads/%s", f->storage, id);
+    return !stat(path, &st);
+}
+
+/* ---- the tests ---- */
+
+static void a_job_runs_to_its_transcript(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE];
+    submit(f, "windows 4", id);
+    await(f, id, JOB_COMPLETED);
+    assert_text(f, id, "w0 w1 w2 w3");
+
+    struct transcript t;
+    struct err e = {0};
+    assert_int_equal(jobs_transcript(f->jobs, id, &t, &e), 0);
+    assert_int_equal(t.n_segments, 4);
+    assert_int_equal(t.segments[3].id, 3);
+    assert_true(t.segments[3].start == 90);
+    assert_int_equal(t.segments[3].tokens[0], 3);
+    assert_true(t.segments[3].avg_logprob == -1.0f / 3);
+    assert_string_equal(t.language, "en");
+    assert_string_equal(t.language_name, "english");
+    assert_string_equal(t.model, "tiny");
+    assert_string_equal(t.task, "transcribe");
+    assert_true(t.language_probability == 0.5);
+    assert_true(t.duration == 120);
+    transcript_release(&t);
+
+    /* pending, processing at rising progress, completed once, and nothing after it. */
+    int progress = 0;
+    enum job_status last = JOB_PENDING;
+    pthread_mutex_lock(&f->lock);
+    for (size_t i = 0; i < f->n_events; i++) {
+        assert_true(f->events[i].progress >= progress);
+        assert_true(f->events[i].status >= last);
+        progress = f->events[i].progress;
+        last = f->events[i].status;
+    }
+    assert_int_equal(events_of(f, id, JOB_PENDING), 1);
+    assert_int_equal(events_of(f, id, JOB_COMPLETED), 1);
+    assert_true(events_of(f, id, JOB_PROCESSING) >= 2);
+    assert_int_equal(f->events[f->n_events - 1].status, JOB_COMPLETED);
+    pthread_mutex_unlock(&f->lock);
+}
+
+static void many_jobs_share_the_workers(void **state)
+{
+    struct fixture *f = *state;
+    char ids[12][ID_SIZE];
+    for (int i = 0; i < 12; i++)
+        submit(f, "windows 3", ids[i]);
+    for (int i = 0; i < 12; i++) {
+        await(f, ids[i], JOB_COMPLETED);
+        assert_text(f, ids[i], "w0 w1 w2");
+        struct job j = get(f, ids[i]);
+        assert_int_equal(j.attempt, 1);
+        job_release(&j);
+    }
+}
+
+static void a_crash_goes_on_from_the_last_window(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE];
+    submit(f, "stumble 3", id);
+    await(f, id, JOB_COMPLETED);
+    assert_text(f, id, "w0 w1 w2"); /* each window once */
+    struct job j = get(f, id);
+    assert_int_equal(j.attempt, 3);
+    job_release(&j);
+}
+
+static void three_crashes_fail_one_job_and_no_other(void **state)
+{
+    struct fixture *f = *state;
+    char twice[ID_SIZE], always[ID_SIZE], good[ID_SIZE];
+    submit(f, "crash 2", twice);
+    submit(f, "crash 100", always);
+    submit(f, "windows 1", good);
+    await(f, good, JOB_COMPLETED);
+    assert_failed(f, always, "crashed", "died 3 times");
+    await(f, twice, JOB_COMPLETED);
+    assert_text(f, twice, "w0 w1");
+    struct job j = get(f, always);
+    assert_int_equal(j.attempt, 3);
+    job_release(&j);
+}
+
+static void a_worker_that_lies_is_not_believed(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const orders[] = {"garbage", "foreign", "backwards", "quit"};
+    char ids[4][ID_SIZE], good[ID_SIZE];
+    for (int i = 0; i < 4; i++)
+        submit(f, orders[i], ids[i]);
+    submit(f, "windows 2", good);
+    for (int i = 0; i < 4; i++)
+        assert_failed(f, ids[i], "crashed", "died");
+    await(f, good, JOB_COMPLETED);
+    assert_text(f, good, "w0 w1");
+}
+
+static void a_failure_says_why_and_can_be_retried(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE];
+    submit(f, "fail", id);
+    assert_failed(f, id, "not_media", "this is not audio");
+    struct transcript t;
+    assert_int_equal(jobs_transcript(f->jobs, id, &t, NULL), ERR_STATE);
+    pthread_mutex_lock(&f->lock);
+    f->n_events = 0;
+    pthread_mutex_unlock(&f->lock);
+    struct job j;
+    assert_int_equal(jobs_retry(f->jobs, id, &j, NULL), 0);
+    assert_int_equal(j.status, JOB_PENDING);
+    job_release(&j);
+    assert_failed(f, id, "not_media", "this is not audio");
+    j = get(f, id);
+    assert_int_equal(j.attempt, 2);
+    job_release(&j);
+}
+
+static void a_job_that_takes_too_long_is_ended(void **state)
+{
+    struct fixture *f = *state;
+    char slow[ID_SIZE], good[ID_SIZE];
+    stop(f);
+    f->config.time_limit_seconds = 1;
+    start(f);
+    submit(f, "hang", slow);
+    assert_failed(f, slow, "timeout", "longer than 1 seconds");
+    submit(f, "windows 1", good);
+    await(f, good, JOB_COMPLETED);
+}
+
+static void a_running_job_is_cancelled(void **state)
+{
+    struct fixture *f = *state;
+    char polite[ID_SIZE], deaf[ID_SIZE], good[2][ID_SIZE];
+    submit(f, "slow 100000", polite);
+    submit(f, "hang", deaf);
+    await_progress(f, polite, 1);
+    await_progress(f, deaf, 1);
+    struct job j;
+    assert_int_equal(jobs_cancel(f->jobs, polite, &j, NULL), 0);
+    assert_int_equal(j.status, JOB_CANCELLED);
+    job_release(&j);
+    assert_int_equal(jobs_cancel(f->jobs, deaf, &j, NULL), 0);
+    job_release(&j);
+    /* Both workers are free again: the one that listened, and a new one. */
+    submit(f, "windows 1", good[0]);
+    submit(f, "windows 1", good[1]);
+    await(f, good[0], JOB_COMPLETED);
+    await(f, good[1], JOB_COMPLETED);
+    j = get(f, polite);
+    assert_int_equal(j.status, JOB_CANCELLED);
+    job_release(&j);
+    struct err e;
+    assert_int_equal(jobs_cancel(f->jobs, polite, &j, &e), ERR_STATE);
+    assert_int_equal(jobs_cancel(f->jobs, good[0], &j, &e), ERR_STATE);
+    assert_non_null(strstr(e.message, "completed"));
+    pthread_mutex_lock(&f->lock);
+    assert_int_equal(events_of(f, polite, JOB_CANCELLED), 1);
+    pthread_mutex_unlock(&f->lock);
+}
+
+static void a_running_job_is_deleted_with_all_it_has(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE], good[ID_SIZE];
+    submit(f, "slow 100000", id);
+    await_progress(f, id, 1);
+    assert_true(has_recording(f, id));
+    struct job j;
+    assert_int_equal(jobs_delete(f->jobs, id, NULL), 0);
+    assert_int_equal(jobs_get(f->jobs, id, &j, NULL), ERR_NOT_FOUND);
+    assert_false(has_recording(f, id));
+    assert_int_equal(jobs_delete(f->jobs, id, NULL), ERR_NOT_FOUND);
+    await(f, id, JOB_CANCELLED); /* those who listen hear of its end */
+    submit(f, "windows 1", good);
+    await(f, good, JOB_COMPLETED);
+}
+
+static void a_restart_goes_on_with_everything(void **state)
+{
+    struct fixture *f = *state;
+    char running[2][ID_SIZE], waiting[ID_SIZE];
+    submit(f, "slow 60", running[0]);
+    submit(f, "slow 60", running[1]);
+    submit(f, "windows 2", waiting);
+    for (int restart = 1; restart <= 2; restart++) {
+        await_progress(f, running[0], restart * 20);
+        await_progress(f, running[1], restart * 20);
+        stop(f);
+        start(f);
+    }
+    await(f, running[0], JOB_COMPLETED);
+    await(f, running[1], JOB_COMPLETED);
+    await(f, waiting, JOB_COMPLETED);
+    assert_text(f, waiting, "w0 w1");
+    struct job one = get(f, running[0]), two = get(f, running[1]);
+    assert_string_equal(one.transcript_text, two.transcript_text);
+    assert_int_equal(one.attempt, 3);
+    char *rest = one.transcript_text;
+    for (int w = 0; w < 60; w++) { /* every window once, in order */
+        char *word = strsep(&rest, " ");
+        char expected[16];
+        (void)snprintf(expected, sizeof expected, "w%d", w);
+        assert_string_equal(word, expected);
+    }
+    assert_null(rest);
+    job_release(&one);
+    job_release(&two);
+}
+
+static void a_leftover_upload_is_swept_at_the_start(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE], orphan[ID_SIZE], path[PATH_MAX * 2];
+    submit(f, "windows 1", id);
+    await(f, id, JOB_COMPLETED);
+    stop(f);
+    (void)snprintf(path, sizeof path, "%s/uploads/%s", f->storage, id_new(orphan));
+    assert_int_equal(fs_write_atomic(path, "x", 1, NULL), 0);
+    start(f);
+    assert_false(has_recording(f, orphan));
+    assert_true(has_recording(f, id));
+}
+
+static void a_recording_that_vanished_fails_its_job(void **state)
+{
+    struct fixture *f = *state;
+    char busy[2][ID_SIZE], id[ID_SIZE], path[PATH_MAX * 2];
+    submit(f, "slow 100000", busy[0]);
+    submit(f, "slow 100000", busy[1]);
+    await_progress(f, busy[0], 1);
+    await_progress(f, busy[1], 1);
+    submit(f, "windows 1", id);
+    (void)snprintf(path, sizeof path, "%s/uploads/%s", f->storage, id);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(jobs_delete(f->jobs, busy[0], NULL), 0);
+    assert_failed(f, id, "not_found", "missing in the storage");
+}
+
+static void bad_requests_are_refused_and_leave_nothing(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *bytes;
+        struct job_request request;
+        int code;
+        const char *part;
+    } cases[] = {
+        {"", {.original_filename = "a"}, ERR_INVALID, "empty"},
+        {"x", {.model = "no-such-model"}, ERR_INVALID, "no-such-model"},
+        {"x", {.model = "../../etc/passwd"}, ERR_INVALID, "not the name of a model"},
+        {"x", {.model = "base"}, ERR_NOT_FOUND, "models pull base"},
+        {"x", {.language = "klingon"}, ERR_INVALID, "klingon"},
+        {"x", {.task = "sing"}, ERR_INVALID, "sing"},
+        {"x", {.options_json = "{\"promt\":\"a\"}"}, ERR_INVALID, "promt"},
+        {"x", {.options_json = "{\"word_timestamps\":true}"}, ERR_UNSUPPORTED, "word"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char id[ID_SIZE];
+        struct err e = {0};
+        int status = try_submit(f, cases[i].bytes, &cases[i].request, id, &e);
+        if (status != cases[i].code || !strstr(e.message, cases[i].part))
+            fail_msg("case %zu gives %d: %s", i, status, e.message);
+    }
+    char path[PATH_MAX * 2];
+    (void)snprintf(path, sizeof path, "%s/uploads", f->storage);
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    while ((entry = readdir(dir)))
+        assert_true(entry->d_name[0] == '.');
+    closedir(dir);
+    struct job_list l;
+    struct job_filter all = {.limit = 10};
+    assert_int_equal(jobs_list(f->jobs, &all, &l, NULL), 0);
+    assert_int_equal(l.total, 0);
+    job_list_release(&l);
+}
+
+static void a_file_beyond_the_limit_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct upload *u;
+    struct err e;
+    char *block = calloc(1, 1 << 20);
+    assert_int_equal(upload_begin(f->jobs, &u, &e), 0);
+    assert_int_equal(upload_write(u, block, 1 << 20, &e), 0);
+    assert_int_equal(upload_write(u, block, 1, &e), ERR_TOO_LARGE);
+    assert_non_null(strstr(e.message, "1 MB"));
+    upload_abort(u);
+    free(block);
+}
+
+static void names_and_languages_are_put_in_order(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE];
+    struct job_request request = {.original_filename = "a\nb\xFF\x1B[31m.wav",
+                                  .language = "German",
+                                  .options_json = "{\"prompt\":\"x\"}"};
+    assert_int_equal(try_submit(f, "windows 1", &request, id, NULL), 0);
+    struct job j = get(f, id);
+    assert_string_equal(j.original_filename, "ab\xEF\xBF\xBD[31m.wav");
+    assert_string_equal(j.language_asked, "de");
+    assert_string_equal(j.options, "{\"prompt\":\"x\"}");
+    job_release(&j);
+}
+
+static void readiness_names_what_is_missing(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    if (jobs_ready(f->jobs, &e))
+        fail_msg("%s", e.message);
+    assert_int_equal(unlink(f->model), 0);
+    assert_true(jobs_ready(f->jobs, &e) < 0);
+    assert_true(!strncmp(e.message, "model: ", 7));
+    assert_int_equal(fs_write_atomic(f->model, "model", 5, NULL), 0);
+    char path[PATH_MAX * 2];
+    (void)snprintf(path, sizeof path, "%s/scratch", f->storage);
+    assert_int_equal(rmdir(path), 0);
+    assert_true(jobs_ready(f->jobs, &e) < 0);
+    assert_true(!strncmp(e.message, "storage: ", 9));
+}
+
+static void one_job_can_be_listened_to(void **state)
+{
+    struct fixture *f = *state;
+    char first[ID_SIZE], second[ID_SIZE];
+    jobs_unsubscribe(f->jobs, f->subscription);
+    submit(f, "slow 10", first);
+    int handle = jobs_subscribe(f->jobs, first, on_event, f);
+    assert_true(handle > 0);
+    submit(f, "windows 1", second);
+    await(f, first, JOB_COMPLETED);
+    pthread_mutex_lock(&f->lock);
+    for (size_t i = 0; i < f->n_events; i++)
+        assert_string_equal(f->events[i].job_id, first);
+    pthread_mutex_unlock(&f->lock);
+    jobs_unsubscribe(f->jobs, handle);
+    assert_true(jobs_subscribe(f->jobs, "no id", on_event, f) < 0);
+    struct job j;
+    assert_int_equal(jobs_get(f->jobs, "no id", &j, NULL), ERR_NOT_FOUND);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && !strcmp(argv[1], "worker"))
+        return fake_worker(WORKER_SOCKET_FD);
+    struct log_options quiet = {.level = LOG_ERROR, .role = "test"};
+    (void)log_open(&quiet, NULL);
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_job_runs_to_its_transcript),
+        TEST(many_jobs_share_the_workers),
+        TEST(a_crash_goes_on_from_the_last_window),
+        TEST(three_crashes_fail_one_job_and_no_other),
+        TEST(a_worker_that_lies_is_not_believed),
+        TEST(a_failure_says_why_and_can_be_retried),
+        TEST(a_job_that_takes_too_long_is_ended),
+        TEST(a_running_job_is_cancelled),
+        TEST(a_running_job_is_deleted_with_all_it_has),
+        TEST(a_restart_goes_on_with_everything),
+        TEST(a_leftover_upload_is_swept_at_the_start),
+        TEST(a_recording_that_vanished_fails_its_job),
+        TEST(bad_requests_are_refused_and_leave_nothing),
+        TEST(a_file_beyond_the_limit_is_refused),
+        TEST(names_and_languages_are_put_in_order),
+        TEST(readiness_names_what_is_missing),
+        TEST(one_job_can_be_listened_to),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
