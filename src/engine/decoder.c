@@ -216,6 +216,30 @@ static void cross_task(void *arg, int task, int thread)
                 n->model->config.n_audio_ctx, false, task % job->heads, thread);
 }
 
+/* A few products of one step's self-attention are not worth waking anyone for. */
+static void run_tasks(struct net *n, double multiplications, int count, pool_task_fn fn,
+                      struct attend_job *job)
+{
+    if (multiplications > LINEAR_INLINE) {
+        pool_each(n->pool, count, fn, job);
+        return;
+    }
+    for (int task = 0; task < count; task++)
+        fn(job, task, 0);
+}
+
+/* Scores and sums of all heads over the caches of the pass's inputs. */
+static double self_work(const struct net *n)
+{
+    double sum = 0;
+    for (int i = 0; i < n->pass->inputs; i++) {
+        const struct span *span = &n->pass->input_spans[i];
+        sum += 2.0 * span->rows * (n->slots[span->slot].length + span->rows) *
+               n->model->config.n_text_state;
+    }
+    return sum;
+}
+
 /* Keys and values of the new rows, [R][3S] as query, key, value, into the slots. */
 static void store_rows(struct net *n, int layer, size_t stride)
 {
@@ -238,7 +262,7 @@ static void self_attention(struct net *n, int i)
     normalise(n, &layer->attn_norm, n->x, rows, state, n->norm, norm_stride);
     linear(n, &layer->attn_qkv, n->norm, norm_stride, rows, n->wide, stride, 0);
     store_rows(n, i, stride);
-    pool_each(n->pool, n->pass->inputs * job.heads, self_task, &job);
+    run_tasks(n, self_work(n), n->pass->inputs * job.heads, self_task, &job);
     linear(n, &layer->attn_out, n->norm, norm_stride, rows, n->x, s, GEMM_ADD);
 }
 

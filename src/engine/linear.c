@@ -9,7 +9,6 @@
 #define WIDEN_ROWS   48               /* from here on a strip is widened first */
 #define STRIP_FLOATS (192 * 1024 / 4) /* a good part of the second cache */
 #define BLOCK_ROWS   252              /* 21 tiles of 12 rows, 42 of 6 */
-#define INLINE_WORK  (48 * 1024)      /* multiplications not worth waking anyone for */
 #define TASKS        4 /* per thread, so that a slow one does not hold up all */
 
 struct linear_job {
@@ -79,7 +78,7 @@ static void share_panels(struct linear_job *job, int panels, int threads)
     job->block = job->g.m;
     job->blocks = 1;
     double work = (double)job->g.m * job->g.n * job->g.k;
-    if (threads == 1 || work < INLINE_WORK)
+    if (threads == 1 || work < LINEAR_INLINE)
         job->strip = panels;
     else
         job->strip = divide_up(divide_up(panels, threads * TASKS), 8) * 8;

@@ -4,6 +4,9 @@
 
 #include "engine/net.h"
 
+/* Multiplications that one thread does sooner than another is told of them. */
+#define LINEAR_INLINE (48 * 1024)
+
 /* Floats of widened weights that a thread needs for any layer of at most `cols` inputs.
  */
 size_t linear_strip_floats(int cols);

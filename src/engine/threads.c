@@ -1,6 +1,8 @@
-/* A call runs as one generation: the caller publishes it, every worker runs it and counts
- * itself out, and whoever waits first spins for some microseconds (a decoder step has
- * hundreds of short calls) and then sleeps on a futex (an idle service costs nothing). */
+/* The caller publishes a call and opens the gate; workers that see it come in, run and
+ * leave; the caller closes the gate and waits for those inside. So a shared list of tasks
+ * (pool_each) never waits for a worker that the system has not let run: the caller does
+ * its share. Whoever waits spins for some microseconds first (a decoder step has hundreds
+ * of short calls) and then sleeps on a futex (an idle service costs nothing). */
 #include "engine/threads.h"
 
 #include "base/buf.h"
@@ -33,15 +35,23 @@ struct pool {
     struct worker *workers; /* owned [size - 1] */
     int started;
 
-    /* Each on its own cache line: they are written by different threads. */
-    _Alignas(64) _Atomic uint32_t generation; /* a futex: workers wait for it to change */
-    pool_fn fn;                               /* NULL: end */
+    pool_fn fn; /* of the call at work; changes only while nobody is inside */
     void *arg;
-    _Alignas(64) _Atomic uint32_t running; /* a futex: the caller waits for 0 */
+    _Atomic bool ending;
+
+    /* Each on its own cache line: they are written by different threads. */
+    _Alignas(64) _Atomic uint32_t generation; /* a futex: workers wait for a new call */
+    /* Generation in the upper half, then GATE_OPEN, then how many workers are inside. */
+    _Alignas(64) _Atomic uint64_t gate;
+    _Alignas(64) _Atomic uint32_t finished; /* workers that have run the call */
+    _Alignas(64) _Atomic uint32_t bell;     /* a futex: a worker has left */
     _Alignas(64) _Atomic uint32_t arrived;
     _Alignas(64) _Atomic uint32_t phase; /* a futex: the barrier's generation */
     _Alignas(64) _Atomic uint32_t sleepers;
 };
+
+#define GATE_OPEN   0x80000000u
+#define GATE_INSIDE 0x7fffffffu
 
 static void pause_processor(void)
 {
@@ -83,6 +93,17 @@ static uint32_t wait_change(struct pool *p, _Atomic uint32_t *word, uint32_t val
     return now;
 }
 
+/* True when this worker is inside, for the call of that generation. */
+static bool enter(struct pool *p, uint32_t generation)
+{
+    uint64_t gate = atomic_load_explicit(&p->gate, memory_order_acquire);
+    while (gate >> 32 == generation && gate & GATE_OPEN)
+        if (atomic_compare_exchange_weak_explicit(
+                &p->gate, &gate, gate + 1, memory_order_acq_rel, memory_order_acquire))
+            return true;
+    return false;
+}
+
 static void *worker_main(void *arg)
 {
     struct worker *w = arg;
@@ -90,21 +111,46 @@ static void *worker_main(void *arg)
     uint32_t seen = 0;
     for (;;) {
         seen = wait_change(p, &p->generation, seen);
-        if (!p->fn)
+        if (atomic_load_explicit(&p->ending, memory_order_acquire))
             return NULL;
+        if (!enter(p, seen))
+            continue;
         p->fn(p->arg, w->index, p->size);
-        if (atomic_fetch_sub(&p->running, 1) == 1)
-            futex_wake(p, &p->running);
+        atomic_fetch_add_explicit(&p->finished, 1, memory_order_acq_rel);
+        atomic_fetch_sub_explicit(&p->gate, 1, memory_order_acq_rel);
+        atomic_fetch_add(&p->bell, 1);
+        futex_wake(p, &p->bell);
     }
 }
 
 static void publish(struct pool *p, pool_fn fn, void *arg)
 {
+    uint32_t next = atomic_load_explicit(&p->generation, memory_order_relaxed) + 1;
     p->fn = fn;
     p->arg = arg;
-    atomic_store_explicit(&p->running, (uint32_t)p->started, memory_order_relaxed);
-    atomic_fetch_add(&p->generation, 1);
+    atomic_store_explicit(&p->finished, 0, memory_order_relaxed);
+    atomic_store_explicit(&p->gate, (uint64_t)next << 32 | GATE_OPEN,
+                          memory_order_release);
+    atomic_store(&p->generation, next);
     futex_wake(p, &p->generation);
+}
+
+/* Close the gate when `wanted` workers have run the call, and wait for those inside. */
+static void conclude(struct pool *p, uint32_t wanted)
+{
+    for (bool closed = false;;) {
+        uint32_t bell = atomic_load(&p->bell);
+        if (!closed &&
+            atomic_load_explicit(&p->finished, memory_order_acquire) >= wanted) {
+            atomic_fetch_and_explicit(&p->gate, ~(uint64_t)GATE_OPEN,
+                                      memory_order_acq_rel);
+            closed = true;
+        }
+        if (closed &&
+            !(atomic_load_explicit(&p->gate, memory_order_acquire) & GATE_INSIDE))
+            return;
+        wait_change(p, &p->bell, bell);
+    }
 }
 
 void pool_run(struct pool *p, pool_fn fn, void *arg)
@@ -115,9 +161,7 @@ void pool_run(struct pool *p, pool_fn fn, void *arg)
     }
     publish(p, fn, arg);
     fn(arg, 0, p->size);
-    uint32_t left;
-    while ((left = atomic_load_explicit(&p->running, memory_order_acquire)) != 0)
-        wait_change(p, &p->running, left);
+    conclude(p, (uint32_t)p->started);
 }
 
 struct each {
@@ -140,10 +184,14 @@ static void each_thread(void *arg, int index, int size)
 void pool_each(struct pool *p, int count, pool_task_fn fn, void *arg)
 {
     struct each each = {.fn = fn, .arg = arg, .count = count};
-    if (count > 1)
-        pool_run(p, each_thread, &each);
-    else if (count == 1)
-        fn(arg, 0, 0);
+    if (p->size == 1 || count <= 1) {
+        for (int task = 0; task < count; task++)
+            fn(arg, task, 0);
+        return;
+    }
+    publish(p, each_thread, &each);
+    each_thread(&each, 0, p->size);
+    conclude(p, 0);
 }
 
 void pool_barrier(struct pool *p)
@@ -198,8 +246,9 @@ void pool_free(struct pool *p)
 {
     if (!p)
         return;
-    if (p->started)
-        publish(p, NULL, NULL);
+    atomic_store(&p->ending, true);
+    atomic_fetch_add(&p->generation, 1);
+    futex_wake(p, &p->generation);
     for (int i = 0; i < p->started; i++)
         pthread_join(p->workers[i].thread, NULL);
     free(p->workers);

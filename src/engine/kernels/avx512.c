@@ -8,8 +8,8 @@
 #define TILE_ROWS 12
 #define TILE_SHAPES(X)                                                                   \
     X(1, 8)                                                                              \
-    X(2, 8) X(3, 8) X(4, 4) X(5, 4) X(6, 4) X(7, 2) X(8, 2) X(9, 2) X(10, 2) X(11, 2)    \
-        X(12, 2)
+    X(2, 8)                                                                              \
+    X(3, 8) X(4, 4) X(5, 4) X(6, 4) X(7, 2) X(8, 2) X(9, 2) X(10, 2) X(11, 2) X(12, 2)
 
 SIMD vf load_half(const uint16_t *p)
 {

@@ -30,27 +30,34 @@ static void finish(const struct gemm *g, const float *sum, int row, int column, 
     }
 }
 
-static void block(const struct gemm *g, const float *panel, int row, int rows, int column)
+/* sum[rows][16] += x[rows][n] W, of one panel. Fewer than ROWS rows repeat the last one,
+ * whose copies are thrown away: one loop nest for all cases, which is vectorised well. */
+static void add_products(const float *x, size_t stride, int rows, const float *w, int n,
+                         float (*sum)[KERNEL_LANES])
 {
-    float sum[ROWS][KERNEL_LANES] = {{0}};
-    const float *x[ROWS];
-    for (int r = 0; r < ROWS; r++) /* missing rows repeat the last, unused */
-        x[r] = g->x + (size_t)(row + (r < rows ? r : rows - 1)) * g->x_stride;
-    for (int k = 0; k < g->k; k++) {
-        const float *w = panel + (size_t)k * KERNEL_LANES;
+    float part[ROWS][KERNEL_LANES] = {{0}};
+    const float *row[ROWS];
+    for (int r = 0; r < ROWS; r++)
+        row[r] = x + (size_t)(r < rows ? r : rows - 1) * stride;
+    memcpy(part, sum, (size_t)rows * sizeof *part);
+    for (int k = 0; k < n; k++, w += KERNEL_LANES)
         for (int r = 0; r < ROWS; r++)
             for (int i = 0; i < KERNEL_LANES; i++)
-                sum[r][i] += x[r][k] * w[i];
-    }
-    int width = g->n - column < KERNEL_LANES ? g->n - column : KERNEL_LANES;
-    for (int r = 0; r < rows; r++)
-        finish(g, sum[r], row + r, column, width);
+                part[r][i] += row[r][k] * w[i];
+    memcpy(sum, part, (size_t)rows * sizeof *part);
 }
 
 static void panel_rows(const struct gemm *g, const float *panel, int column)
 {
-    for (int row = 0; row < g->m; row += ROWS)
-        block(g, panel, row, g->m - row < ROWS ? g->m - row : ROWS, column);
+    int width = g->n - column < KERNEL_LANES ? g->n - column : KERNEL_LANES;
+    for (int row = 0; row < g->m; row += ROWS) {
+        float sum[ROWS][KERNEL_LANES] = {{0}};
+        int rows = g->m - row < ROWS ? g->m - row : ROWS;
+        add_products(g->x + (size_t)row * g->x_stride, g->x_stride, rows, panel, g->k,
+                     sum);
+        for (int r = 0; r < rows; r++)
+            finish(g, sum[r], row + r, column, width);
+    }
 }
 
 static void c_gemm_f32(const struct gemm *g)
@@ -60,10 +67,28 @@ static void c_gemm_f32(const struct gemm *g)
         panel_rows(g, w, column);
 }
 
+/* Without branches, for the compiler's vectoriser: an exponent of 0 is a subnormal, which
+ * an addition at 2^-14 puts in order; 31 stands for infinities and what is no number. */
+static inline float widen_one(uint16_t half)
+{
+    uint32_t bits = (uint32_t)(half & 0x7fff) << 13, exponent = bits & 0x0f800000;
+    uint32_t normal = bits + (exponent == 0x0f800000 ? 0x70000000 : 0x38000000);
+    uint32_t shifted = bits + 0x38800000;
+    float value, small;
+    memcpy(&value, &normal, 4);
+    memcpy(&small, &shifted, 4);
+    small -= 0x1p-14f;
+    value = exponent ? value : small;
+    memcpy(&bits, &value, 4);
+    bits |= (uint32_t)(half & 0x8000) << 16;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
 static void c_widen(float *out, const uint16_t *half, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        out[i] = half_to_float(half[i]);
+        out[i] = widen_one(half[i]);
 }
 
 static void c_narrow(uint16_t *half, const float *in, size_t n)
@@ -72,37 +97,32 @@ static void c_narrow(uint16_t *half, const float *in, size_t n)
         half[i] = half_from_float(in[i]);
 }
 
-#define CHUNK 256 /* columns widened at once */
+#define CHUNK 128 /* columns widened at once */
+#define GROUP 48  /* rows that share a widened chunk */
 
-/* Widens a panel chunk by chunk; the sum so far waits in y. Bias, residual and GELU come
- * with the last one, so y's old content is kept apart while it is the residual. */
-static void f16_panel(const struct gemm *g, const uint16_t *panel, int column)
+static void f16_rows(const struct gemm *g, const uint16_t *panel, int row, int rows,
+                     int column)
 {
-    float wide[CHUNK * KERNEL_LANES];
+    float wide[CHUNK * KERNEL_LANES], sum[GROUP][KERNEL_LANES] = {{0}};
     int width = g->n - column < KERNEL_LANES ? g->n - column : KERNEL_LANES;
-    for (int row = 0; row < g->m; row += ROWS) {
-        int rows = g->m - row < ROWS ? g->m - row : ROWS;
-        float sum[ROWS][KERNEL_LANES] = {{0}};
-        for (int k = 0; k < g->k; k += CHUNK) {
-            int n = g->k - k < CHUNK ? g->k - k : CHUNK;
-            c_widen(wide, panel + (size_t)k * KERNEL_LANES, (size_t)n * KERNEL_LANES);
-            for (int r = 0; r < rows; r++) {
-                const float *x = g->x + (size_t)(row + r) * g->x_stride + k;
-                for (int j = 0; j < n; j++)
-                    for (int i = 0; i < KERNEL_LANES; i++)
-                        sum[r][i] += x[j] * wide[j * KERNEL_LANES + i];
-            }
-        }
-        for (int r = 0; r < rows; r++)
-            finish(g, sum[r], row + r, column, width);
+    const float *x = g->x + (size_t)row * g->x_stride;
+    for (int k = 0; k < g->k; k += CHUNK) {
+        int n = g->k - k < CHUNK ? g->k - k : CHUNK;
+        c_widen(wide, panel + (size_t)k * KERNEL_LANES, (size_t)n * KERNEL_LANES);
+        for (int r = 0; r < rows; r += ROWS)
+            add_products(x + (size_t)r * g->x_stride + k, g->x_stride,
+                         rows - r < ROWS ? rows - r : ROWS, wide, n, sum + r);
     }
+    for (int r = 0; r < rows; r++)
+        finish(g, sum[r], row + r, column, width);
 }
 
 static void c_gemm_f16(const struct gemm *g)
 {
     const uint16_t *w = g->w;
     for (int column = 0; column < g->n; column += KERNEL_LANES, w += g->w_stride)
-        f16_panel(g, w, column);
+        for (int row = 0; row < g->m; row += GROUP)
+            f16_rows(g, w, row, g->m - row < GROUP ? g->m - row : GROUP, column);
 }
 
 static void c_softmax(float *x, size_t n, float scale)
