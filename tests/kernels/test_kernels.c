@@ -1,0 +1,534 @@
+/* Every level's kernels against the C ones, and the C ones against double precision, on
+ * random shapes. The bounds are those that kernels.h states. A line of timing per matrix
+ * kernel is printed for information. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/kernels/kernels.h"
+
+#include <math.h>
+
+#define CANARY 12345.0f
+
+static uint64_t random_state = 88172645463325252u;
+
+static uint32_t random_bits(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return (uint32_t)(random_state >> 24);
+}
+
+static int random_between(int least, int most)
+{
+    return least + (int)(random_bits() % (uint32_t)(most - least + 1));
+}
+
+static float random_float(float range)
+{
+    return ((float)(random_bits() & 0xffffff) / 8388608.0f - 1.0f) * range;
+}
+
+static float *random_floats(size_t n, float range)
+{
+    float *x = mem_aligned(n + 16, sizeof *x);
+    assert_non_null(x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = random_float(range);
+    return x;
+}
+
+/* ---- matrix products --------------------------------------------------------------- */
+
+struct problem {
+    struct gemm g;
+    float *x, *w, *bias, *y; /* owned */
+    uint16_t *half;          /* owned: the same weights, which halves hold exactly */
+    size_t y_floats;
+};
+
+static void problem_make(struct problem *p, int m, int k, int n, unsigned flags,
+                         bool bias)
+{
+    size_t panels = (size_t)(n + KERNEL_LANES - 1) / KERNEL_LANES;
+    size_t w_stride = ((size_t)k + (size_t)random_between(0, 3)) * KERNEL_LANES;
+    size_t x_stride = (size_t)(k + random_between(0, 5));
+    size_t y_stride = (size_t)(n + random_between(0, 7));
+    p->x = random_floats((size_t)m * x_stride, 1);
+    p->w = random_floats(panels * w_stride, 1);
+    p->half = mem_aligned(panels * w_stride, sizeof *p->half);
+    p->bias = random_floats((size_t)n, 1);
+    p->y_floats = (size_t)m * y_stride;
+    p->y = random_floats(p->y_floats, 1);
+    assert_non_null(p->half);
+    for (size_t i = 0; i < panels * w_stride; i++) {
+        p->half[i] = half_from_float(p->w[i]);
+        p->w[i] = half_to_float(p->half[i]);
+    }
+    p->g = (struct gemm){.x = p->x,
+                         .x_stride = x_stride,
+                         .w_stride = w_stride,
+                         .bias = bias ? p->bias : NULL,
+                         .y_stride = y_stride,
+                         .m = m,
+                         .k = k,
+                         .n = n,
+                         .flags = flags};
+    for (int r = 0; r < m; r++) /* between the rows nothing may be written */
+        for (size_t i = (size_t)n; i < y_stride; i++)
+            p->y[(size_t)r * y_stride + i] = CANARY;
+}
+
+static void problem_free(struct problem *p)
+{
+    free(p->x);
+    free(p->w);
+    free(p->half);
+    free(p->bias);
+    free(p->y);
+}
+
+/* A fresh y, computed; owned by the caller. */
+static float *solve(const struct problem *p, const struct kernels *k, bool half)
+{
+    float *y = mem_aligned(p->y_floats + 16, sizeof *y);
+    assert_non_null(y);
+    memcpy(y, p->y, p->y_floats * sizeof *y);
+    for (int i = 0; i < 16; i++)
+        y[p->y_floats + (size_t)i] = CANARY;
+    struct gemm g = p->g;
+    g.y = y;
+    g.w = half ? (const void *)p->half : (const void *)p->w;
+    (half ? k->gemm_f16 : k->gemm_f32)(&g);
+    for (int i = 0; i < 16; i++)
+        assert_true(y[p->y_floats + (size_t)i] == CANARY);
+    return y;
+}
+
+static double gelu_exact(double x)
+{
+    return 0.5 * x * (1 + erf(x * M_SQRT1_2));
+}
+
+/* One output in double precision, and the sum of magnitudes that bounds its error. */
+static double exact(const struct problem *p, int row, int column, double *magnitude)
+{
+    const float *x = p->x + (size_t)row * p->g.x_stride;
+    const float *w =
+        p->w + (size_t)(column / KERNEL_LANES) * p->g.w_stride + column % KERNEL_LANES;
+    double sum = p->g.bias ? (double)p->bias[column] : 0;
+    *magnitude = fabs(sum);
+    for (int k = 0; k < p->g.k; k++) {
+        double term = (double)x[k] * (double)w[(size_t)k * KERNEL_LANES];
+        sum += term;
+        *magnitude += fabs(term);
+    }
+    if (p->g.flags & GEMM_ADD)
+        sum += (double)p->y[(size_t)row * p->g.y_stride + (size_t)column];
+    return p->g.flags & GEMM_GELU ? gelu_exact(sum) : sum;
+}
+
+static void check_exact(const struct problem *p, const float *y)
+{
+    for (int r = 0; r < p->g.m; r++) {
+        const float *row = y + (size_t)r * p->g.y_stride;
+        for (int i = 0; i < p->g.n; i++) {
+            double magnitude, wanted = exact(p, r, i, &magnitude);
+            double d = fabs((double)row[i] - wanted);
+            if (!(d <= 1e-6 * magnitude + 2e-6))
+                fail_msg("m %d k %d n %d flags %u: y[%d][%d] is %g, not %g", p->g.m,
+                         p->g.k, p->g.n, p->g.flags, r, i, (double)row[i], wanted);
+        }
+        for (size_t i = (size_t)p->g.n; i < p->g.y_stride; i++)
+            assert_true(row[i] == CANARY);
+    }
+}
+
+static void check_shape(int m, int k, int n)
+{
+    static const unsigned flags[] = {0, GEMM_ADD, GEMM_GELU};
+    struct problem p;
+    problem_make(&p, m, k, n, flags[random_bits() % 3], random_bits() & 1);
+    const struct kernels *level;
+    for (int i = 0; (level = kernels_level(i)); i++) {
+        float *y = solve(&p, level, false), *half = solve(&p, level, true);
+        check_exact(&p, y);
+        /* Widening is exact and the order of the sum the same. */
+        assert_memory_equal(y, half, p.y_floats * sizeof *y);
+        free(y);
+        free(half);
+    }
+    problem_free(&p);
+}
+
+static void gemm_is_right(void **state)
+{
+    (void)state;
+    for (int m = 1; m <= 26; m++)
+        for (int i = 0; i < 5; i++)
+            check_shape(m, random_between(1, 200), random_between(1, 200));
+    for (int n = 1; n <= 33; n++)
+        check_shape(random_between(1, 13), random_between(1, 40), n);
+    check_shape(61, 1000, 17);
+    check_shape(3, 5120, 160);
+    check_shape(1, 1, 1);
+}
+
+/* A row alone gives the same bits as among others. */
+static void gemm_rows_are_independent(void **state)
+{
+    (void)state;
+    const struct kernels *level;
+    for (int i = 0; (level = kernels_level(i)); i++)
+        for (int m = 2; m <= 25; m++) {
+            struct problem p;
+            problem_make(&p, m, random_between(1, 100), random_between(1, 150),
+                         m % 2 ? GEMM_ADD : GEMM_GELU, true);
+            float *all = solve(&p, level, true);
+            int row = random_between(0, m - 1);
+            size_t at = (size_t)row * p.g.y_stride;
+            struct problem one = p;
+            one.g.x += (size_t)row * p.g.x_stride;
+            one.g.m = 1;
+            one.y = p.y + at;
+            one.y_floats = (size_t)p.g.n;
+            float *alone = solve(&one, level, true);
+            assert_memory_equal(all + at, alone, (size_t)p.g.n * sizeof *all);
+            free(all);
+            free(alone);
+            problem_free(&p);
+        }
+}
+
+/* ---- rows -------------------------------------------------------------------------- */
+
+static void gelu_is_right(void **state)
+{
+    (void)state;
+    const struct kernels *level;
+    for (int i = 0; (level = kernels_level(i)); i++)
+        for (size_t n = 1; n < 70; n++) {
+            float *x = random_floats(n, n % 3 ? 6 : 60), *y = random_floats(n, 1);
+            memcpy(y, x, n * sizeof *x);
+            y[n] = CANARY;
+            level->gelu(y, n);
+            assert_true(y[n] == CANARY);
+            for (size_t j = 0; j < n; j++) {
+                double d = fabs((double)y[j] - gelu_exact((double)x[j]));
+                assert_true(d <= 1e-6 * fmax(1, fabs((double)x[j])));
+            }
+            free(x);
+            free(y);
+        }
+}
+
+static void softmax_is_right(void **state)
+{
+    (void)state;
+    const struct kernels *level;
+    for (int i = 0; (level = kernels_level(i)); i++)
+        for (size_t n = 1; n < 1600; n += n < 70 ? 1 : 101) {
+            float *x = random_floats(n, n % 5 ? 20 : 2000), *y = random_floats(n, 1);
+            memcpy(y, x, n * sizeof *x);
+            y[n] = CANARY;
+            level->softmax(y, n, 0.125f);
+            assert_true(y[n] == CANARY);
+            double most = -INFINITY, sum = 0;
+            for (size_t j = 0; j < n; j++)
+                most = fmax(most, (double)x[j]);
+            for (size_t j = 0; j < n; j++)
+                sum += exp(((double)x[j] - most) / 8);
+            for (size_t j = 0; j < n; j++) {
+                double wanted = exp(((double)x[j] - most) / 8) / sum;
+                assert_true(fabs((double)y[j] - wanted) <= 1e-6);
+            }
+            free(x);
+            free(y);
+        }
+}
+
+static void check_layer_norm(const struct kernels *k, size_t n)
+{
+    float *x = random_floats(n, 10), *gain = random_floats(n, 2);
+    float *bias = random_floats(n, 1), *y = random_floats(n, 1);
+    y[n] = CANARY;
+    k->layer_norm(y, x, gain, bias, n);
+    assert_true(y[n] == CANARY);
+    double mean = 0, variance = 0;
+    for (size_t i = 0; i < n; i++)
+        mean += (double)x[i] / (double)n;
+    for (size_t i = 0; i < n; i++)
+        variance += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        double v = ((double)x[i] - mean) / sqrt(variance + 1e-5);
+        double wanted = v * (double)gain[i] + (double)bias[i];
+        double bound = 2e-6 * fmax(1, fabs(v)) * fmax(1, fabs((double)gain[i])) +
+                       1e-6 * fabs((double)bias[i]);
+        assert_true(fabs((double)y[i] - wanted) <= bound);
+    }
+    k->layer_norm(x, x, gain, bias, n); /* in place */
+    assert_memory_equal(x, y, n * sizeof *x);
+    free(x);
+    free(gain);
+    free(bias);
+    free(y);
+}
+
+static void layer_norm_is_right(void **state)
+{
+    (void)state;
+    const struct kernels *level;
+    for (int i = 0; (level = kernels_level(i)); i++)
+        for (size_t n = 2; n < 1300; n += n < 70 ? 1 : 61)
+            check_layer_norm(level, n);
+}
+
+/* All halves there are, forth and back. */
+static void halves_are_exact(void **state)
+{
+    (void)state;
+    static uint16_t all[65536 + 3], back[65536 + 3];
+    static float wide[65536 + 3];
+    const size_t n = ARRAY_LENGTH(all);
+    for (size_t i = 0; i < n; i++)
+        all[i] = (uint16_t)i;
+    const struct kernels *level;
+    for (int l = 0; (level = kernels_level(l)); l++) {
+        level->widen(wide, all, n);
+        level->narrow(back, wide, n);
+        for (size_t i = 0; i < n; i++) {
+            float wanted = half_to_float(all[i]);
+            if (isnan(wanted)) {
+                assert_true(isnan(wide[i]));
+                continue;
+            }
+            assert_memory_equal(&wide[i], &wanted, sizeof wanted);
+            assert_int_equal(back[i], all[i]);
+        }
+    }
+}
+
+static void narrow_rounds_to_even(void **state)
+{
+    (void)state;
+    static const struct {
+        float value;
+        uint16_t half;
+    } cases[] = {
+        {1.0f, 0x3c00},
+        {1.00048828125f, 0x3c00}, /* half way, to even */
+        {1.00146484375f, 0x3c02},
+        {65504, 0x7bff},
+        {65519.996f, 0x7bff},
+        {65520, 0x7c00},
+        {-INFINITY, 0xfc00},
+        {0x1p-24f, 1},
+        {0x1p-25f, 0},
+        {0x1.8p-25f, 1},
+        {-0.0f, 0x8000},
+        {0x1.ff8p-15f, 0x03ff},
+        {0x1.ffcp-15f, 0x0400},
+    };
+    const struct kernels *level;
+    for (int l = 0; (level = kernels_level(l)); l++)
+        for (size_t i = 0; i < ARRAY_LENGTH(cases) * 16; i++) {
+            float in[17]; /* each case in a vector and in the tail */
+            uint16_t out[17];
+            size_t at = i % ARRAY_LENGTH(cases);
+            for (size_t j = 0; j < 17; j++)
+                in[j] = cases[at].value;
+            level->narrow(out, in, 17);
+            assert_int_equal(out[0], cases[at].half);
+            assert_int_equal(out[16], cases[at].half);
+        }
+    static float in[4096];
+    static uint16_t a[4096], b[4096];
+    for (size_t i = 0; i < 4096; i++) {
+        uint32_t bits = random_bits() << 8 | (random_bits() & 0xff);
+        memcpy(&in[i], &bits, 4);
+        in[i] = isnan(in[i]) ? 0 : in[i];
+    }
+    kernels_level(0)->narrow(a, in, 4096);
+    for (int l = 1; (level = kernels_level(l)); l++) {
+        level->narrow(b, in, 4096);
+        assert_memory_equal(a, b, sizeof a);
+    }
+}
+
+static void log10_is_right(void **state)
+{
+    (void)state;
+    const struct kernels *level;
+    for (int l = 0; (level = kernels_level(l)); l++)
+        for (size_t n = 1; n < 200; n++) {
+            float *x = random_floats(n, 1), *y = random_floats(n, 1);
+            for (size_t i = 0; i < n; i++)
+                x[i] = exp2f(random_float(40));
+            x[0] = n % 4 == 0 ? NAN : n % 4 == 1 ? 0 : n % 4 == 2 ? -1 : INFINITY;
+            memcpy(y, x, n * sizeof *x);
+            y[n] = CANARY;
+            level->log10(y, n, 1e-10f);
+            assert_true(y[n] == CANARY);
+            for (size_t i = 0; i < n; i++) {
+                double v = x[i] > 1e-10f ? fmin((double)x[i], 3e38) : 1e-10;
+                double wanted = log10(v);
+                assert_true(fabs((double)y[i] - wanted) <= 2e-6 * fmax(1, fabs(wanted)));
+            }
+            free(x);
+            free(y);
+        }
+}
+
+/* ---- spectra ----------------------------------------------------------------------- */
+
+/* The transform by its definition, in double precision. */
+static void exact_power(const float *frames, int lane, double *power, double *energy)
+{
+    double x[SPECTRUM_SAMPLES];
+    *energy = 0;
+    for (int i = 0; i < SPECTRUM_SAMPLES; i++) {
+        double hann = 0.5 - 0.5 * cos(2 * M_PI * i / SPECTRUM_SAMPLES);
+        x[i] = (double)frames[i * KERNEL_LANES + lane] * hann;
+        *energy += x[i] * x[i];
+    }
+    for (int k = 0; k < SPECTRUM_BINS; k++) {
+        double re = 0, im = 0;
+        for (int i = 0; i < SPECTRUM_SAMPLES; i++) {
+            double angle = 2 * M_PI * (k * i % SPECTRUM_SAMPLES) / SPECTRUM_SAMPLES;
+            re += x[i] * cos(angle);
+            im -= x[i] * sin(angle);
+        }
+        power[k] = re * re + im * im;
+    }
+}
+
+static void spectrum_is_right(void **state)
+{
+    (void)state;
+    struct spectrum_tables t;
+    spectrum_tables_init(&t);
+    float *frames = random_floats(SPECTRUM_SAMPLES * KERNEL_LANES, 1);
+    for (int i = 0; i < SPECTRUM_SAMPLES; i++) { /* lane 1: a tone; lane 2: silence */
+        frames[i * KERNEL_LANES + 1] = sinf(0.37f * (float)i);
+        frames[i * KERNEL_LANES + 2] = 0;
+    }
+    float *power = random_floats(SPECTRUM_BINS * KERNEL_LANES, 1);
+    float *scratch = random_floats(SPECTRUM_SCRATCH, 1);
+    static double wanted[KERNEL_LANES][SPECTRUM_BINS], energy[KERNEL_LANES];
+    for (int lane = 0; lane < KERNEL_LANES; lane++)
+        exact_power(frames, lane, wanted[lane], &energy[lane]);
+    const struct kernels *level;
+    for (int l = 0; (level = kernels_level(l)); l++) {
+        level->spectrum(&t, frames, power, scratch);
+        for (int i = 0; i < SPECTRUM_BINS * KERNEL_LANES; i++) {
+            int lane = i % KERNEL_LANES, bin = i / KERNEL_LANES;
+            double d = fabs((double)power[i] - wanted[lane][bin]);
+            /* Relative to the frame's greatest bin, and so to its energy times 400. */
+            assert_true(d <= 2e-6 * energy[lane] * SPECTRUM_SAMPLES / 4);
+        }
+    }
+    free(frames);
+    free(power);
+    free(scratch);
+}
+
+static void filter_is_right(void **state)
+{
+    (void)state;
+    float *power = random_floats(SPECTRUM_BINS * KERNEL_LANES, 1);
+    float *weights = random_floats(SPECTRUM_BINS, 1);
+    const struct kernels *level;
+    for (int l = 0; (level = kernels_level(l)); l++)
+        for (size_t bins = 0; bins <= SPECTRUM_BINS; bins += 3) {
+            float out[KERNEL_LANES];
+            level->filter(out, weights, power, bins);
+            for (int lane = 0; lane < KERNEL_LANES; lane++) {
+                double wanted = 0;
+                for (size_t i = 0; i < bins; i++)
+                    wanted += (double)weights[i] *
+                              (double)power[i * KERNEL_LANES + (size_t)lane];
+                assert_true(fabs((double)out[lane] - wanted) <= 1e-5);
+            }
+        }
+    free(power);
+    free(weights);
+}
+
+/* ---- choosing ---------------------------------------------------------------------- */
+
+static void a_level_can_be_forced(void **state)
+{
+    (void)state;
+    const struct kernels *level, *best = NULL;
+    for (int l = 0; (level = kernels_level(l)); l++) {
+        assert_ptr_equal(kernels_named(level->name), level);
+        setenv("WT_CPU_LEVEL", level->name, 1);
+        assert_ptr_equal(kernels_choose(), level);
+        best = level;
+    }
+    assert_string_equal(kernels_level(0)->name, "c");
+    assert_null(kernels_named("mmx"));
+    setenv("WT_CPU_LEVEL", "mmx", 1);
+    assert_ptr_equal(kernels_choose(), best);
+    unsetenv("WT_CPU_LEVEL");
+    assert_ptr_equal(kernels_choose(), best);
+}
+
+/* ---- timing, for information ------------------------------------------------------- */
+
+static void print_speed(const struct kernels *k, int m, int columns, int n, bool half)
+{
+    struct problem p;
+    problem_make(&p, m, columns, n, 0, false);
+    struct gemm g = p.g;
+    g.y = p.y;
+    g.w = half ? (const void *)p.half : (const void *)p.w;
+    int64_t best = INT64_MAX;
+    for (int i = 0; i < 3; i++) {
+        int64_t start = clock_monotonic_ns();
+        (half ? k->gemm_f16 : k->gemm_f32)(&g);
+        int64_t took = clock_monotonic_ns() - start;
+        best = took < best ? took : best;
+    }
+    double operations = 2.0 * m * columns * n;
+    print_message("    %-6s %s  m %3d  k %4d  n %4d  %6.1f GFLOP/s\n", k->name,
+                  half ? "f16" : "f32", m, columns, n, operations / (double)(best + 1));
+    problem_free(&p);
+}
+
+static void timings(void **state)
+{
+    (void)state;
+    const struct kernels *level;
+    for (int l = 0; (level = kernels_level(l)); l++)
+        for (int half = 0; half < 2; half++) {
+            print_speed(level, 120, 384, 128, half);
+            print_speed(level, 8, 384, 512, half);
+            print_speed(level, 1, 384, 512, half);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gemm_is_right),
+        cmocka_unit_test(gemm_rows_are_independent),
+        cmocka_unit_test(gelu_is_right),
+        cmocka_unit_test(softmax_is_right),
+        cmocka_unit_test(layer_norm_is_right),
+        cmocka_unit_test(halves_are_exact),
+        cmocka_unit_test(narrow_rounds_to_even),
+        cmocka_unit_test(log10_is_right),
+        cmocka_unit_test(spectrum_is_right),
+        cmocka_unit_test(filter_is_right),
+        cmocka_unit_test(a_level_can_be_forced),
+        cmocka_unit_test(timings),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
