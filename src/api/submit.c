@@ -6,6 +6,8 @@
 #include "api/options.h"
 #include "api/present.h"
 
+#include "base/log.h"
+#include "base/mem.h"
 #include "catalog/catalog.h"
 
 struct submission {
@@ -72,6 +74,24 @@ static int out_of_memory(struct http_request *r)
     return ERR_NOMEM;
 }
 
+/* What is wrong with the file, or with our storage: of that a caller learns no details.
+ */
+static int refuse_file(struct http_request *r, const struct err *e)
+{
+    static const int callers[] = {ERR_INVALID, ERR_NOT_MEDIA, ERR_TOO_LARGE, ERR_FULL,
+                                  ERR_NOMEM};
+    for (size_t i = 0; i < ARRAY_LENGTH(callers); i++)
+        if (e->code == callers[i]) {
+            api_error(&r->response, e);
+            return e->code;
+        }
+    log_error("an upload failed: %s", e->message);
+    http_response_header(&r->response, "Retry-After", "30");
+    http_respond_error(&r->response, 503, "storage_error",
+                       "The server cannot store the recording; its log says why");
+    return e->code;
+}
+
 /* Fill a request; *json is owned by the caller and must outlive it. */
 static int make_request(const struct submission *s, struct job_request *out, char **json)
 {
@@ -131,11 +151,8 @@ static int file_begin(struct http_request *r, const char *filename)
     s->filename = strdup(*filename ? filename : "recording");
     if (!s->filename)
         return out_of_memory(r);
-    if (upload_begin(s->api->jobs, &s->upload, &e)) {
-        api_error(&r->response, &e);
-        return e.code;
-    }
-    return 0;
+    int status = upload_begin(s->api->jobs, &s->upload, &e);
+    return status ? refuse_file(r, &e) : 0;
 }
 
 static int file_data(struct http_request *r, const void *bytes, size_t length)
@@ -143,10 +160,8 @@ static int file_data(struct http_request *r, const void *bytes, size_t length)
     struct submission *s = r->state;
     struct err e;
     s->empty = false;
-    if (!upload_write(s->upload, bytes, length, &e))
-        return 0;
-    api_error(&r->response, &e);
-    return e.code;
+    int status = upload_write(s->upload, bytes, length, &e);
+    return status ? refuse_file(r, &e) : 0;
 }
 
 static int file_end(struct http_request *r)
@@ -204,7 +219,7 @@ void api_transcribe(struct http_request *r)
     struct upload *upload = s->upload;
     s->upload = NULL; /* taken over in every case */
     if (jobs_submit(s->api->jobs, upload, &request, &job, &e)) {
-        api_error(&r->response, &e);
+        (void)refuse_file(r, &e);
     } else {
         char location[64];
         (void)snprintf(location, sizeof location, "/jobs/%s", job.id);

@@ -487,7 +487,7 @@ describe('the native door', needsModel, () => {
       assert.equal(await hostile(id, [0x09, 0x80, ...mask]), 1002, 'fragmented ping');
       assert.equal(await hostile(id, [0x80, 0x80, ...mask]), 1002, 'continuation of nothing');
       assert.equal(await hostile(id, [0x81, 0x81, ...mask, 0xFF ^ 1]), 1007, 'not UTF-8');
-      assert.equal(await hostile(id, [0x82, 0xFF, 0, 0, 0, 1, 0, 0, 0, 0, ...mask]), 1009, 'too big');
+      assert.equal(await hostile(id, [0x82, 0xFF, 0, 0, 0, 1, 0, 0, 0, 0, ...mask, 7]), 1009, 'too big');
       assert.equal(await hostile(id, [0x88, 0x82, ...mask, 0x03 ^ 1, 0xE8 ^ 2]), 1000, 'close');
       for (const each of ids.reverse()) await getJson(server, `/jobs/${each}`, { method: 'DELETE' });
     });

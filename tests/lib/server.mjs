@@ -67,6 +67,14 @@ export async function startServer({ folder = tempFolder(), env = {}, args = [] }
     });
     exited.then(({ code }) => reject(new Error(`serve ended with ${code}: ${log}`)));
   });
+  // A test that fails does not stop its server: that must not keep the runner waiting.
+  const handles = [child, child.stdout, child.stderr];
+  handles.forEach((handle) => handle.unref());
+  const end = (signal) => {
+    handles.forEach((handle) => handle.ref());
+    child.kill(signal);
+    return exited;
+  };
   return {
     url: `http://127.0.0.1:${port}`,
     port,
@@ -81,14 +89,8 @@ export async function startServer({ folder = tempFolder(), env = {}, args = [] }
       return fs.readdirSync(storage, { recursive: true })
         .filter((name) => fs.statSync(path.join(storage, name)).isFile());
     },
-    async stop() {
-      child.kill('SIGTERM');
-      return exited;
-    },
-    async kill() {
-      child.kill('SIGKILL');
-      return exited;
-    },
+    stop: () => end('SIGTERM'),
+    kill: () => end('SIGKILL'),
   };
 }
 
