@@ -132,6 +132,8 @@ static void load_changed(const uint8_t *data, size_t size)
 {
     size_t at[MAX_CHANGES], n = 0;
     bool cut = false;
+    if (size < sizeof(struct change))
+        return; /* the valid file takes long to load, and is no news */
     for (; n < MAX_CHANGES && (n + 1) * sizeof(struct change) <= size; n++) {
         struct change c;
         memcpy(&c, data + n * sizeof c, sizeof c);
