@@ -34,6 +34,7 @@ void media_limits_init(struct media_limits *l)
     *l = (struct media_limits){
         .max_seconds = 8 * 3600,
         .cpu_seconds = 1800,
+        .wall_seconds = 7200,
         .stall_seconds = 120,
         .memory_bytes = (size_t)1 << 30,
     };
@@ -51,6 +52,7 @@ struct pump {
     size_t record_length;
     bool samples_ended, record_ended;
     double started, moved; /* seconds: of the start, of the last sample */
+    double asked;          /* seconds: of the last question whether to stop */
 };
 
 /* The child is not trusted to have kept to the range. */
@@ -123,12 +125,15 @@ static int take_record(struct pump *p, struct err *e)
     return 0;
 }
 
-static int check_patience(const struct pump *p, struct err *e)
+static int check_patience(struct pump *p, struct err *e)
 {
     const struct media_limits *l = p->limits;
     double now = clock_monotonic_seconds();
-    if (l->cancelled && l->cancelled(l->cancelled_arg))
-        return err_set(e, ERR_CANCELLED, "decoding was cancelled");
+    if (now - p->asked >= TICK_MS / 1000.0) {
+        p->asked = now;
+        if (l->cancelled && l->cancelled(l->cancelled_arg))
+            return err_set(e, ERR_CANCELLED, "decoding was cancelled");
+    }
     if (l->wall_seconds && now - p->started > l->wall_seconds)
         return err_set(e, ERR_TIMEOUT,
                        "decoding took longer than the limit of %u seconds",
@@ -275,18 +280,28 @@ static int start(struct pump *p, int fd, struct err *e)
     return rc;
 }
 
+/* What the system refused us is not the file's fault, and must not look like it. */
+static int blame_us(int code, struct err *e)
+{
+    if (code != ERR_NOT_FOUND && code != ERR_DENIED && code != ERR_EXISTS)
+        return code;
+    if (e)
+        e->code = ERR_IO;
+    return ERR_IO;
+}
+
 static int run(struct pump *p, int fd, struct pcm *out, struct media_info *info,
                struct err *e)
 {
     p->scratch = scratch_open(p->limits->scratch_dir, e);
     if (p->scratch < 0)
-        return p->scratch;
+        return blame_us(p->scratch, e);
     p->block = malloc(BLOCK_BYTES);
     if (!p->block)
         return err_set(e, ERR_NOMEM, "no memory to decode");
     int rc = start(p, fd, e);
     if (rc)
-        return rc;
+        return blame_us(rc, e);
     rc = pump_all(p, e);
     int status = launch_finish(&p->child);
     if (!rc)

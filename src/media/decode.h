@@ -23,12 +23,13 @@ struct media_limits {
                                 (ALLOWED_AUDIO_FORMATS), NULL: all that we know */
     const char *scratch_dir; /* borrowed: where an unlinked file for the samples is
                                 made, so that hours of audio need not stay in memory */
-    bool (*cancelled)(void *arg); /* may be NULL; true: stop with ERR_CANCELLED */
+    bool (*cancelled)(void *arg); /* may be NULL; asked about ten times a second; true:
+                                     stop with ERR_CANCELLED */
     void *cancelled_arg;
 };
 
-/* Generous limits: 8 hours of audio, 30 minutes of processor time, 2 minutes without a
- * sample, 1 GiB, NULL formats, TMPDIR or /tmp. */
+/* Generous limits: 8 hours of audio, 30 minutes of processor time, 2 hours in all, 2
+ * minutes without a sample, 1 GiB, NULL formats, TMPDIR or /tmp. */
 void media_limits_init(struct media_limits *l);
 
 /* Whether a comma-separated list of formats (ALLOWED_AUDIO_FORMATS) holds only names that

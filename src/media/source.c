@@ -98,20 +98,23 @@ static int read_full(const struct source_io *io, int64_t offset, uint8_t *out, i
     return have;
 }
 
-/* As much is looked at as is needed to be sure; all candidates compete, so that a
- * playlist is seen to be one. */
-static const AVInputFormat *probe(struct source *s, struct err *e)
+static int fail_open(const struct source *s, int rc, struct err *e, const char *sentence)
 {
-    int64_t start = skip_id3(s);
-    uint8_t *bytes = calloc(1, PROBE_TO + AVPROBE_PADDING_SIZE);
-    if (!bytes) {
-        err_set(e, ERR_NOMEM, "no memory");
-        return NULL;
-    }
+    if (s->read_error)
+        return err_set(e, ERR_IO, "the file cannot be read: %s", strerror(s->read_error));
+    if (rc == AVERROR(ENOMEM))
+        return err_set(e, ERR_TOO_LARGE,
+                       "decoding this file needs more memory than a decoder may have");
+    return err_set(e, ERR_CORRUPT, "%s", sentence);
+}
+
+/* The best candidate for `have` bytes, which are followed by AVPROBE_PADDING_SIZE more.
+ * As many are looked at as are needed to be sure; all of FFmpeg's demuxers compete, so
+ * that a playlist is seen to be one. */
+static const AVInputFormat *recognise(uint8_t *bytes, int have)
+{
     const AVInputFormat *best = NULL;
-    int have = read_full(s->io, start, bytes, PROBE_TO), score = 0;
-    if (have < 0)
-        s->read_error = -have;
+    int score = 0;
     for (int size = PROBE_FROM; have > 0; size *= 2) {
         int length = size < have ? size : have;
         uint8_t kept[AVPROBE_PADDING_SIZE];
@@ -123,34 +126,34 @@ static const AVInputFormat *probe(struct source *s, struct err *e)
         if ((best && score > AVPROBE_SCORE_RETRY) || length == have)
             break;
     }
+    return best;
+}
+
+static int probe(struct source *s, const AVInputFormat **out, struct err *e)
+{
+    uint8_t *bytes = calloc(1, PROBE_TO + AVPROBE_PADDING_SIZE);
+    if (!bytes)
+        return fail_open(s, AVERROR(ENOMEM), e, "");
+    int have = read_full(s->io, skip_id3(s), bytes, PROBE_TO);
+    *out = recognise(bytes, have);
     s->head_length = have > SOURCE_HEAD ? SOURCE_HEAD : have > 0 ? (size_t)have : 0;
     memcpy(s->head, bytes, s->head_length);
     free(bytes);
+    if (have < 0) {
+        s->read_error = -have;
+        return fail_open(s, have, e, "");
+    }
+    if (*out && formats_demuxer_allowed((*out)->name))
+        return 0;
     const char *what = sniff_name(s->head, s->head_length);
-    if (have < 0)
-        err_set(e, ERR_IO, "the file cannot be read: %s", strerror(-have));
-    else if (best && formats_demuxer_allowed(best->name))
-        return best;
-    else if (what)
-        err_set(e, ERR_NOT_MEDIA, "the file is %s, not audio or video", what);
-    else
-        err_set(e, ERR_NOT_MEDIA,
-                "the file is neither audio nor video of a kind that can "
-                "be read here, whatever its name says");
-    return NULL;
+    if (what)
+        return err_set(e, ERR_NOT_MEDIA, "the file is %s, not audio or video", what);
+    return err_set(e, ERR_NOT_MEDIA,
+                   "the file is neither audio nor video of a kind that can be read here, "
+                   "whatever its name says");
 }
 
 /* ---- opening ---- */
-
-static int fail_open(const struct source *s, int rc, struct err *e, const char *sentence)
-{
-    if (s->read_error)
-        return err_set(e, ERR_IO, "the file cannot be read: %s", strerror(s->read_error));
-    if (rc == AVERROR(ENOMEM))
-        return err_set(e, ERR_TOO_LARGE,
-                       "decoding this file needs more memory than a decoder may have");
-    return err_set(e, ERR_CORRUPT, "%s", sentence);
-}
 
 /* Whether an MP4's top-level boxes hold no "moov": the usual end of a recording whose
  * device lost power. */
@@ -293,12 +296,13 @@ int source_open(struct source *s, const struct source_io *io, const char *format
 {
     memset(s, 0, sizeof *s);
     s->io = io;
-    const AVInputFormat *demuxer = probe(s, e);
-    if (!demuxer)
-        return s->read_error ? ERR_IO : ERR_NOT_MEDIA;
+    const AVInputFormat *demuxer = NULL;
+    int rc = probe(s, &demuxer, e);
+    if (rc)
+        return rc;
     snprintf(s->container, sizeof s->container, "%.*s", (int)strcspn(demuxer->name, ","),
              demuxer->name);
-    int rc = open_container(s, demuxer, e);
+    rc = open_container(s, demuxer, e);
     if (rc)
         return rc;
     /* Pictures and subtitles need not be understood, nor read where that can be helped.

@@ -262,6 +262,23 @@ static void allowed_formats_go_by_content(void **state)
     buf_release(&wav);
 }
 
+/* The limit is above what the libraries take; a sanitizer's shadow defies it. */
+static void memory_is_limited(void **state)
+{
+    (void)state;
+    if (MEDIA_SANITIZED)
+        skip();
+    struct media_limits limits;
+    struct decoded d;
+    struct buf wav;
+    media_limits_init(&limits);
+    limits.memory_bytes = 1 << 20;
+    plain_wav(&wav, 0.5);
+    support_decode_bytes(wav.data, wav.length, &limits, &d);
+    support_expect(&d, ERR_TOO_LARGE, "more memory");
+    buf_release(&wav);
+}
+
 static void not_a_file(void **state)
 {
     (void)state;
@@ -478,6 +495,7 @@ int main(void)
         cmocka_unit_test(ten_hours),
         cmocka_unit_test(a_claim_beyond_the_file_is_not_believed),
         cmocka_unit_test(allowed_formats_go_by_content),
+        cmocka_unit_test(memory_is_limited),
         cmocka_unit_test(not_a_file),
         cmocka_unit_test(spooled_input),
         cmocka_unit_test(claimed_hours_are_refused_at_once),

@@ -179,12 +179,12 @@ static void a_missing_program_is_an_error(void **state)
 {
     (void)state;
     media_set_program("/nonexistent");
-    run("x", NULL, ERR_NOT_FOUND, "cannot start the decoder");
+    run("x", NULL, ERR_IO, "cannot start the decoder");
     media_set_program(getenv("WT_BAD_CHILD"));
     struct media_limits limits;
     media_limits_init(&limits);
     limits.scratch_dir = "/nonexistent";
-    run("x", &limits, ERR_NOT_FOUND, "scratch file");
+    run("x", &limits, ERR_IO, "scratch file");
     limits.max_seconds = NAN;
     run("x", &limits, ERR_INVALID, "makes no sense");
 }
