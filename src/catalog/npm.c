@@ -226,7 +226,7 @@ int npm_fetch(const struct catalog_entry *entry, const char *tarball_path, int f
         status = find_package(registry, entry, timeout_seconds, callbacks, &package, e);
     if (status)
         return status;
-    int tarball = open(tarball_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    int tarball = open(tarball_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (tarball < 0)
         return err_errno(e, "cannot create %s", tarball_path);
     struct fetch f = {.url = package.tarball,

@@ -76,7 +76,7 @@ static bool still_named(int fd, const char *path)
 static int open_part(struct pull *p, struct err *e)
 {
     for (int i = 0; i < 10; i++) {
-        p->fd = open(p->part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+        p->fd = open(p->part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
         if (p->fd < 0)
             return err_errno(e, "cannot create %s", p->part);
         if (flock(p->fd, LOCK_EX | LOCK_NB)) {

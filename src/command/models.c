@@ -139,17 +139,19 @@ struct pulling {
 static void on_progress(void *arg, uint64_t done, uint64_t total)
 {
     struct pulling *p = arg;
-    char size[24], of[24], detail[120];
+    char size[24], of[24], speed[32] = "", detail[120];
     if (!p->began || done < p->began_with) {
         p->began = true;
         p->began_at = clock_monotonic_seconds();
         p->began_with = done;
     }
     double seconds = clock_monotonic_seconds() - p->began_at;
-    double rate = seconds > 0.5 ? (double)(done - p->began_with) / seconds : 0;
+    if (seconds > 0.5)
+        (void)snprintf(speed, sizeof speed, ", %.1f MB/s",
+                       (double)(done - p->began_with) / seconds / 1e6);
     double fraction = total ? (double)done / (double)total : 0;
-    (void)snprintf(detail, sizeof detail, "%s of %s, %.1f MB/s", size_text(done, size),
-                   total ? size_text(total, of) : "?", rate / 1e6);
+    (void)snprintf(detail, sizeof detail, "%s of %s%s", size_text(done, size),
+                   total ? size_text(total, of) : "?", speed);
     cli_bar_draw(&p->bar, p->name, fraction, detail, false);
     if (!p->bar.terminal && (int)(fraction * 10) > p->tenths) {
         p->tenths = (int)(fraction * 10);
