@@ -25,12 +25,12 @@ static const char *const seeds[] = {
     "0PK\3\4",
     "2{\"encoder.conv1.bias\":{\"dtype\":\"F16\",\"shape\":[64],\"data_offsets\":[0,128]}}",
     "2{\"__metadata__\":{},\"a\":{\"dtype\":\"F32\",\"shape\":[-1,2],\"data_offsets\":[0,64]}}",
-    "3{\"model_type\":\"whisper\",\"vocab_size\":51864,\"num_mel_bins\":80,\"d_model\":64,"
+    ("3{\"model_type\":\"whisper\",\"vocab_size\":51864,\"num_mel_bins\":80,\"d_model\":64,"
         "\"max_source_positions\":1500,\"encoder_layers\":1,\"encoder_attention_heads\":1,"
-        "\"max_target_positions\":64,\"decoder_layers\":1,\"decoder_attention_heads\":1}",
+        "\"max_target_positions\":64,\"decoder_layers\":1,\"decoder_attention_heads\":1}"),
     "4{\"weight_map\":{\"encoder.conv1.bias\":\"model-1.safetensors\",\"x\":\"../y\"}}",
-    "5{\"model\":{\"type\":\"BPE\",\"vocab\":{\"!\":0,\"\\u0100\":1},\"merges\":[\"a b\"]},"
-        "\"added_tokens\":[{\"id\":50256,\"content\":\"<|endoftext|>\"}]}",
+    ("5{\"model\":{\"type\":\"BPE\",\"vocab\":{\"!\":0,\"\\u0100\":1},\"merges\":[\"a b\"]},"
+        "\"added_tokens\":[{\"id\":50256,\"content\":\"<|endoftext|>\"}]}"),
     /* clang-format on */
 };
 
