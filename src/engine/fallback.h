@@ -15,6 +15,11 @@ struct attempt {
  * temperature. A threshold that is NaN is off. */
 bool fallback_needed(const struct whisper_params *p, const struct attempt *a);
 
+/* Of two attempts that are not good enough, is `a` the better? One that is not
+ * repetitive, then the more probable. */
+bool fallback_better(const struct whisper_params *p, const struct attempt *a,
+                     const struct attempt *b);
+
 /* Nothing is said in this window: skip it whole. */
 bool fallback_silent(const struct whisper_params *p, const struct attempt *a);
 

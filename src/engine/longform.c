@@ -132,20 +132,32 @@ static int prompt(struct run *w, float *no_speech_prob, struct err *e)
 {
     struct whisper_session *s = w->s;
     const struct whisper_result *r = w->r;
-    size_t n_history = prompt_history(
-        r->segments, r->n_segments, w->p->condition_on_previous_text, w->initial,
-        w->n_initial, s->history, (size_t)s->model->config.n_text_ctx / 2 - 1);
+    size_t n_history =
+        prompt_history(w->p, r->segments, r->n_segments, w->initial, w->n_initial,
+                       s->history, (size_t)s->model->config.n_text_ctx / 2 - 1);
     size_t sot;
     size_t count = prompt_build(tokenizer_specials(s->tokenizer), r->language, w->p,
                                 s->history, n_history, s->prompt, &sot);
     return search_begin(s->search, s->prompt, count, sot, no_speech_prob, e);
 }
 
+/* Keep what was just heard: the search will reuse its tokens. */
+static void keep(struct run *w, const struct attempt *a, const struct search_result *r,
+                 struct heard *h)
+{
+    memcpy(w->s->kept, r->tokens, r->count * sizeof(*r->tokens));
+    h->attempt = *a;
+    h->tokens = *r;
+    h->tokens.tokens = w->s->kept;
+}
+
 /* The fallback ladder: temperatures in turn, until one gives a text that is neither
- * repetitive nor improbable; the last one's is taken as it is. */
+ * repetitive nor improbable. Where none does, the best is kept; the reference keeps the
+ * last, whose words are half chance. */
 static int listen(struct run *w, int64_t seek, struct heard *h, struct err *e)
 {
-    int rc = prompt(w, &h->attempt.no_speech_prob, e);
+    struct attempt a;
+    int rc = prompt(w, &a.no_speech_prob, e);
     for (int i = 0; rc == 0 && i < w->p->n_temperatures; i++) {
         struct search_options o = {
             .temperature = w->p->temperatures[i],
@@ -155,9 +167,14 @@ static int listen(struct run *w, int64_t seek, struct heard *h, struct err *e)
             .attempt = (uint32_t)i,
             .c = w->c,
         };
-        if ((rc = search_run(w->s->search, &o, &h->tokens, e)) == 0)
-            rc = judge(w, &h->tokens, o.temperature, &h->attempt, e);
-        if (rc == 0 && !fallback_needed(w->p, &h->attempt))
+        struct search_result r;
+        if ((rc = search_run(w->s->search, &o, &r, e)) < 0 ||
+            (rc = judge(w, &r, o.temperature, &a, e)) < 0)
+            return rc;
+        bool good = !fallback_needed(w->p, &a);
+        if (i == 0 || good || fallback_better(w->p, &a, &h->attempt))
+            keep(w, &a, &r, h);
+        if (good)
             break;
     }
     return rc;

@@ -1,5 +1,7 @@
 #include "engine/prompt.h"
 
+#include "engine/fallback.h"
+
 size_t prompt_build(const struct special_tokens *special, int language,
                     const struct whisper_params *p, const int32_t *history,
                     size_t n_history, int32_t *out, size_t *sot)
@@ -24,13 +26,25 @@ size_t prompt_build(const struct special_tokens *special, int language,
 
 static const float unsure_temperature = 0.5f;
 
-size_t prompt_history(const struct whisper_segment *segments, size_t n_segments,
-                      bool condition, const int32_t *initial, size_t n_initial,
-                      int32_t *out, size_t max)
+/* Is the text of a segment too unsure to build on? */
+static bool is_unsure(const struct whisper_params *p, const struct whisper_segment *s)
+{
+    const struct attempt a = {
+        .temperature = s->temperature,
+        .avg_logprob = s->avg_logprob,
+        .compression_ratio = s->compression_ratio,
+        .no_speech_prob = s->no_speech_prob,
+    };
+    return s->temperature > unsure_temperature || fallback_needed(p, &a);
+}
+
+size_t prompt_history(const struct whisper_params *p,
+                      const struct whisper_segment *segments, size_t n_segments,
+                      const int32_t *initial, size_t n_initial, int32_t *out, size_t max)
 {
     size_t first = n_segments;
-    while (condition && first > 0 &&
-           segments[first - 1].temperature <= unsure_temperature)
+    while (p->condition_on_previous_text && first > 0 &&
+           !is_unsure(p, &segments[first - 1]))
         first--;
 
     size_t total = first == 0 ? n_initial : 0;

@@ -15,12 +15,13 @@ size_t prompt_build(const struct special_tokens *special, int language,
 /* What the model is told that was said before: the end of `initial` [n_initial] and the
  * tokens of the segments (none but the last `max`), into out [max]. Returns their number.
  *
- * Without `condition` only the first window that has text hears the initial prompt. With
- * it, everything before a segment that took a temperature above 0.5 is forgotten: such
- * text is too unsure to build on. It depends on the finished segments alone, so that a
- * recording that is gone on with sounds the same as one that was never interrupted. */
-size_t prompt_history(const struct whisper_segment *segments, size_t n_segments,
-                      bool condition, const int32_t *initial, size_t n_initial,
-                      int32_t *out, size_t max);
+ * Without condition_on_previous_text only the first window that has text hears the
+ * initial prompt. With it, everything before a segment that took a temperature above 0.5,
+ * or that no temperature made good enough, is forgotten: such text is too unsure to build
+ * on. It depends on the finished segments alone, so that a recording that is gone on with
+ * sounds the same as one that was never interrupted. */
+size_t prompt_history(const struct whisper_params *p,
+                      const struct whisper_segment *segments, size_t n_segments,
+                      const int32_t *initial, size_t n_initial, int32_t *out, size_t max);
 
 #endif

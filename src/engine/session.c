@@ -13,8 +13,9 @@ static int open_scratch(struct whisper_session *s)
     s->history = mem_array(context, sizeof(*s->history));
     /* Half a context of history and the special tokens around it. */
     s->prompt = mem_array(context + 8, sizeof(*s->prompt));
+    s->kept = mem_array(context, sizeof(*s->kept));
     s->pieces = mem_array(context, sizeof(*s->pieces));
-    return s->features && s->history && s->prompt && s->pieces ? 0 : ERR_NOMEM;
+    return s->features && s->history && s->prompt && s->kept && s->pieces ? 0 : ERR_NOMEM;
 }
 
 static int open_parts(struct whisper_session *s,
@@ -67,6 +68,7 @@ void whisper_session_close(struct whisper_session *s)
     free(s->features);
     free(s->history);
     free(s->prompt);
+    free(s->kept);
     free(s->pieces);
     free(s);
 }

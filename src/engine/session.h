@@ -69,6 +69,7 @@ struct whisper_session {
     float *features;                   /* owned [3000][n_mels] */
     int32_t *history;                  /* owned [n_text_ctx]: what was said before */
     int32_t *prompt;                   /* owned [n_text_ctx + 8] */
+    int32_t *kept;                     /* owned [n_text_ctx]: the best attempt's tokens */
     struct piece *pieces;              /* owned [n_text_ctx] */
 };
 

@@ -248,6 +248,23 @@ static void the_ladder_is_climbed_for_a_reason(void **state)
     assert_false(fallback_needed(&p, &bad));
 }
 
+static void the_best_of_bad_attempts(void **state)
+{
+    (void)state;
+    struct whisper_params p;
+    whisper_params_init(&p);
+    const struct attempt loop = {0, -0.1f, 9, 0}, worse = {0.2f, -0.2f, 8, 0};
+    const struct attempt vague = {0.4f, -1.5f, 1, 0}, vaguer = {1, -3, 1, 0};
+    assert_true(fallback_better(&p, &loop, &worse));
+    assert_false(fallback_better(&p, &worse, &loop));
+    assert_true(fallback_better(&p, &vague, &loop));
+    assert_false(fallback_better(&p, &loop, &vaguer));
+    assert_true(fallback_better(&p, &vague, &vaguer));
+    assert_false(fallback_better(&p, &vaguer, &vague));
+    p.compression_ratio_threshold = 0;
+    assert_true(fallback_better(&p, &loop, &vague));
+}
+
 static void what_was_said_before(void **state)
 {
     (void)state;
@@ -255,23 +272,26 @@ static void what_was_said_before(void **state)
     struct whisper_segment s[] = {{.tokens = one, .n_tokens = 3},
                                   {.tokens = two, .n_tokens = 2}};
     int32_t out[8];
-    assert_int_equal(prompt_history(s, 0, false, NULL, 0, out, 8), 0);
-    assert_int_equal(prompt_history(s, 0, false, initial, 2, out, 8), 2);
+    struct whisper_params p;
+    whisper_params_init(&p);
+    assert_int_equal(prompt_history(&p, s, 0, NULL, 0, out, 8), 0);
+    assert_int_equal(prompt_history(&p, s, 0, initial, 2, out, 8), 2);
     assert_int_equal(out[1], 91);
-    assert_int_equal(prompt_history(s, 0, false, initial, 2, out, 1), 1);
+    assert_int_equal(prompt_history(&p, s, 0, initial, 2, out, 1), 1);
     assert_int_equal(out[0], 91);
-    assert_int_equal(prompt_history(s, 2, false, initial, 2, out, 8), 0);
+    assert_int_equal(prompt_history(&p, s, 2, initial, 2, out, 8), 0);
 
     const int32_t all[] = {90, 91, 1, 2, 3, 4, 5};
-    assert_int_equal(prompt_history(s, 2, true, initial, 2, out, 8), 7);
+    p.condition_on_previous_text = true;
+    assert_int_equal(prompt_history(&p, s, 2, initial, 2, out, 8), 7);
     assert_memory_equal(out, all, sizeof(all));
-    assert_int_equal(prompt_history(s, 2, true, initial, 2, out, 4), 4);
+    assert_int_equal(prompt_history(&p, s, 2, initial, 2, out, 4), 4);
     assert_memory_equal(out, all + 3, 4 * sizeof(*all));
     s[0].temperature = 0.6f;
-    assert_int_equal(prompt_history(s, 2, true, initial, 2, out, 8), 2);
+    assert_int_equal(prompt_history(&p, s, 2, initial, 2, out, 8), 2);
     assert_memory_equal(out, all + 5, 2 * sizeof(*all));
-    s[1].temperature = 0.6f;
-    assert_int_equal(prompt_history(s, 2, true, initial, 2, out, 8), 0);
+    s[1].compression_ratio = 2.5f; /* no temperature made it less repetitive */
+    assert_int_equal(prompt_history(&p, s, 2, initial, 2, out, 8), 0);
 }
 
 static void impossible_wishes_are_refused(void **state)
@@ -340,6 +360,7 @@ int main(void)
         cmocka_unit_test(repetition_is_measured),
         cmocka_unit_test(space_is_trimmed),
         cmocka_unit_test(the_ladder_is_climbed_for_a_reason),
+        cmocka_unit_test(the_best_of_bad_attempts),
         cmocka_unit_test(what_was_said_before),
         cmocka_unit_test(impossible_wishes_are_refused),
         cmocka_unit_test(senseless_numbers_are_refused),
