@@ -18,6 +18,11 @@
  * behind a damaged place there may be hours of good sound. */
 #define MAX_STUMBLES 100
 
+/* Seconds by which the sound of a film may begin late: less is not heard, and more is
+ * more likely a wrong time stamp. */
+#define MIN_LEAD_IN 0.1
+#define MAX_LEAD_IN 600.0
+
 struct extract {
     const struct extract_job *job; /* borrowed */
     struct source source;
@@ -95,6 +100,29 @@ static int take_samples(void *arg, const float *samples, size_t count)
     return 0;
 }
 
+/* In a film the sound may begin after the picture. Its times are those of the picture, so
+ * that subtitles fit: silence goes first. */
+static int lead_in(struct extract *x)
+{
+    static const float silence[1024];
+    const AVFormatContext *f = x->source.format;
+    int64_t pts = x->frame->best_effort_timestamp;
+    if (!x->source.has_video || pts == AV_NOPTS_VALUE || f->start_time == AV_NOPTS_VALUE)
+        return 0;
+    double late = (double)pts * av_q2d(x->source.stream->time_base) -
+                  (double)f->start_time / AV_TIME_BASE;
+    if (!(late > MIN_LEAD_IN && late < MAX_LEAD_IN))
+        return 0;
+    size_t count = (size_t)(late * MEDIA_RATE);
+    int rc = 0;
+    while (!rc && count > 0) {
+        size_t n = count < 1024 ? count : 1024;
+        rc = take_samples(x, silence, n);
+        count -= n;
+    }
+    return rc;
+}
+
 static bool frame_is_sane(const AVFrame *frame)
 {
     int channels = mixer_channels(frame);
@@ -122,8 +150,10 @@ static int drain_decoder(struct extract *x)
         if (x->frames++ == 0) {
             x->channels = mixer_channels(x->frame);
             x->rate = x->frame->sample_rate;
+            rc = lead_in(x);
         }
-        rc = mixer_feed(&x->mixer, x->frame);
+        if (!rc)
+            rc = mixer_feed(&x->mixer, x->frame);
         av_frame_unref(x->frame);
         if (rc == AVERROR(EINVAL))
             x->damaged++;

@@ -305,11 +305,13 @@ int source_open(struct source *s, const struct source_io *io, const char *format
     rc = open_container(s, demuxer, e);
     if (rc)
         return rc;
-    /* Pictures and subtitles need not be understood, nor read where that can be helped.
-     */
-    for (unsigned i = 0; i < s->format->nb_streams; i++)
-        if (s->format->streams[i]->codecpar->codec_type != AVMEDIA_TYPE_AUDIO)
+    /* Subtitles need not be understood. A picture is not decoded either (its decoders are
+     * not on the list), but where its time begins is wanted. */
+    for (unsigned i = 0; i < s->format->nb_streams; i++) {
+        int type = s->format->streams[i]->codecpar->codec_type;
+        if (type != AVMEDIA_TYPE_AUDIO && type != AVMEDIA_TYPE_VIDEO)
             s->format->streams[i]->discard = AVDISCARD_ALL;
+    }
     int found = avformat_find_stream_info(s->format, NULL);
     if (found < 0)
         return fail_open(s, found, e, "the file is damaged: no stream in it can be read");

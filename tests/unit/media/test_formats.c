@@ -199,6 +199,34 @@ static void amr_by_hand(void **state)
     buf_release(&amr);
 }
 
+/* The film begins with a second of picture alone. */
+static void late_sound_keeps_its_place(void **state)
+{
+    (void)state;
+    static const char *const words[] = {
+        "-filter_complex [0:a]asetpts=PTS+1/TB[a];testsrc=s=64x48:r=5:d=4[v] -map [v] "
+        "-map [a] "
+        "-c:v mpeg4 -c:a aac late.mp4",
+        "-filter_complex [0:a]asetpts=PTS+1/TB[a];testsrc=s=64x48:r=5:d=4[v] -map [v] "
+        "-map [a] "
+        "-c:v mpeg4 -c:a flac late.mkv",
+    };
+    for (int i = 0; i < 2; i++) {
+        if (!support_has_ffmpeg() || !support_ffmpeg(words[i]))
+            skip();
+        struct decoded d;
+        support_decode(strrchr(words[i], ' ') + 1, NULL, &d);
+        assert_int_equal(d.code, 0);
+        assert_true(fabs(d.info.seconds - 4) <= 0.05);
+        struct pcm sound = {d.pcm.samples + 16000, d.pcm.count - 16000, 0};
+        struct pcm before = {d.pcm.samples, 15000, 0};
+        int shift;
+        assert_true(support_likeness(&sound, 480, &shift) > 0.98);
+        assert_true(abs(shift) <= 320 && peak(&before) < 0.01);
+        pcm_release(&d.pcm);
+    }
+}
+
 /* Two files one behind the other, as a recorder does that is paused. */
 static void rate_and_channels_may_change(void **state)
 {
@@ -229,6 +257,7 @@ int main(void)
         cmocka_unit_test(downmix_keeps_level_and_centre),
         cmocka_unit_test(what_ffmpeg_encodes),
         cmocka_unit_test(amr_by_hand),
+        cmocka_unit_test(late_sound_keeps_its_place),
         cmocka_unit_test(rate_and_channels_may_change),
     };
     return cmocka_run_group_tests(tests, support_setup, support_teardown);
