@@ -1,0 +1,274 @@
+/* One recording to a transcript, over a decoder and an engine that are written down here:
+ * what is handed on, what is told, what an earlier attempt left. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "job/transcribe.h"
+
+/* ---- the scripted decoder and engine --------------------------------------------- */
+
+static struct {
+    int rc; /* what media_decode answers */
+    bool truncated;
+    bool asks; /* it asks whether it is cancelled */
+    int released;
+} media;
+
+static struct {
+    struct whisper_params params; /* those of the last call */
+    size_t n_samples;
+    size_t n_segments_before;
+    char first_text[64];
+    int32_t first_tokens[2];
+    int calls, language;
+    float probability;
+} engine;
+
+int media_decode(int fd, const struct media_limits *limits, struct pcm *out,
+                 struct media_info *info, struct err *e)
+{
+    assert_int_equal(fd, 42);
+    if (media.rc < 0)
+        return err_set(e, media.rc, "this is not media");
+    if (media.asks && limits->cancelled && limits->cancelled(limits->cancelled_arg))
+        return err_set(e, ERR_CANCELLED, "cancelled");
+    static float samples[32000];
+    *out = (struct pcm){.samples = samples, .count = 32000};
+    *info = (struct media_info){.seconds = 2, .truncated = media.truncated};
+    return 0;
+}
+
+void pcm_release(struct pcm *p)
+{
+    *p = (struct pcm){0};
+    media.released++;
+}
+
+/* Says one segment more than there are, and tells of it. */
+int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n_samples,
+                       const struct whisper_params *p, const struct whisper_callbacks *c,
+                       struct whisper_result *r, struct err *e)
+{
+    (void)s;
+    (void)samples;
+    engine.params = *p;
+    engine.n_samples = n_samples;
+    engine.n_segments_before = r->n_segments;
+    engine.calls++;
+    if (r->n_segments > 0) {
+        snprintf(engine.first_text, sizeof engine.first_text, "%s", r->segments[0].text);
+        assert_int_equal(r->segments[0].n_tokens, 2);
+        memcpy(engine.first_tokens, r->segments[0].tokens, sizeof engine.first_tokens);
+    }
+    if (c->cancelled(c->arg))
+        return err_set(e, ERR_CANCELLED, "the transcription was cancelled");
+    c->language(c->arg, engine.language, engine.probability);
+    char text[] = " said now";
+    int32_t tokens[] = {7, 8, 9};
+    const struct whisper_segment segment = {
+        .id = (int)r->n_segments,
+        .seek_frame = 120,
+        .start_seconds = 1.25,
+        .end_seconds = 2,
+        .text = text,
+        .tokens = tokens,
+        .n_tokens = 3,
+        .temperature = 0.2f,
+        .avg_logprob = -0.5f,
+        .compression_ratio = 1.5f,
+        .no_speech_prob = 0.25f,
+    };
+    c->segment(c->arg, &segment);
+    c->window(c->arg, 200, 200);
+    return 0;
+}
+
+/* ---- what is told ---------------------------------------------------------------- */
+
+struct heard {
+    int decoded, segments, windows;
+    bool cancel;
+    char language[16];
+    double probability;
+};
+
+static bool on_cancelled(void *arg)
+{
+    return ((struct heard *)arg)->cancel;
+}
+
+static void on_decoded(void *arg, const struct media_info *info)
+{
+    assert_true(info->seconds == 2);
+    ((struct heard *)arg)->decoded++;
+}
+
+static void on_language(void *arg, const char *code, double probability)
+{
+    struct heard *h = arg;
+    snprintf(h->language, sizeof h->language, "%s", code);
+    h->probability = probability;
+}
+
+static void on_segment(void *arg, const struct transcript_segment *segment)
+{
+    assert_string_equal(segment->text, " said now");
+    ((struct heard *)arg)->segments++;
+}
+
+static void on_window(void *arg, int64_t next_frame, int64_t total_frames)
+{
+    assert_int_equal(next_frame, 200);
+    assert_int_equal(total_frames, 200);
+    ((struct heard *)arg)->windows++;
+}
+
+static struct heard heard;
+static struct transcribe_callbacks callbacks;
+static struct transcribe_options options;
+static struct transcript transcript;
+static struct err error;
+
+static int begin(void **state)
+{
+    (void)state;
+    memset(&media, 0, sizeof media);
+    memset(&engine, 0, sizeof engine);
+    engine.language = whisper_language_find("de");
+    engine.probability = 0.75f;
+    heard = (struct heard){0};
+    callbacks = (struct transcribe_callbacks){&heard,      on_cancelled, on_decoded,
+                                              on_language, on_segment,   on_window};
+    options = (struct transcribe_options){.model_name = "tiny"};
+    whisper_params_init(&options.params);
+    transcript_init(&transcript);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    transcript_release(&transcript);
+    return 0;
+}
+
+static int go(void)
+{
+    return transcribe_file(NULL, 42, &options, &callbacks, &transcript, &error);
+}
+
+/* ---- tests ----------------------------------------------------------------------- */
+
+static void a_transcript_is_filled(void **state)
+{
+    (void)state;
+    assert_int_equal(go(), 0);
+    assert_string_equal(transcript.model, "tiny");
+    assert_string_equal(transcript.task, "transcribe");
+    assert_string_equal(transcript.language, "de");
+    assert_string_equal(transcript.language_name, "german");
+    assert_true(transcript.language_probability == 0.75);
+    assert_true(transcript.duration == 2);
+    assert_string_equal(transcript.warning, "");
+    assert_int_equal(transcript.n_segments, 1);
+    const struct transcript_segment *s = &transcript.segments[0];
+    assert_string_equal(s->text, " said now");
+    assert_int_equal(s->seek, 120);
+    assert_true(s->start == 1.25 && s->end == 2);
+    assert_int_equal(s->n_tokens, 3);
+    assert_int_equal(s->tokens[2], 9);
+    assert_true(s->temperature == 0.2f && s->avg_logprob == -0.5f);
+    assert_true(s->compression_ratio == 1.5f && s->no_speech_prob == 0.25f);
+    assert_int_equal(engine.n_samples, 32000);
+    assert_int_equal(media.released, 1);
+    assert_int_equal(heard.decoded, 1);
+    assert_int_equal(heard.segments, 1);
+    assert_int_equal(heard.windows, 1);
+    assert_string_equal(heard.language, "de");
+    assert_true(heard.probability == 0.75);
+}
+
+static void nobody_need_listen(void **state)
+{
+    (void)state;
+    options.params.task = WHISPER_TRANSLATE;
+    assert_int_equal(transcribe_file(NULL, 42, &options, NULL, &transcript, &error), 0);
+    assert_string_equal(transcript.task, "translate");
+    assert_int_equal(transcript.n_segments, 1);
+}
+
+static void an_earlier_attempt_goes_on(void **state)
+{
+    (void)state;
+    char text[] = " said before";
+    int32_t tokens[] = {5, 6};
+    const struct transcript_segment before = {
+        .id = 0, .start = 0, .end = 1, .text = text, .tokens = tokens, .n_tokens = 2};
+    assert_int_equal(transcript_add(&transcript, &before), 0);
+    options.params.language = "auto";
+    options.params.start_frame = 120;
+    options.known_language = "de";
+    options.known_probability = 0.5;
+    engine.probability = 1; /* what the engine says of a language that is given */
+    assert_int_equal(go(), 0);
+    assert_int_equal(engine.n_segments_before, 1);
+    assert_string_equal(engine.first_text, " said before");
+    assert_memory_equal(engine.first_tokens, tokens, sizeof tokens);
+    assert_string_equal(engine.params.language, "de");
+    assert_int_equal(engine.params.start_frame, 120);
+    assert_int_equal(transcript.n_segments, 2);
+    assert_string_equal(transcript.segments[0].text, " said before");
+    assert_int_equal(transcript.segments[1].id, 1);
+    assert_true(transcript.language_probability == 0.5);
+    assert_int_equal(heard.segments, 1); /* the new one alone */
+}
+
+static void damage_is_said(void **state)
+{
+    (void)state;
+    media.truncated = true;
+    assert_int_equal(go(), 0);
+    assert_non_null(strstr(transcript.warning, "2.0 seconds"));
+    assert_int_equal(transcript.n_segments, 1);
+}
+
+static void what_is_no_media_never_reaches_the_engine(void **state)
+{
+    (void)state;
+    media.rc = ERR_NOT_MEDIA;
+    assert_int_equal(go(), ERR_NOT_MEDIA);
+    assert_string_equal(error.message, "this is not media");
+    assert_int_equal(engine.calls, 0);
+    assert_int_equal(heard.decoded, 0);
+    assert_int_equal(transcript.n_segments, 0);
+}
+
+static void cancelling_reaches_both(void **state)
+{
+    (void)state;
+    heard.cancel = true;
+    assert_int_equal(go(), ERR_CANCELLED);
+    assert_int_equal(engine.calls, 1);
+    assert_int_equal(media.released, 1);
+    media.asks = true;
+    assert_int_equal(go(), ERR_CANCELLED);
+    assert_int_equal(engine.calls, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_transcript_is_filled, begin, end),
+        cmocka_unit_test_setup_teardown(nobody_need_listen, begin, end),
+        cmocka_unit_test_setup_teardown(an_earlier_attempt_goes_on, begin, end),
+        cmocka_unit_test_setup_teardown(damage_is_said, begin, end),
+        cmocka_unit_test_setup_teardown(what_is_no_media_never_reaches_the_engine, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(cancelling_reaches_both, begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
