@@ -38,45 +38,45 @@ SIMD void tile(const struct gemm *g, const float *x, const void *w, const float 
 {
     const int n = P * VECTORS;
     vf sum[24];
-#pragma GCC unroll 24
+    UNROLL
     for (int i = 0; i < R * n; i++)
         sum[i] = vf_all(0);
     for (size_t k = 0; k < (size_t)g->k; k++) {
         if (n <= R) {
             vf v[8];
-#pragma GCC unroll 8
+            UNROLL
             for (int p = 0; p < n; p++)
                 v[p] = load_weight(w,
                                    (size_t)(p / VECTORS) * g->w_stride +
                                        k * KERNEL_LANES + (size_t)(p % VECTORS) * LANES,
                                    half);
-#pragma GCC unroll 12
+            UNROLL
             for (int r = 0; r < R; r++) {
                 vf a = vf_all(x[(size_t)r * g->x_stride + k]);
-#pragma GCC unroll 8
+                UNROLL
                 for (int p = 0; p < n; p++)
                     sum[r * n + p] = multiply_add(a, v[p], sum[r * n + p]);
             }
         } else {
             vf a[8];
-#pragma GCC unroll 8
+            UNROLL
             for (int r = 0; r < R; r++)
                 a[r] = vf_all(x[(size_t)r * g->x_stride + k]);
-#pragma GCC unroll 8
+            UNROLL
             for (int p = 0; p < n; p++) {
                 vf v = load_weight(w,
                                    (size_t)(p / VECTORS) * g->w_stride +
                                        k * KERNEL_LANES + (size_t)(p % VECTORS) * LANES,
                                    half);
-#pragma GCC unroll 8
+                UNROLL
                 for (int r = 0; r < R; r++)
                     sum[r * n + p] = multiply_add(a[r], v, sum[r * n + p]);
             }
         }
     }
-#pragma GCC unroll 12
+    UNROLL
     for (int r = 0; r < R; r++) {
-#pragma GCC unroll 8
+        UNROLL
         for (int p = 0; p < n; p++) {
             float *out = y + (size_t)r * g->y_stride + p * LANES;
             vf v = sum[r * n + p];

@@ -22,6 +22,14 @@ typedef int32_t vi __attribute__((vector_size(LANES * 4)));
 
 #define SIMD static inline __attribute__((always_inline))
 
+/* Before a loop of few, known turns. Arrays of vectors stay in registers only when every
+ * index is known to the compiler. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 24")
+#endif
+
 SIMD vf vf_all(float x)
 {
     return x - (vf){0};
