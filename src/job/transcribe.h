@@ -1,4 +1,5 @@
-/* One recording, from an open file to a transcript: what the shell and the workers share. */
+/* One recording, from an open file to a transcript: what the shell and the workers share.
+ */
 #ifndef JOB_TRANSCRIBE_H
 #define JOB_TRANSCRIBE_H
 
@@ -9,7 +10,7 @@
 struct transcribe_options {
     struct whisper_params params;
     struct media_limits limits;
-    const char *model_name;    /* borrowed, for the transcript */
+    const char *model_name;     /* borrowed, for the transcript */
     const char *known_language; /* borrowed or NULL: found before an interruption */
     double known_probability;
 };
@@ -25,8 +26,8 @@ struct transcribe_callbacks {
     void (*window)(void *arg, int64_t next_frame, int64_t total_frames);
 };
 
-/* `out` is initialised by the caller and may hold the segments of an earlier attempt, with
- * options->params.start_frame behind them. */
+/* `out` is initialised by the caller and may hold the segments of an earlier attempt,
+ * with options->params.start_frame behind them. */
 int transcribe_file(struct whisper_session *session, int fd,
                     const struct transcribe_options *options,
                     const struct transcribe_callbacks *callbacks, struct transcript *out,

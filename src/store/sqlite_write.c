@@ -1,11 +1,15 @@
 /* What the store changes, in SQL: every change is one statement or one transaction. */
+#include "base/fs.h"
 #include "base/mem.h"
 #include "store/sqlite_conn.h"
 #include "store/sqlite_read.h"
 
 #include <unistd.h>
 
-#define WRITER(s) sqlite_store_writer((struct sqlite_store *)(s))
+/* Less is not enough for a few transcripts. */
+#define MIN_FREE_BYTES (4u << 20)
+
+#define WRITER(s)      sqlite_store_writer((struct sqlite_store *)(s))
 
 /* The fence: only the attempt that holds the job may write. */
 #define FENCED " WHERE id = ? AND attempt = ? AND status = 'processing'"
@@ -362,21 +366,36 @@ static int sqlite_drop_audio(struct store *s, const char *id, struct err *e)
 
 /* Takes the write lock and dirties a page, then lets go of both: a file that has become
  * read-only or damaged shows, and nothing is synced. */
+static int try_to_write(struct sqlite_conn *c, struct err *e)
+{
+    int status = sqlite_conn_begin(c, e);
+    if (status)
+        return status;
+    int n = sqlite_conn_run(c, e,
+                            "UPDATE schema_version SET applied_ms = applied_ms "
+                            "WHERE version = 1",
+                            "");
+    if (n <= 0)
+        status = n < 0 ? n
+                       : err_set(e, ERR_CORRUPT,
+                                 "the database %s lost its schema: "
+                                 "restore it from a backup",
+                                 c->path);
+    (void)sqlite_conn_end(c, status ? status : ERR_CANCELLED, NULL);
+    return status;
+}
+
 static int sqlite_probe(struct store *s, struct err *e)
 {
     struct sqlite_conn *c = WRITER(s);
-    int status = sqlite_conn_begin(c, e);
-    if (!status) {
-        int n = sqlite_conn_run(c, e,
-                                "UPDATE schema_version SET applied_ms = applied_ms "
-                                "WHERE version = 1",
-                                "");
-        if (n <= 0)
-            status = n < 0 ? n
-                           : err_set(e, ERR_CORRUPT, "the database %s lost its schema",
-                                     c->path);
-        (void)sqlite_conn_end(c, status ? status : ERR_CANCELLED, NULL);
-    }
+    uint64_t free_bytes = 0;
+    int status = try_to_write(c, e);
+    if (!status)
+        status = fs_free_bytes(c->path, &free_bytes, e);
+    if (!status && free_bytes < MIN_FREE_BYTES)
+        status = err_set(e, ERR_FULL,
+                         "the disk that holds the database %s is full: free some space",
+                         c->path);
     sqlite_store_done(c);
     return status;
 }

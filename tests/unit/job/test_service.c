@@ -15,9 +15,11 @@
 #include "job/worker.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -440,6 +442,52 @@ static void a_restart_goes_on_with_everything(void **state)
     job_release(&two);
 }
 
+/* The disk of the database fills up while a job runs, and is emptied again. */
+static void a_full_disk_delays_a_job_and_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    char data[PATH_MAX], ballast[PATH_MAX * 2], id[ID_SIZE], refused[ID_SIZE];
+    char block[65536] = {0};
+    stop(f);
+    (void)snprintf(data, sizeof data, "%s/data", f->folder);
+    if (mount("tmpfs", data, "tmpfs", 0, "size=8m")) {
+        print_message("skipped: a small file system cannot be mounted here\n");
+        start(f);
+        skip();
+    }
+    start(f);
+    submit(f, "slow 40", id);
+    await_progress(f, id, 10);
+    (void)snprintf(ballast, sizeof ballast, "%s/ballast", data);
+    int fd = open(ballast, O_CREAT | O_WRONLY, 0600);
+    while (write(fd, block, sizeof block) > 0 || write(fd, block, 512) > 0)
+        ;
+    close(fd);
+    struct err e = {0};
+    struct job_request request = {.original_filename = "b.wav"};
+    int status = 0;
+    while (!status) /* until what room the log had is used up */
+        status = try_submit(f, "windows 1", &request, refused, &e);
+    assert_int_equal(status, ERR_FULL);
+    assert_int_equal(jobs_ready(f->jobs, &e), ERR_FULL);
+    assert_true(!strncmp(e.message, "database: ", 10));
+    struct timespec meanwhile = {.tv_sec = 1}; /* the worker gets to its end */
+    nanosleep(&meanwhile, NULL);
+    struct job j = get(f, id);
+    assert_int_equal(j.status, JOB_PROCESSING);
+    job_release(&j);
+    assert_int_equal(unlink(ballast), 0);
+    await(f, id, JOB_COMPLETED);
+    j = get(f, id);
+    assert_non_null(strstr(j.transcript_text, "w0 w1 w2"));
+    assert_non_null(strstr(j.transcript_text, "w38 w39"));
+    assert_int_equal(j.attempt, 1);
+    job_release(&j);
+    stop(f);
+    assert_int_equal(umount(data), 0);
+    start(f);
+}
+
 static void a_leftover_upload_is_swept_at_the_start(void **state)
 {
     struct fixture *f = *state;
@@ -592,6 +640,7 @@ int main(int argc, char **argv)
         TEST(a_running_job_is_cancelled),
         TEST(a_running_job_is_deleted_with_all_it_has),
         TEST(a_restart_goes_on_with_everything),
+        TEST(a_full_disk_delays_a_job_and_loses_nothing),
         TEST(a_leftover_upload_is_swept_at_the_start),
         TEST(a_recording_that_vanished_fails_its_job),
         TEST(bad_requests_are_refused_and_leave_nothing),
