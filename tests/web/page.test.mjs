@@ -1,0 +1,206 @@
+// The page in a real browser, on a real recording with real weights.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+import {
+  form, getJson, hasModel, startServer, tempFolder, transcribe, until, waitForJob, wav,
+} from '../lib/server.mjs';
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+const recording = path.join(here, '../engine/golden/clean.wav');
+const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
+const executablePath = process.env.WT_CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
+  .find((file) => fs.existsSync(file));
+
+let reason = false;
+if (!executablePath) reason = 'no Chromium: install it, or name it in WT_CHROMIUM';
+else if (!hasModel('tiny')) reason = 'ggml-tiny.bin is not in WT_TEST_MODELS';
+
+describe('the page', { skip: reason }, () => {
+  let server;
+  let browser;
+  before(async () => {
+    server = await startServer();
+    browser = await chromium.launch({
+      executablePath,
+      args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+        '--disable-component-update', '--disable-sync'],
+    });
+    await until(() => fetch(`${server.url}/health/ready`), (r) => r.status === 200);
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  /** A fresh window; what goes wrong in it is an error of the test. */
+  async function openPage({ hash = '', ...options } = {}) {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+    const page = await context.newPage();
+    const problems = [];
+    page.on('pageerror', (error) => problems.push(error.message));
+    page.on('console', (m) => {
+      if (m.type() === 'error' && !/status of (4|5)\d\d|ERR_CONNECTION|ERR_INTERNET/.test(m.text())) problems.push(m.text());
+    });
+    page.on('request', (request) => {
+      if (!request.url().startsWith(server.url) && !/^(data|blob):/.test(request.url())) problems.push(`fetched ${request.url()}`);
+    });
+    await page.goto(`${server.url}/${hash}`);
+    return { page, problems, close: () => context.close() };
+  }
+
+  async function accessible(page, where) {
+    // The page's own policy lets no script in from outside; the checker comes in beside it.
+    const source = fs.readFileSync(axe, 'utf8');
+    await page.evaluate(source);
+    const { violations } = await page.evaluate(() => globalThis.axe.run());
+    assert.deepEqual(violations.map((v) => `${where}: ${v.id}: ${v.nodes.map((n) => n.target).join(', ')}`), []);
+  }
+
+  test('takes a recording, shows its progress, then its transcript, and gives it out', async () => {
+    const { page, problems, close } = await openPage({ acceptDownloads: true });
+    await page.getByText('Online').waitFor();
+    await page.getByLabel('Language').selectOption('en');
+    // Every message of the progress socket.
+    const progress = [];
+    page.on('websocket', (ws) => ws.on('framereceived', ({ payload }) => progress.push(JSON.parse(payload))));
+    await page.locator('#files').setInputFiles(recording);
+    await page.getByRole('heading', { name: 'clean.wav' }).waitFor();
+    const transcript = page.getByRole('list', { name: 'Transcript', exact: true });
+    await transcript.waitFor({ timeout: 120000 });
+    const text = await transcript.innerText();
+    assert.match(text, /stew for dinner/i);
+    assert.match(text, /^0:00/);
+    assert.ok(progress.length > 0, 'progress came over the WebSocket');
+    assert.equal(progress.at(-1).status, 'completed');
+    for (const format of ['txt', 'srt', 'vtt', 'tsv', 'json']) {
+      const [download] = await Promise.all([
+        page.waitForEvent('download'),
+        page.getByRole('link', { name: `Download as ${format}` }).click(),
+      ]);
+      assert.equal(download.suggestedFilename(), `clean.${format}`);
+      const bytes = fs.readFileSync(await download.path(), 'utf8');
+      assert.match(bytes, /stew for dinner/i);
+      if (format === 'srt') assert.match(bytes, /^1\n00:00:00,\d{3} --> 00:00:\d\d,\d{3}\n/);
+    }
+    assert.match(await page.locator('#list li').first().innerText(), /clean\.wav\s+Done/);
+    await accessible(page, 'transcript');
+    assert.deepEqual(problems, []);
+    await close();
+  });
+
+  test('has no accessibility violations in any state, scheme or width', async () => {
+    for (const colorScheme of ['light', 'dark']) {
+      for (const viewport of [{ width: 1280, height: 800 }, { width: 390, height: 844 }]) {
+        const { page, problems, close } = await openPage({ colorScheme, viewport });
+        await page.getByText('Online').waitFor();
+        await page.locator('#files').setInputFiles([{ name: 'notes.mp3', mimeType: 'audio/mpeg', buffer: Buffer.from('only text') }]);
+        await page.getByText('not a recording').waitFor();
+        await accessible(page, `${colorScheme} ${viewport.width}`);
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+        assert.ok(wide <= 0, 'nothing to scroll sideways');
+        assert.deepEqual(problems, []);
+        await close();
+      }
+    }
+  });
+
+  test('works from the keyboard alone, and asks before it deletes', async () => {
+    const { body } = await transcribe(server, form(wav(), 'keyboard.wav', { language: 'en' }));
+    await waitForJob(server, body.job_id);
+    const { page, problems, close } = await openPage();
+    const row = page.getByRole('link', { name: /keyboard\.wav/ });
+    await row.waitFor();
+    await page.keyboard.press('Tab');
+    assert.equal(await page.evaluate(() => document.activeElement.className), 'skip');
+    await row.focus();
+    await page.keyboard.press('Enter');
+    const heading = page.getByRole('heading', { name: 'keyboard.wav' });
+    await heading.waitFor();
+    await page.waitForFunction(() => document.activeElement.id === 'detail-title');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    const dialog = page.getByRole('dialog');
+    await dialog.waitFor();
+    await accessible(page, 'dialog');
+    await page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'hidden' });
+    assert.equal((await getJson(server, `/jobs/${body.job_id}`)).status, 200);
+    await page.getByRole('button', { name: 'Delete keyboard.wav' }).click();
+    await page.getByRole('button', { name: 'Delete', exact: true }).click();
+    await row.waitFor({ state: 'detached' });
+    assert.equal((await getJson(server, `/jobs/${body.job_id}`)).status, 404);
+    assert.deepEqual(problems, []);
+    await close();
+  });
+
+  test('shows names and texts as text', async () => {
+    const name = '<img src=x onerror=alert(1)>.wav';
+    const { body } = await transcribe(server, form(wav(), name, { language: 'en' }));
+    const { page, problems, close } = await openPage({ hash: `#/jobs/${body.job_id}` });
+    await page.getByRole('heading', { name }).waitFor();
+    assert.equal(await page.locator('img[src=x]').count(), 0);
+    assert.deepEqual(problems, []);
+    await close();
+  });
+
+  test('cancels, and tries again', async () => {
+    const { body } = await transcribe(server, form(wav({ seconds: 200 }), 'long.wav'));
+    const { page, problems, close } = await openPage({ hash: `#/jobs/${body.job_id}` });
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await page.getByText('This transcription was cancelled.').waitFor();
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await page.getByRole('button', { name: 'Cancel' }).waitFor();
+    assert.deepEqual(problems, []);
+    await getJson(server, `/jobs/${body.job_id}`, { method: 'DELETE' });
+    await page.getByText('This transcription was cancelled.').or(page.getByText('There is no job')).waitFor();
+    await close();
+  });
+
+  test('finds transcripts, and says when there is nothing to find', async () => {
+    await transcribe(server, form(wav(), 'haystack.wav', { language: 'en' }));
+    const { page, close } = await openPage();
+    await page.getByRole('link', { name: /haystack/ }).waitFor();
+    await page.getByRole('searchbox').fill('no such thing anywhere');
+    await page.getByText('Nothing is found').waitFor();
+    await page.getByRole('searchbox').fill('haystack');
+    await page.getByRole('link', { name: /haystack/ }).waitFor();
+    assert.equal(await page.locator('#list li').count(), 1);
+    await close();
+  });
+
+  test('polls where no WebSocket gets through', async () => {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await page.addInitScript(() => {
+      globalThis.WebSocket = class { constructor() { throw new Error('blocked'); } };
+    });
+    await page.goto(server.url);
+    await page.locator('#files').setInputFiles(recording);
+    await page.getByRole('list', { name: 'Transcript', exact: true }).waitFor({ timeout: 120000 });
+    await context.close();
+  });
+
+  test('says when the service is gone, and when it is back', async () => {
+    const folder = tempFolder();
+    const first = await startServer({ folder });
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await page.goto(first.url);
+    await page.getByText('Online').waitFor();
+    await first.stop();
+    await page.evaluate(() => window.dispatchEvent(new Event('online')));
+    await page.getByText('Offline').waitFor();
+    await page.locator('#files').setInputFiles({ name: 'a.wav', mimeType: 'audio/wav', buffer: wav() });
+    await page.getByText('the service cannot be reached').waitFor();
+    const second = await startServer({ folder, env: { PORT: String(first.port) } });
+    await page.evaluate(() => window.dispatchEvent(new Event('online')));
+    await page.getByText('Online').waitFor();
+    await context.close();
+    await second.stop();
+  });
+});
