@@ -85,6 +85,6 @@ int queue_embedded_open(struct queue **out, struct store *s, struct err *e)
         free(q);
         return status;
     }
-    *out = &q->base;
+    *out = (struct queue *)q;
     return 0;
 }

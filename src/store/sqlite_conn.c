@@ -123,6 +123,7 @@ int sqlite_conn_error(struct sqlite_conn *c, struct err *e)
 int sqlite_conn_prepare(struct sqlite_conn *c, const char *sql, sqlite3_stmt **out,
                         struct err *e)
 {
+    *out = NULL;
     size_t i = 0;
     while (i < SQLITE_CONN_STATEMENTS && c->cache[i].sql && c->cache[i].sql != sql)
         i++;

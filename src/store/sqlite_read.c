@@ -22,7 +22,7 @@ static char *column_text(sqlite3_stmt *stmt, int column, bool *failed)
     if (sqlite3_column_type(stmt, column) == SQLITE_NULL)
         return NULL;
     const char *text = (const char *)sqlite3_column_text(stmt, column);
-    char *copy = text ? strdup(text) : NULL;
+    char *copy = mem_strdup(text);
     if (!copy)
         *failed = true;
     return copy;
@@ -42,12 +42,16 @@ static int read_job(struct sqlite_conn *c, sqlite3_stmt *stmt, struct job *j,
                        c->path);
     memcpy(j->id, id, ID_SIZE);
     j->attempt = sqlite3_column_int(stmt, 2);
-    char **texts[] = {
-        &j->original_filename, &j->filename, &j->model,   &j->language_asked,
-        &j->language,          &j->task,     &j->options, &j->error_message,
-        &j->error_code,        &j->message};
-    for (int i = 0; i < (int)ARRAY_LENGTH(texts); i++)
-        *texts[i] = column_text(stmt, 3 + i, &failed);
+    j->original_filename = column_text(stmt, 3, &failed);
+    j->filename = column_text(stmt, 4, &failed);
+    j->model = column_text(stmt, 5, &failed);
+    j->language_asked = column_text(stmt, 6, &failed);
+    j->language = column_text(stmt, 7, &failed);
+    j->task = column_text(stmt, 8, &failed);
+    j->options = column_text(stmt, 9, &failed);
+    j->error_message = column_text(stmt, 10, &failed);
+    j->error_code = column_text(stmt, 11, &failed);
+    j->message = column_text(stmt, 12, &failed);
     j->created_ms = sqlite3_column_int64(stmt, 13);
     j->started_ms = sqlite3_column_int64(stmt, 14);
     j->completed_ms = sqlite3_column_int64(stmt, 15);
@@ -142,6 +146,7 @@ static int read_matches(struct sqlite_conn *c, const char *state, const char *pa
     if (status)
         return status;
     sqlite_conn_bind(stmt, "ttll", state, pattern, f->limit, f->offset);
+    struct job row;
     size_t capacity = 0;
     int step;
     while (!status && (step = sqlite3_step(stmt)) != SQLITE_DONE) {
@@ -149,8 +154,8 @@ static int read_matches(struct sqlite_conn *c, const char *state, const char *pa
             status = sqlite_conn_error(c, e);
         else if (mem_grow(&out->jobs, &capacity, out->count + 1, sizeof *out->jobs))
             status = err_set(e, ERR_NOMEM, "out of memory");
-        else if (!(status = read_job(c, stmt, &out->jobs[out->count], e)))
-            out->count++;
+        else if (!(status = read_job(c, stmt, &row, e)))
+            out->jobs[out->count++] = row;
     }
     sqlite3_reset(stmt);
     return status;
@@ -226,18 +231,20 @@ static int read_windows(struct sqlite_conn *c, const char *id, struct store_resu
     sqlite_conn_bind(stmt, "t", id);
     size_t capacity = 0;
     int step;
-    bool failed = false;
     while (!status && (step = sqlite3_step(stmt)) != SQLITE_DONE) {
+        bool failed = false;
         if (step != SQLITE_ROW) {
             status = sqlite_conn_error(c, e);
             break;
         }
-        if (mem_grow(&out->windows, &capacity, out->n_windows + 1, sizeof *out->windows))
-            failed = true;
-        else if ((out->windows[out->n_windows] = column_text(stmt, 0, &failed)))
-            out->n_windows++;
-        if (failed)
+        char *segments = column_text(stmt, 0, &failed);
+        if (!segments || mem_grow(&out->windows, &capacity, out->n_windows + 1,
+                                  sizeof *out->windows)) {
+            free(segments);
             status = err_set(e, ERR_NOMEM, "out of memory");
+        } else {
+            out->windows[out->n_windows++] = segments;
+        }
     }
     sqlite3_reset(stmt);
     return status;
