@@ -4,9 +4,10 @@
  * of them can drift from the others. */
 #include "base/config.h"
 
+#include "base/config_checks.h"
 #include "base/mem.h"
+#include "base/near.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stddef.h>
 #include <strings.h>
@@ -32,195 +33,35 @@ struct setting {
     const char *help;
 };
 
-/* ---- what a text may be -------------------------------------------------------------
- */
-
-static bool starts(const char *value, const char *prefix)
-{
-    return !strncmp(value, prefix, strlen(prefix));
-}
-
-static bool is_printable(const char *value)
-{
-    for (const char *p = value; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7F)
-            return false;
-    return true;
-}
-
-static bool is_url(const char *value)
-{
-    const char *host = starts(value, "https://")  ? value + 8
-                       : starts(value, "http://") ? value + 7
-                                                  : "";
-    if (!*host || *host == '/')
-        return false;
-    for (const char *p = value; *p; p++)
-        if ((unsigned char)*p <= 0x20 || *p == 0x7F)
-            return false;
-    return true;
-}
-
-static bool is_database_url(const char *value)
-{
-    static const char *const prefixes[] = {"sqlite:///", "postgresql://", "postgres://"};
-    for (size_t i = 0; i < ARRAY_LENGTH(prefixes); i++)
-        if (starts(value, prefixes[i]) && value[strlen(prefixes[i])] != '\0')
-            return is_printable(value);
-    return false;
-}
-
-static bool is_redis_url(const char *value)
-{
-    static const char *const prefixes[] = {"redis://", "rediss://", "unix://"};
-    for (size_t i = 0; i < ARRAY_LENGTH(prefixes); i++)
-        if (starts(value, prefixes[i]) && value[strlen(prefixes[i])] != '\0')
-            return is_printable(value);
-    return false;
-}
-
-static bool is_model_name(const char *value)
-{
-    size_t length = strlen(value);
-    if (length == 0 || length > 63 || value[0] == '.')
-        return false;
-    for (const char *p = value; *p; p++)
-        if (!isalnum((unsigned char)*p) && !strchr(".-_", *p))
-            return false;
-    return true;
-}
-
-/* The engine knows the languages; here only what can be none is refused. */
-static bool is_language_word(const char *value)
-{
-    for (const char *p = value; *p; p++)
-        if (!isalpha((unsigned char)*p) && *p != ' ' && *p != '-')
-            return false;
-    return *value && strlen(value) < 32;
-}
-
-static bool is_rate(const char *value)
-{
-    int64_t count, seconds;
-    return config_rate_parse(value, &count, &seconds);
-}
-
-/* Addresses, networks and names, separated by commas; the resolver judges them later. */
-static bool is_address_list(const char *value)
-{
-    for (const char *p = value; *p; p++)
-        if (!isalnum((unsigned char)*p) && !strchr(".:/-_, *", *p))
-            return false;
-    return true;
-}
-
-/* What people call files, first the names that are the default, then other names of the
- * same. The media layer knows all of them. */
-static const char *const audio_formats[] = {
-    "mp3",  "wav",  "m4a",  "flac",     "ogg",  "opus",   "webm", "mp4", "aac", "mkv",
-    "mov",  "3gp",  "amr",  "aiff",     "wma",  "wmv",    "asf",  "avi", "caf", "au",
-    "w64",  "ac3",  "eac3", "dts",      "flv",  "ts",     "mpg",  "mxf", "dv",  "rm",
-    "wv",   "ape",  "tta",  "tak",      "mpc",  "truehd", "voc",  "dss", "qcp", "wave",
-    "mpga", "mp2",  "m4b",  "m4p",      "m4v",  "mpeg4",  "qt",   "oga", "ogv", "ogx",
-    "spx",  "weba", "mka",  "aif",      "aifc", "3gpp",   "3g2",  "snd", "mts", "m2ts",
-    "mpeg", "vob",  "adts", "matroska", NULL};
-
-#define ALL_AUDIO_FORMATS                                                                \
-    "mp3,wav,m4a,flac,ogg,opus,webm,mp4,aac,mkv,mov,3gp,amr,aiff,wma,wmv,asf,"           \
-    "avi,caf,au,w64,ac3,eac3,dts,flv,ts,mpg,mxf,dv,rm,wv,ape,tta,tak,mpc,"               \
-    "truehd,voc,dss,qcp"
-
-const char *const *config_audio_formats(void)
-{
-    return audio_formats;
-}
-
-static bool is_audio_format(const char *name, size_t length)
-{
-    for (size_t i = 0; audio_formats[i]; i++)
-        if (strlen(audio_formats[i]) == length &&
-            !strncasecmp(audio_formats[i], name, length))
-            return true;
-    return false;
-}
-
-/* Names from the list above, separated by commas; spaces and a leading dot are allowed.
- */
-static bool is_format_list(const char *value)
-{
-    size_t names = 0;
-    for (const char *p = value; *p;) {
-        p += strspn(p, " ,");
-        size_t length = strcspn(p, ",");
-        const char *next = p + length;
-        while (length > 0 && p[length - 1] == ' ')
-            length--;
-        if (length > 0 && *p == '.') {
-            p++;
-            length--;
-        }
-        if (length > 0 && !is_audio_format(p, length))
-            return false;
-        names += length > 0;
-        p = next;
-    }
-    return names > 0;
-}
-
-bool config_rate_parse(const char *text, int64_t *count, int64_t *seconds)
-{
-    static const struct {
-        const char *name;
-        int64_t seconds;
-    } units[] = {{"second", 1}, {"minute", 60}, {"hour", 3600}, {"day", 86400}};
-    *count = *seconds = 0;
-    if (!strcasecmp(text, "off"))
-        return true;
-    size_t digits = strspn(text, "0123456789");
-    if (digits == 0 || digits > 9 || text[digits] != '/')
-        return false;
-    for (size_t i = 0; i < ARRAY_LENGTH(units); i++)
-        if (!strcasecmp(text + digits + 1, units[i].name)) {
-            *count = strtoll(text, NULL, 10);
-            *seconds = units[i].seconds;
-            return *count > 0;
-        }
-    return false;
-}
-
-/* ---- the table ----------------------------------------------------------------------
- */
+/* ---- the table ------------------------------------------------------------------- */
 
 static const char *const level_choices[] = {"DEBUG", "INFO", "WARNING", "ERROR", NULL};
 static const char *const log_format_choices[] = {"text", "json", NULL};
 static const char *const auth_choices[] = {"auto", "off", "key", "proxy", NULL};
-
-static bool is_compute_type(const char *value)
-{
-    return !strcmp(value, "auto") || !strcmp(value, "f32");
-}
 
 #define PATH_ALLOWED "a path"
 #define FIELD(field) offsetof(struct config, field)
 #define DAYS_ALLOWED 0, 36500
 
 static const struct setting settings[] = {
-    {"HOST", NULL, SETTING_TEXT, FIELD(host), "127.0.0.1", 0, 0, NULL, is_printable,
-     "an address or a host name", "address to listen on; 0.0.0.0 for every network"},
+    {"HOST", NULL, SETTING_TEXT, FIELD(host), "127.0.0.1", 0, 0, NULL,
+     setting_is_printable, "an address or a host name",
+     "address to listen on; 0.0.0.0 for every network"},
     {"PORT", NULL, SETTING_INTEGER, FIELD(port), "8000", 0, 65535, NULL, NULL, NULL,
      "port to listen on; 0 takes any that is free"},
     {"DATABASE_URL", NULL, SETTING_TEXT, FIELD(database_url), "sqlite:///data/app.db", 0,
-     0, NULL, is_database_url, "sqlite:///PATH or postgresql://…", "where jobs are kept"},
-    {"REDIS_URL", NULL, SETTING_TEXT, FIELD(redis_url), NULL, 0, 0, NULL, is_redis_url,
-     "redis://…, rediss://… or unix://…",
+     0, NULL, setting_is_database_url, "sqlite:///PATH or postgresql://…",
+     "where jobs are kept"},
+    {"REDIS_URL", NULL, SETTING_TEXT, FIELD(redis_url), NULL, 0, 0, NULL,
+     setting_is_redis_url, "redis://…, rediss://… or unix://…",
      "the queue that several machines share; unset: the embedded queue"},
     {"WHISPER_MODEL_DIR", NULL, SETTING_TEXT, FIELD(model_dir), "models", 0, 0, NULL,
-     is_printable, PATH_ALLOWED, "folder of the models"},
+     setting_is_printable, PATH_ALLOWED, "folder of the models"},
     {"DEFAULT_WHISPER_MODEL", NULL, SETTING_TEXT, FIELD(default_model), NULL, 0, 0, NULL,
-     is_model_name, "a model's name, such as small or large-v3-turbo",
+     setting_is_model_name, "a model's name, such as small or large-v3-turbo",
      "model of a request that names none; unset: small, else the best that is present"},
     {"WHISPER_LANGUAGE", NULL, SETTING_TEXT, FIELD(language), "auto", 0, 0, NULL,
-     is_language_word, "a language code, an English name, or auto",
+     setting_is_language_word, "a language code, an English name, or auto",
      "language of a request that names none"},
     {"WORKER_CONCURRENCY", "CELERY_CONCURRENCY", SETTING_INTEGER,
      FIELD(worker_concurrency), "0", 0, 1024, NULL, NULL, NULL,
@@ -237,45 +78,47 @@ static const struct setting settings[] = {
     {"MAX_AUDIO_SECONDS", NULL, SETTING_INTEGER, FIELD(max_audio_seconds), "28800", 1,
      864000, NULL, NULL, NULL, "longest recording"},
     {"ALLOWED_AUDIO_FORMATS", NULL, SETTING_TEXT, FIELD(allowed_formats),
-     ALL_AUDIO_FORMATS, 0, 0, NULL, is_format_list,
+     ALL_AUDIO_FORMATS, 0, 0, NULL, setting_is_format_list,
      "formats from this list, or other names of theirs, separated by "
      "commas: " ALL_AUDIO_FORMATS,
      "formats that are accepted, judged by content and not by name"},
     {"STORAGE_DIR", NULL, SETTING_TEXT, FIELD(storage_dir), "storage", 0, 0, NULL,
-     is_printable, PATH_ALLOWED, "folder of uploads and transcripts"},
+     setting_is_printable, PATH_ALLOWED, "folder of uploads and transcripts"},
     {"LOG_LEVEL", NULL, SETTING_CHOICE, FIELD(log_level), "INFO", 0, 0, level_choices,
      NULL, NULL, "least important event that is logged"},
     {"LOG_FORMAT", NULL, SETTING_BOOLEAN, FIELD(log_json), "text", 0, 0,
      log_format_choices, NULL, NULL, "lines for people, or JSON for machines"},
     {"LOG_TO_STDOUT", NULL, SETTING_BOOLEAN, FIELD(log_to_stdout), "true", 0, 0, NULL,
      NULL, NULL, "log to the standard streams"},
-    {"LOG_FILE", NULL, SETTING_TEXT, FIELD(log_file), NULL, 0, 0, NULL, is_printable,
-     PATH_ALLOWED, "log to this file as well; SIGUSR1 opens it anew"},
+    {"LOG_FILE", NULL, SETTING_TEXT, FIELD(log_file), NULL, 0, 0, NULL,
+     setting_is_printable, PATH_ALLOWED,
+     "log to this file as well; SIGUSR1 opens it anew"},
     {"DEBUG", NULL, SETTING_BOOLEAN, FIELD(debug), "false", 0, 0, NULL, NULL, NULL,
      "log at the level DEBUG and say more in errors"},
     {"UPLOAD_RETENTION_DAYS", NULL, SETTING_INTEGER, FIELD(upload_retention_days), "7",
      DAYS_ALLOWED, NULL, NULL, NULL, "days that uploads are kept; 0: for ever"},
     {"TRANSCRIPT_RETENTION_DAYS", NULL, SETTING_INTEGER, FIELD(transcript_retention_days),
      "30", DAYS_ALLOWED, NULL, NULL, NULL, "days that transcripts are kept; 0: for ever"},
-    {"BACKUP_DIR", NULL, SETTING_TEXT, FIELD(backup_dir), NULL, 0, 0, NULL, is_printable,
-     PATH_ALLOWED, "folder of backups"},
+    {"BACKUP_DIR", NULL, SETTING_TEXT, FIELD(backup_dir), NULL, 0, 0, NULL,
+     setting_is_printable, PATH_ALLOWED, "folder of backups"},
     {"BACKUP_RETENTION_DAYS", NULL, SETTING_INTEGER, FIELD(backup_retention_days), "30",
      DAYS_ALLOWED, NULL, NULL, NULL, "days that backups are kept; 0: for ever"},
     {"RATE_LIMIT", NULL, SETTING_TEXT, FIELD(rate_limit), "10/minute", 0, 0, NULL,
-     is_rate, "N/second, N/minute, N/hour or N/day with N of at least 1, or off",
+     setting_is_rate, "N/second, N/minute, N/hour or N/day with N of at least 1, or off",
      "uploads that one client may make"},
     {"TRUSTED_PROXIES", NULL, SETTING_TEXT, FIELD(trusted_proxies), "loopback", 0, 0,
-     NULL, is_address_list, "addresses, networks or loopback, separated by commas",
+     NULL, setting_is_address_list,
+     "addresses, networks or loopback, separated by commas",
      "whose X-Forwarded-For counts"},
     {"AUTH", NULL, SETTING_CHOICE, FIELD(auth), "auto", 0, 0, auth_choices, NULL, NULL,
      "who may call; auto: key once a key exists or HOST is not loopback, else off"},
     {"COMPUTE_TYPE", NULL, SETTING_TEXT, FIELD(compute_type), "auto", 0, 0, NULL,
-     is_compute_type, "auto or f32", "numbers that the engine computes with"},
+     setting_is_compute_type, "auto or f32", "numbers that the engine computes with"},
     {"WHISPER_MODEL_URL", NULL, SETTING_TEXT, FIELD(model_base_url),
-     "https://huggingface.co/ggerganov/whisper.cpp/resolve/main", 0, 0, NULL, is_url,
-     "an http:// or https:// URL", "folder that models are pulled from"},
+     "https://huggingface.co/ggerganov/whisper.cpp/resolve/main", 0, 0, NULL,
+     setting_is_url, "an http:// or https:// URL", "folder that models are pulled from"},
     {"WHISPER_MODEL_MIRROR", NULL, SETTING_TEXT, FIELD(model_mirror_url), NULL, 0, 0,
-     NULL, is_url, "an http:// or https:// URL", "folder that is tried next"},
+     NULL, setting_is_url, "an http:// or https:// URL", "folder that is tried next"},
     {"WHISPER_MODEL_TIMEOUT_SECONDS", NULL, SETTING_INTEGER, FIELD(model_timeout_seconds),
      "30", 1, 3600, NULL, NULL, NULL,
      "seconds without a byte after which a download counts as stalled"},
@@ -291,8 +134,7 @@ static const struct setting *find_setting(const char *name)
     return NULL;
 }
 
-/* ---- reading a value ----------------------------------------------------------------
- */
+/* ---- reading a value ------------------------------------------------------------- */
 
 static void *field_of(struct config *c, const struct setting *s)
 {
@@ -410,39 +252,7 @@ static int store(struct config *c, const struct setting *s, const char *name,
     return 0;
 }
 
-/* ---- names that are nearly ours -----------------------------------------------------
- */
-
-#define NAME_MAX_LENGTH 48
-
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Damerau-Levenshtein distance (optimal string alignment), case ignored: typing errors
- * are one letter more, less, wrong, or two swapped. */
-static size_t name_distance(const char *a, size_t a_length, const char *b,
-                            size_t b_length)
-{
-    size_t row[3][NAME_MAX_LENGTH + 1];
-    for (size_t j = 0; j <= b_length; j++)
-        row[0][j] = j;
-    for (size_t i = 1; i <= a_length; i++) {
-        size_t *now = row[i % 3];
-        const size_t *above = row[(i + 2) % 3], *two_above = row[(i + 1) % 3];
-        now[0] = i;
-        for (size_t j = 1; j <= b_length; j++) {
-            int x = toupper((unsigned char)a[i - 1]),
-                y = toupper((unsigned char)b[j - 1]);
-            now[j] = least(least(above[j], now[j - 1]) + 1, above[j - 1] + (x != y));
-            if (i > 1 && j > 1 && x == toupper((unsigned char)b[j - 2]) &&
-                y == toupper((unsigned char)a[i - 2]))
-                now[j] = least(now[j], two_above[j - 2] + 1);
-        }
-    }
-    return row[a_length % 3][b_length];
-}
+/* ---- names that are nearly ours -------------------------------------------------- */
 
 /* Short names are too near to other programs' names to be called misspelt. */
 static bool is_near(const char *name, size_t length, const char *ours)
@@ -451,13 +261,13 @@ static bool is_near(const char *name, size_t length, const char *ours)
     size_t limit = ours_length >= 10 ? 2 : ours_length >= 6 ? 1 : 0;
     if (limit == 0 || length > ours_length + limit || ours_length > length + limit)
         return false;
-    return name_distance(name, length, ours, ours_length) <= limit;
+    return near_distance(name, length, ours, ours_length) <= limit;
 }
 
 /* The setting that `name` is a misspelling of, or NULL. */
 static const char *misspelt(const char *name, size_t length)
 {
-    if (length > NAME_MAX_LENGTH)
+    if (length > NEAR_MAX_LENGTH)
         return NULL;
     for (size_t i = 0; i < ARRAY_LENGTH(settings); i++) {
         if (is_near(name, length, settings[i].name))
@@ -472,9 +282,9 @@ static int refuse_misspelt(struct err *e)
 {
     for (char **entry = environ; entry && *entry; entry++) {
         size_t length = strcspn(*entry, "=");
-        if (length >= NAME_MAX_LENGTH)
+        if (length >= NEAR_MAX_LENGTH)
             continue;
-        char name[NAME_MAX_LENGTH];
+        char name[NEAR_MAX_LENGTH];
         memcpy(name, *entry, length);
         name[length] = '\0';
         if (find_setting(name))
@@ -488,8 +298,7 @@ static int refuse_misspelt(struct err *e)
     return 0;
 }
 
-/* ---- loading ------------------------------------------------------------------------
- */
+/* ---- loading --------------------------------------------------------------------- */
 
 static const char *environment(const char *name)
 {
@@ -549,8 +358,7 @@ int config_set(struct config *c, const char *name, const char *value, struct err
     return status;
 }
 
-/* ---- showing ------------------------------------------------------------------------
- */
+/* ---- showing --------------------------------------------------------------------- */
 
 /* A URL with its password, if it has one, replaced by stars. */
 static void print_url(const char *url, char *out, size_t size)

@@ -24,8 +24,7 @@ bool catalog_name_valid(const char *name)
     return true;
 }
 
-/* ---- one model ----------------------------------------------------------------------
- */
+/* ---- one model ------------------------------------------------------------------- */
 
 static bool join(char path[PATH_MAX], const char *dir, const char *before,
                  const char *name, const char *after)
@@ -99,8 +98,7 @@ int catalog_path(const struct config *c, const char *name, char path[PATH_MAX],
     return find_present(c->model_dir, name, path, &bytes) ? 0 : not_present(c, name, e);
 }
 
-/* ---- all of them --------------------------------------------------------------------
- */
+/* ---- all of them ----------------------------------------------------------------- */
 
 /* Place in the list: that of the published file; just behind it for a form of it that is
  * not published ("tiny-q4_0"); last for what we do not know. */

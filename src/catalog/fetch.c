@@ -53,8 +53,7 @@ const char *fetch_host(const char *url, char *out, size_t size)
     return out;
 }
 
-/* ---- where the bytes of a .part came from -------------------------------------------
- */
+/* ---- where the bytes of a .part came from ---------------------------------------- */
 
 static bool companion(char out[PATH_MAX], const char *path)
 {
@@ -109,8 +108,7 @@ static bool recall_validator(const struct fetch *f, char out[VALIDATOR_SIZE])
     return found;
 }
 
-/* ---- what the server says -----------------------------------------------------------
- */
+/* ---- what the server says -------------------------------------------------------- */
 
 static void copy_value(char out[VALIDATOR_SIZE], const char *value, size_t length)
 {
@@ -259,8 +257,7 @@ static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl
     return 0;
 }
 
-/* ---- one attempt --------------------------------------------------------------------
- */
+/* ---- one attempt ----------------------------------------------------------------- */
 
 static void only_http(CURL *curl)
 {
@@ -370,8 +367,7 @@ static int attempt(struct transfer *t, const char *url, int64_t timeout_seconds)
     return status;
 }
 
-/* ---- attempts -----------------------------------------------------------------------
- */
+/* ---- attempts -------------------------------------------------------------------- */
 
 bool fetch_is_servers_fault(int status)
 {

@@ -19,8 +19,7 @@ extern char **environ;
 #define METADATA_BYTES      ((size_t)32 << 20)
 #define CLIENT_WAIT_SECONDS 60
 
-/* ---- which registry -----------------------------------------------------------------
- */
+/* ---- which registry -------------------------------------------------------------- */
 
 /* A usable base URL without white space or a slash at its end; false when it is none. */
 static bool tidy_registry(const char *text, char *out, size_t size)
@@ -119,8 +118,7 @@ int npm_registry(char *out, size_t size, struct err *e)
     return ask_client(out, size, e);
 }
 
-/* ---- what the registry says of a package --------------------------------------------
- */
+/* ---- what the registry says of a package ----------------------------------------- */
 
 struct package {
     char tarball[URL_SIZE];
@@ -191,8 +189,7 @@ static int find_package(const char *registry, const struct catalog_entry *entry,
     return status;
 }
 
-/* ---- the tarball --------------------------------------------------------------------
- */
+/* ---- the tarball ----------------------------------------------------------------- */
 
 static int fetch_tarball(struct fetch *f, const struct package *package,
                          const struct catalog_entry *entry, int model_fd,

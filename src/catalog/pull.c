@@ -49,8 +49,7 @@ static void add_reason(struct pull *p, const char *place, const struct err *e)
                    at ? "; " : "", place, e->message);
 }
 
-/* ---- the part -----------------------------------------------------------------------
- */
+/* ---- the part -------------------------------------------------------------------- */
 
 static int make_paths(struct pull *p, struct err *e)
 {
@@ -133,8 +132,7 @@ static int finish(const struct pull *p, struct err *e)
     return status;
 }
 
-/* ---- the places ---------------------------------------------------------------------
- */
+/* ---- the places ------------------------------------------------------------------ */
 
 static int check_part(const struct pull *p, struct err *e)
 {
@@ -226,8 +224,7 @@ static int ask_all(struct pull *p, struct err *e)
     return status;
 }
 
-/* ---- the whole ----------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------- */
 
 static int look_at_present(const struct pull *p, struct err *e)
 {

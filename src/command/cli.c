@@ -50,8 +50,7 @@ int cli_set(struct config *c, const char *name, const char *value)
     return EXIT_USAGE;
 }
 
-/* ---- signals ------------------------------------------------------------------------
- */
+/* ---- signals --------------------------------------------------------------------- */
 
 static volatile sig_atomic_t interrupted;
 
@@ -83,8 +82,7 @@ int cli_finish_output(void)
     return EXIT_ERROR;
 }
 
-/* ---- the bar ------------------------------------------------------------------------
- */
+/* ---- the bar --------------------------------------------------------------------- */
 
 #define BAR_CELLS 24
 

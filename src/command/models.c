@@ -67,8 +67,7 @@ static const char *size_text(uint64_t bytes, char out[24])
     return out;
 }
 
-/* ---- list ---------------------------------------------------------------------------
- */
+/* ---- list ------------------------------------------------------------------------ */
 
 static void list_present(const struct config *c, const struct catalog_present *present,
                          size_t count)
@@ -124,8 +123,7 @@ static int list(const struct config *c)
     return cli_finish_output();
 }
 
-/* ---- pull ---------------------------------------------------------------------------
- */
+/* ---- pull ------------------------------------------------------------------------ */
 
 struct pulling {
     const char *name;
@@ -202,8 +200,7 @@ static int pull(const struct config *c, char **names, int count)
     return worst;
 }
 
-/* ---- verify, path -------------------------------------------------------------------
- */
+/* ---- verify, path ---------------------------------------------------------------- */
 
 static int verify_one(const struct config *c, const char *name)
 {
@@ -270,8 +267,7 @@ static int print_path(const struct config *c, char **names, int count)
     return status == ERR_INVALID ? EXIT_NO_MODEL : exit_code(status);
 }
 
-/* ---- the command --------------------------------------------------------------------
- */
+/* ---- the command ----------------------------------------------------------------- */
 
 static int run(const struct config *c, char **words, int count)
 {

@@ -2,16 +2,11 @@
 #include "command/command.h"
 
 #include "base/clock.h"
-#include "catalog/catalog.h"
 #include "command/cli.h"
-#include "command/outputs.h"
-#include "job/options.h"
+#include "command/request.h"
 #include "job/transcribe.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,14 +56,8 @@ static const char help[] =
 #define STDIN_BYTES ((size_t)64 << 30)
 
 struct work {
-    struct config config;       /* owned */
-    struct job_options options; /* owned */
-    struct outputs outputs;
-    const char *model_asked, *language, *task; /* borrowed from argv */
-    int threads;
-    bool quiet;
+    struct request request;
 
-    char model_path[PATH_MAX], model_name[64];
     struct whisper_model *model;     /* owned; NULL before the first input */
     struct whisper_session *session; /* owned */
 
@@ -77,246 +66,26 @@ struct work {
     double seconds, began_at; /* of audio; monotonic */
 };
 
-/* ---- the command line ---------------------------------------------------------------
- */
-
-static int wrong(const struct err *e)
-{
-    cli_error("%s", e->message);
-    return EXIT_USAGE;
-}
-
-/* The options that the service knows as JSON are checked by the same code. */
-static int parse_model_options(struct work *w, json_t *options)
-{
-    struct err e = {0};
-    char *text = json_dumps(options, JSON_COMPACT);
-    if (!text) {
-        cli_error("the prompt is not UTF-8");
-        return EXIT_USAGE;
-    }
-    int status = job_options_parse(&w->options, text, &e);
-    free(text);
-    return status ? wrong(&e) : EXIT_OK;
-}
-
-static int add_temperature(json_t *options, const char *text)
-{
-    char *end;
-    double value = strtod(text, &end);
-    if (end == text || *end) {
-        cli_error("--temperature is \"%.40s\"; it must be a number from 0 to 1", text);
-        return EXIT_USAGE;
-    }
-    json_object_set_new(options, "temperature", json_real(value));
-    return EXIT_OK;
-}
-
-static int add_prompt(json_t *options, const char *text)
-{
-    json_t *value = json_string(text);
-    if (!value) {
-        cli_error("the prompt is not UTF-8");
-        return EXIT_USAGE;
-    }
-    json_object_set_new(options, "prompt", value);
-    return EXIT_OK;
-}
-
-static int take_format(struct work *w, const char *list)
-{
-    struct err e = {0};
-    return outputs_parse_formats(&w->outputs, list, &e) ? wrong(&e) : EXIT_OK;
-}
-
-static int take_option(struct work *w, int option, json_t *options, char **argv)
-{
-    switch (option) {
-    case 'm':
-        w->model_asked = optarg;
-        return EXIT_OK;
-    case 'l':
-        w->language = optarg;
-        return EXIT_OK;
-    case 't':
-        w->task = optarg;
-        return EXIT_OK;
-    case 'f':
-        return take_format(w, optarg);
-    case 'o':
-        w->outputs.folder = optarg;
-        return EXIT_OK;
-    case 'n':
-        return cli_set(&w->config, "WORKER_THREADS", optarg);
-    case 'd':
-        return cli_set(&w->config, "WHISPER_MODEL_DIR", optarg);
-    case 'p':
-        return add_prompt(options, optarg);
-    case 'T':
-        return add_temperature(options, optarg);
-    case 'c':
-        json_object_set_new(options, "condition_on_previous_text", json_true());
-        return EXIT_OK;
-    case 'q':
-        w->quiet = true;
-        return EXIT_OK;
-    default:
-        return cli_bad_option(option, argv);
-    }
-}
-
-static const struct option long_options[] = {
-    {"model", required_argument, NULL, 'm'},
-    {"language", required_argument, NULL, 'l'},
-    {"task", required_argument, NULL, 't'},
-    {"format", required_argument, NULL, 'f'},
-    {"output-dir", required_argument, NULL, 'o'},
-    {"threads", required_argument, NULL, 'n'},
-    {"prompt", required_argument, NULL, 'p'},
-    {"temperature", required_argument, NULL, 'T'},
-    {"condition-on-previous-text", no_argument, NULL, 'c'},
-    {"model-dir", required_argument, NULL, 'd'},
-    {"quiet", no_argument, NULL, 'q'},
-    {"help", no_argument, NULL, 'h'},
-    {0}};
-static const char short_options[] = ":m:l:t:f:o:qh";
-
-static int parse(struct work *w, int argc, char **argv)
-{
-    json_t *options = json_object();
-    int code = EXIT_OK;
-    while (!code) {
-        int o = getopt_long(argc, argv, short_options, long_options, NULL);
-        if (o == -1)
-            break;
-        code = take_option(w, o, options, argv);
-    }
-    if (!code)
-        code = parse_model_options(w, options);
-    json_decref(options);
-    return code;
-}
-
-static bool asks_for_help(int argc, char **argv)
-{
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
-            return true;
-    return false;
-}
-
-/* ---- what is asked for --------------------------------------------------------------
- */
-
-static int set_task(struct work *w)
-{
-    if (!w->task || !strcasecmp(w->task, "transcribe"))
-        w->options.params.task = WHISPER_TRANSCRIBE;
-    else if (!strcasecmp(w->task, "translate"))
-        w->options.params.task = WHISPER_TRANSLATE;
-    else {
-        cli_error("there is no task \"%.40s\"; the tasks are transcribe and translate",
-                  w->task);
-        return EXIT_USAGE;
-    }
-    return EXIT_OK;
-}
-
-static int set_language(struct work *w)
-{
-    const char *name = w->language ? w->language : w->config.language;
-    int index = whisper_language_find(name);
-    w->options.params.language = NULL;
-    if (!strcasecmp(name, "auto"))
-        return EXIT_OK;
-    if (index < 0) {
-        cli_error("there is no language \"%.40s\"; give a code such as en, de or zh, an "
-                  "English name such as german, or auto",
-                  name);
-        return EXIT_USAGE;
-    }
-    w->options.params.language = whisper_language_code(index);
-    return EXIT_OK;
-}
-
-/* What stands for a path: it has a slash, or looks like the file. */
-static bool is_path(const char *model)
-{
-    size_t length = strlen(model);
-    return strchr(model, '/') || (length > 4 && !strcmp(model + length - 4, ".bin"));
-}
-
-/* The model's name for the transcript: the file's, without what every file has. */
-static void name_from_path(const char *path, char out[64])
-{
-    char text[PATH_MAX];
-    (void)snprintf(text, sizeof text, "%s", path);
-    size_t length = strlen(text);
-    while (length > 1 && text[length - 1] == '/')
-        text[--length] = '\0';
-    const char *slash = strrchr(text, '/');
-    const char *name = slash ? slash + 1 : text;
-    char *dot = strrchr(text, '.');
-    if (dot && dot > name && !strcmp(dot, ".bin"))
-        *dot = '\0';
-    if (!strncmp(name, "ggml-", 5))
-        name += 5;
-    (void)snprintf(out, 64, "%.63s", name);
-}
-
-static int default_model(struct work *w, struct err *e)
-{
-    const char *wanted = w->config.default_model;
-    int status = catalog_default(&w->config, w->model_name, e);
-    if (!status && wanted && strcmp(wanted, w->model_name) != 0)
-        cli_error("DEFAULT_WHISPER_MODEL %s is not in the folder %s; using %s", wanted,
-                  w->config.model_dir, w->model_name);
-    return status;
-}
-
-static int choose_model(struct work *w)
-{
-    struct err e = {0};
-    int status = 0;
-    if (w->model_asked && is_path(w->model_asked)) {
-        (void)snprintf(w->model_path, sizeof w->model_path, "%s", w->model_asked);
-        name_from_path(w->model_asked, w->model_name);
-        if (access(w->model_path, R_OK))
-            status = err_errno(&e, "cannot open the model %s", w->model_path);
-    } else {
-        if (w->model_asked)
-            (void)snprintf(w->model_name, sizeof w->model_name, "%.63s", w->model_asked);
-        else
-            status = default_model(w, &e);
-        if (!status)
-            status =
-                catalog_path(&w->config, w->model_asked ? w->model_asked : w->model_name,
-                             w->model_path, &e);
-    }
-    if (!status)
-        return EXIT_OK;
-    cli_error("%s", e.message);
-    return status == ERR_INVALID ? EXIT_USAGE : EXIT_NO_MODEL;
-}
+/* ---- the model ------------------------------------------------------------------- */
 
 /* What an English-only model cannot do is better said than done wrong. */
 static int check_model(const struct work *w)
 {
     struct whisper_model_info info;
-    const char *language = w->options.params.language;
+    const char *language = w->request.options.params.language;
     whisper_model_describe(w->model, &info);
     if (info.multilingual)
         return EXIT_OK;
-    if (w->options.params.task == WHISPER_TRANSLATE) {
+    if (w->request.options.params.task == WHISPER_TRANSLATE) {
         cli_error(
             "the model %s knows only English and cannot translate; take one without "
             "\".en\"",
-            w->model_name);
+            w->request.model_name);
         return EXIT_USAGE;
     }
     if (language && strcmp(language, "en") != 0) {
         cli_error("the model %s knows only English, not \"%s\"; take one without \".en\"",
-                  w->model_name, language);
+                  w->request.model_name, language);
         return EXIT_USAGE;
     }
     return EXIT_OK;
@@ -325,11 +94,11 @@ static int check_model(const struct work *w)
 static int load_model(struct work *w)
 {
     struct err e = {0};
-    const struct whisper_session_options options = {.threads =
-                                                        (int)w->config.worker_threads};
+    const struct whisper_session_options options = {
+        .threads = (int)w->request.config.worker_threads};
     if (w->session)
         return EXIT_OK;
-    int status = whisper_model_load(&w->model, w->model_path, &e);
+    int status = whisper_model_load(&w->model, w->request.model_path, &e);
     if (status) {
         cli_error("%s", e.message);
         return EXIT_NO_MODEL;
@@ -343,8 +112,7 @@ static int load_model(struct work *w)
     return status ? EXIT_ERROR : EXIT_OK;
 }
 
-/* ---- one input ----------------------------------------------------------------------
- */
+/* ---- one input ------------------------------------------------------------------- */
 
 static const char *minutes(double seconds, char out[24])
 {
@@ -356,6 +124,12 @@ static const char *minutes(double seconds, char out[24])
     return out;
 }
 
+static const char *basename_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
 static void draw(struct work *w, double done, bool now)
 {
     char at[24], of[24], detail[120];
@@ -363,9 +137,9 @@ static void draw(struct work *w, double done, bool now)
     (void)snprintf(detail, sizeof detail, "%s of %s, %.1f times as fast",
                    minutes(done, at), minutes(w->seconds, of),
                    elapsed > 0 ? done / elapsed : 0);
-    if (!w->quiet)
-        cli_bar_draw(&w->bar, w->input, w->seconds > 0 ? done / w->seconds : 1, detail,
-                     now);
+    if (!w->request.quiet)
+        cli_bar_draw(&w->bar, basename_of(w->input),
+                     w->seconds > 0 ? done / w->seconds : 1, detail, now);
 }
 
 static void on_decoded(void *arg, const struct media_info *info)
@@ -411,16 +185,16 @@ static int open_input(const char *name, const struct media_limits *limits, struc
 
 static int hear(struct work *w, int fd, struct transcript *t, struct err *e)
 {
-    struct transcribe_options options = {.params = w->options.params,
-                                         .model_name = w->model_name};
+    struct transcribe_options options = {.params = w->request.options.params,
+                                         .model_name = w->request.model_name};
     const struct transcribe_callbacks callbacks = {.arg = w,
                                                    .cancelled = cli_interrupted,
                                                    .decoded = on_decoded,
                                                    .segment = on_segment,
                                                    .window = on_window};
     media_limits_init(&options.limits);
-    options.limits.max_seconds = (double)w->config.max_audio_seconds;
-    options.limits.formats = w->config.allowed_formats;
+    options.limits.max_seconds = (double)w->request.config.max_audio_seconds;
+    options.limits.formats = w->request.config.allowed_formats;
     cli_bar_init(&w->bar);
     w->began_at = clock_monotonic_seconds();
     int status = transcribe_file(w->session, fd, &options, &callbacks, t, e);
@@ -448,13 +222,13 @@ static int write_outputs(struct work *w, const struct transcript *t)
     struct err e = {0};
     char took[24], of[24];
     double elapsed = clock_monotonic_seconds() - w->began_at;
-    if (outputs_write(&w->outputs, w->input, t, &e)) {
+    if (outputs_write(&w->request.outputs, w->input, t, &e)) {
         cli_error("%s: %s", w->input, e.message);
         return EXIT_ERROR;
     }
     if (t->warning[0])
         cli_error("%s: warning: %s", w->input, t->warning);
-    if (w->bar.terminal && !w->quiet)
+    if (w->bar.terminal && !w->request.quiet)
         fprintf(stderr, "%s: %s of %s in %s\n", w->input, minutes(t->duration, of),
                 t->language_name, minutes(elapsed, took));
     return EXIT_OK;
@@ -483,28 +257,7 @@ static int do_input(struct work *w, const char *input)
     return code;
 }
 
-/* ---- the command --------------------------------------------------------------------
- */
-
-static int prepare(struct work *w, char **inputs, int count)
-{
-    struct err e = {0};
-    if (count == 0) {
-        cli_error("transcribe what? Name a file, or - for standard input; try --help");
-        return EXIT_USAGE;
-    }
-    int code = set_task(w);
-    if (!code)
-        code = set_language(w);
-    if (!code)
-        code = choose_model(w);
-    if (code)
-        return code;
-    int status = outputs_prepare(&w->outputs, inputs, count, &e);
-    if (status)
-        cli_error("%s", e.message);
-    return status == ERR_INVALID ? EXIT_USAGE : status ? EXIT_ERROR : EXIT_OK;
-}
+/* ---- the command ----------------------------------------------------------------- */
 
 /* One bad input does not stop the others; a model that cannot be had, or an interrupt,
  * does. The code tells the worst. */
@@ -521,25 +274,29 @@ static int do_inputs(struct work *w, char **inputs, int count)
     return worst;
 }
 
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+            return true;
+    return false;
+}
+
 int command_transcribe(int argc, char **argv)
 {
     if (asks_for_help(argc, argv)) {
         fputs(help, stdout);
         return cli_finish_output();
     }
-    struct work w = {.outputs.wanted[FORMAT_TXT] = true};
-    int code = cli_load_config(&w.config);
-    if (code)
-        return code;
-    code = parse(&w, argc, argv);
+    struct work w = {.request.outputs.wanted[FORMAT_TXT] = true};
+    int code = request_parse(&w.request, argc, argv);
     cli_catch_signals();
     if (!code)
-        code = prepare(&w, argv + optind, argc - optind);
+        code = request_prepare(&w.request, argv + optind, argc - optind);
     if (!code)
         code = do_inputs(&w, argv + optind, argc - optind);
     whisper_session_close(w.session);
     whisper_model_free(w.model);
-    job_options_release(&w.options);
-    config_release(&w.config);
+    request_release(&w.request);
     return code;
 }

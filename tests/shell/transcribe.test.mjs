@@ -205,6 +205,8 @@ const mistakes = [
   ['threads out of range', ['transcribe', '--threads', '-1', 'a.wav'], 2, /WORKER_THREADS is "-1"/],
   ['a temperature out of range', ['transcribe', '--temperature', '3', 'a.wav'], 2, /temperature/],
   ['a temperature that is no number', ['transcribe', '--temperature', 'warm', 'a.wav'], 2, /"warm".*0 to 1/],
+  ['a temperature that is not a number', ['transcribe', '--temperature', 'nan', 'a.wav'], 2, /"nan".*0 to 1/],
+  ['a prompt that is no text', ['transcribe', '--prompt', 'x'.repeat(20000), 'a.wav'], 2, /option/],
   ['an unknown command', ['transcibe', 'a.wav'], 2, /no command "transcibe"/],
 ];
 for (const [what, args, code, said] of mistakes)
