@@ -189,7 +189,7 @@ static void short_input_is_not_overread(void **state)
     (void)state;
     const char *text = "#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd --> \n";
     for (size_t n = 0; n <= strlen(text); n++) {
-        uint8_t *exact = malloc(n ? n : 1);
+        uint8_t *exact = calloc(1, n ? n : 1);
         memcpy(exact, text, n);
         const char *name = sniff_name(exact, n);
         assert_true(n > 0 || !name);
