@@ -6,7 +6,7 @@
 #include <ctype.h>
 #include <strings.h>
 
-/* Native decoders wherever FFmpeg has them; libspeex because FFmpeg 4.4 has no own. */
+/* Native decoders wherever FFmpeg has good ones. */
 const char formats_decoders[] =
     "pcm_alaw,pcm_mulaw,pcm_s8,pcm_u8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,"
     "pcm_s16be_planar,pcm_u16le,pcm_u16be,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_u24le,"

@@ -262,7 +262,12 @@ static int check_codec(const struct source *s, const char *formats, struct err *
 static int open_decoder(struct source *s, struct err *e)
 {
     const AVCodecParameters *par = s->stream->codecpar;
-    const AVCodec *codec = avcodec_find_decoder(par->codec_id);
+    const AVCodec *codec = NULL;
+    /* FFmpeg 7.1's own Speex decoder gives wideband speech at half its speed. */
+    if (par->codec_id == AV_CODEC_ID_SPEEX)
+        codec = avcodec_find_decoder_by_name("libspeex");
+    if (!codec)
+        codec = avcodec_find_decoder(par->codec_id);
     if (!codec)
         return err_set(
             e, ERR_UNSUPPORTED,
