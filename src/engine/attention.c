@@ -16,6 +16,14 @@ static void softmax_rows(const struct net *n, float *scores, int rows, int keys,
     }
 }
 
+static void multiply(const struct net *n, const struct kv *cache, const struct gemm *g)
+{
+    if (cache->type == WEIGHT_F16)
+        n->kernels->gemm_f16(g);
+    else
+        n->kernels->gemm_f32(g);
+}
+
 static void attention_tile(const struct net *n, const struct attention *a, int head,
                            int row, int rows, float *scores)
 {
@@ -33,7 +41,7 @@ static void attention_tile(const struct net *n, const struct attention *a, int h
         .k = c->head_size,
         .n = keys,
     };
-    n->kernels->gemm_f32(&score);
+    multiply(n, c, &score);
     softmax_rows(n, scores, rows, keys, a->causal, 1.0f / sqrtf((float)c->head_size));
     struct gemm sum = {
         .x = scores,
@@ -46,7 +54,7 @@ static void attention_tile(const struct net *n, const struct attention *a, int h
         .k = keys,
         .n = c->head_size,
     };
-    n->kernels->gemm_f32(&sum);
+    multiply(n, c, &sum);
 }
 
 void attention_head(const struct net *n, const struct attention *a, int head, int thread)

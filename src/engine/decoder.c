@@ -248,8 +248,8 @@ static void store_rows(struct net *n, int layer, size_t stride)
         const struct span *span = &n->pass->input_spans[i];
         const float *row = n->wide + (size_t)span->first * stride;
         for (int t = 0; t < span->rows; t++, row += stride)
-            kv_store(self_cache(n, span->slot, layer), n->slots[span->slot].length + t,
-                     row + state, row + 2 * state);
+            kv_store(self_cache(n, span->slot, layer), n->kernels,
+                     n->slots[span->slot].length + t, row + state, row + 2 * state);
     }
 }
 

@@ -27,6 +27,7 @@ static void stem(struct net *n, const float *mel)
 }
 
 struct store_job {
+    const struct kernels *kernels;
     struct kv *cache;
     const float *keys, *values; /* [T][stride] */
     size_t stride;
@@ -41,14 +42,14 @@ static void store_task(void *arg, int task, int thread)
     int end = (task + 1) * WEIGHT_PANEL;
     end = end < job->rows ? end : job->rows;
     for (int row = task * WEIGHT_PANEL; row < end; row++)
-        kv_store(job->cache, row, job->keys + (size_t)row * job->stride,
+        kv_store(job->cache, job->kernels, row, job->keys + (size_t)row * job->stride,
                  job->values + (size_t)row * job->stride);
 }
 
 static void store_all(struct net *n, struct kv *cache, const float *keys,
                       const float *values, size_t stride, int rows)
 {
-    struct store_job job = {cache, keys, values, stride, rows};
+    struct store_job job = {n->kernels, cache, keys, values, stride, rows};
     pool_each(n->pool, (rows + WEIGHT_PANEL - 1) / WEIGHT_PANEL, store_task, &job);
 }
 

@@ -1,15 +1,19 @@
 #include "engine/kvcache.h"
 
 #include "base/mem.h"
-#include "engine/kernels/kernels.h"
 
 #define PANEL KERNEL_LANES
 
-bool kv_floats(int heads, int head_size, int capacity, size_t *out)
+static size_t element(const struct kv *c)
+{
+    return c->type == WEIGHT_F16 ? sizeof(uint16_t) : sizeof(float);
+}
+
+bool kv_bytes(const struct kv *shape, size_t *out)
 {
     size_t n;
-    return size_mul((size_t)heads, (size_t)head_size, &n) &&
-           size_mul(n, (size_t)capacity, out);
+    return size_mul((size_t)shape->heads, (size_t)shape->head_size, &n) &&
+           size_mul(n, (size_t)shape->capacity, &n) && size_mul(n, element(shape), out);
 }
 
 size_t kv_key_stride(const struct kv *c)
@@ -22,29 +26,69 @@ size_t kv_value_stride(const struct kv *c)
     return (size_t)c->capacity * PANEL;
 }
 
-const float *kv_keys(const struct kv *c, int head)
+static size_t head_bytes(const struct kv *c)
 {
-    return c->keys + (size_t)head * (size_t)c->capacity * (size_t)c->head_size;
+    return (size_t)c->capacity * (size_t)c->head_size * element(c);
 }
 
-const float *kv_values(const struct kv *c, int head)
+const void *kv_keys(const struct kv *c, int head)
 {
-    return c->values + (size_t)head * (size_t)c->capacity * (size_t)c->head_size;
+    return (const char *)c->keys + (size_t)head * head_bytes(c);
 }
 
-void kv_store(struct kv *c, int position, const float *key, const float *value)
+const void *kv_values(const struct kv *c, int head)
 {
-    size_t size = (size_t)c->head_size, head_floats = (size_t)c->capacity * size;
-    float *keys = c->keys + (size_t)(position / PANEL) * size * PANEL + position % PANEL;
-    float *values = c->values + (size_t)position * PANEL;
+    return (const char *)c->values + (size_t)head * head_bytes(c);
+}
+
+/* A key is a column of lanes in its panel, 16 elements from one to the next. */
+static void spread_floats(float *keys, const float *key, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        keys[i * PANEL] = key[i];
+}
+
+static void narrow_panel(const struct kernels *k, const float *in, uint16_t *out)
+{
+    float cut[PANEL];
+    for (int i = 0; i < PANEL; i++) {
+        float x = in[i] < 65504.0f ? in[i] : 65504.0f;
+        cut[i] = x > -65504.0f ? x : -65504.0f;
+    }
+    k->narrow(out, cut, PANEL);
+}
+
+static void spread_halves(uint16_t *keys, const struct kernels *k, const float *key,
+                          size_t n)
+{
+    uint16_t half[PANEL];
+    for (size_t i = 0; i < n; i += PANEL) {
+        narrow_panel(k, key + i, half);
+        for (size_t j = 0; j < PANEL; j++)
+            keys[(i + j) * PANEL] = half[j];
+    }
+}
+
+void kv_store(struct kv *c, const struct kernels *k, int position, const float *key,
+              const float *value)
+{
+    size_t size = (size_t)c->head_size, head = (size_t)c->capacity * size;
+    size_t key_at = (size_t)(position / PANEL) * size * PANEL + (size_t)position % PANEL;
+    size_t value_at = (size_t)position * PANEL, stride = kv_value_stride(c);
     for (int h = 0; h < c->heads; h++) {
-        for (size_t i = 0; i < size; i++)
-            keys[i * PANEL] = key[i];
-        for (size_t i = 0; i < size / PANEL; i++)
-            memcpy(values + i * kv_value_stride(c), value + i * PANEL,
-                   PANEL * sizeof *value);
-        keys += head_floats;
-        values += head_floats;
+        if (c->type == WEIGHT_F16) {
+            spread_halves((uint16_t *)c->keys + key_at, k, key, size);
+            for (size_t i = 0; i < size / PANEL; i++)
+                narrow_panel(k, value + i * PANEL,
+                             (uint16_t *)c->values + value_at + i * stride);
+        } else {
+            spread_floats((float *)c->keys + key_at, key, size);
+            for (size_t i = 0; i < size / PANEL; i++)
+                memcpy((float *)c->values + value_at + i * stride, value + i * PANEL,
+                       PANEL * sizeof *value);
+        }
+        key_at += head;
+        value_at += head;
         key += size;
         value += size;
     }
@@ -52,15 +96,16 @@ void kv_store(struct kv *c, int position, const float *key, const float *value)
 
 void kv_copy(struct kv *to, const struct kv *from, int length)
 {
-    size_t size = (size_t)to->head_size, head_floats = (size_t)to->capacity * size;
-    size_t key_floats = (size_t)(length + PANEL - 1) / PANEL * PANEL * size;
+    size_t size = (size_t)to->head_size, bytes = element(to);
+    size_t key_bytes = (size_t)(length + PANEL - 1) / PANEL * PANEL * size * bytes;
+    size_t value_bytes = (size_t)length * PANEL * bytes;
     for (int h = 0; h < to->heads; h++) {
-        size_t at = (size_t)h * head_floats;
-        memcpy(to->keys + at, from->keys + at, key_floats * sizeof *to->keys);
+        size_t at = (size_t)h * head_bytes(to);
+        memcpy((char *)to->keys + at, (const char *)from->keys + at, key_bytes);
         for (size_t i = 0; i < size / PANEL; i++) {
-            size_t panel = at + i * kv_value_stride(to);
-            memcpy(to->values + panel, from->values + panel,
-                   (size_t)length * PANEL * sizeof *to->values);
+            size_t panel = at + i * kv_value_stride(to) * bytes;
+            memcpy((char *)to->values + panel, (const char *)from->values + panel,
+                   value_bytes);
         }
     }
 }

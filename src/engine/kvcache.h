@@ -7,25 +7,28 @@
 #ifndef ENGINE_KVCACHE_H
 #define ENGINE_KVCACHE_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "engine/kernels/kernels.h"
+#include "engine/model.h"
 
 struct kv {
-    float *keys, *values;           /* borrowed from the net's memory */
-    int heads, head_size, capacity; /* capacity: a multiple of 16 */
+    void *keys, *values;            /* borrowed from the net's memory */
+    enum weight_type type;          /* floats or halves */
+    int heads, head_size, capacity; /* both sizes: multiples of 16 */
 };
 
-/* Floats that keys, and likewise values, take; false when that does not fit. */
-bool kv_floats(int heads, int head_size, int capacity, size_t *out);
+/* Bytes that keys, and likewise values, take; false when that does not fit. */
+bool kv_bytes(const struct kv *shape, size_t *out);
 
 /* Elements from panel to panel. */
 size_t kv_key_stride(const struct kv *c);
 size_t kv_value_stride(const struct kv *c);
-const float *kv_keys(const struct kv *c, int head);
-const float *kv_values(const struct kv *c, int head);
+const void *kv_keys(const struct kv *c, int head);
+const void *kv_values(const struct kv *c, int head);
 
-/* Put key and value of one position, [heads * head_size] each. */
-void kv_store(struct kv *c, int position, const float *key, const float *value);
+/* Put key and value of one position, [heads * head_size] each. Halves hold no more than
+ * 65504: what is larger is cut to that. */
+void kv_store(struct kv *c, const struct kernels *k, int position, const float *key,
+              const float *value);
 
 /* The first `length` positions of another cache of the same shape. */
 void kv_copy(struct kv *to, const struct kv *from, int length);

@@ -43,19 +43,20 @@ static float *take_floats(struct layout *l, size_t a, size_t b)
 }
 
 /* A cache of `count` layers. */
-static struct kv *take_caches(struct layout *l, size_t count, int heads, int state,
-                              int capacity)
+static struct kv *take_caches(struct layout *l, size_t count, enum weight_type type,
+                              int heads, int state, int capacity)
 {
-    struct kv shape = {.heads = heads,
+    struct kv shape = {.type = type,
+                       .heads = heads,
                        .head_size = state / heads,
                        .capacity =
                            (capacity + WEIGHT_PANEL - 1) / WEIGHT_PANEL * WEIGHT_PANEL};
-    size_t floats = 0;
-    l->overflow |= !kv_floats(heads, shape.head_size, shape.capacity, &floats);
+    size_t bytes = 0;
+    l->overflow |= !kv_bytes(&shape, &bytes);
     struct kv *caches = take(l, count, sizeof *caches);
     for (size_t i = 0; i < count && !l->overflow; i++) {
-        shape.keys = take(l, floats, sizeof(float));
-        shape.values = take(l, floats, sizeof(float));
+        shape.keys = take(l, bytes, 1);
+        shape.values = take(l, bytes, 1);
         if (caches)
             caches[i] = shape;
     }
@@ -90,12 +91,12 @@ static void lay_out(struct net *n, struct layout *l)
         4 * (c->n_audio_state > c->n_text_state ? c->n_audio_state : c->n_text_state);
     lay_out_rows(n, l);
     struct kv *audio =
-        take_caches(l, 1, c->n_audio_head, c->n_audio_state, c->n_audio_ctx);
+        take_caches(l, 1, WEIGHT_F32, c->n_audio_head, c->n_audio_state, c->n_audio_ctx);
     if (audio)
         n->audio = *audio;
-    n->cross = take_caches(l, (size_t)n->max_windows * layers, c->n_text_head,
-                           c->n_text_state, c->n_audio_ctx);
-    n->self = take_caches(l, (size_t)n->max_slots * layers, c->n_text_head,
+    n->cross = take_caches(l, (size_t)n->max_windows * layers, n->cache_type,
+                           c->n_text_head, c->n_text_state, c->n_audio_ctx);
+    n->self = take_caches(l, (size_t)n->max_slots * layers, n->cache_type, c->n_text_head,
                           c->n_text_state, c->n_text_ctx);
     n->slots = take(l, (size_t)n->max_slots, sizeof *n->slots);
     n->pass = take(l, decoder_pass_bytes(n->max_slots, n->max_rows), 1);
@@ -187,6 +188,7 @@ int net_open(struct net **out, const struct whisper_model *m,
     n->kernels = kernels_choose();
     n->max_windows = options->max_windows;
     n->max_slots = options->max_slots;
+    n->cache_type = options->wide_caches ? WEIGHT_F32 : WEIGHT_F16;
     n->max_rows = (int)larger((size_t)m->config.n_text_ctx, (size_t)n->max_slots);
     status = pool_new(&n->pool, options->threads, e);
     if (!status)

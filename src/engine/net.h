@@ -26,7 +26,8 @@ struct net {
     const struct kernels *kernels;     /* static */
     struct pool *pool;                 /* owned */
     int max_windows, max_slots;
-    int max_rows; /* decoder rows of one pass */
+    int max_rows;                /* decoder rows of one pass */
+    enum weight_type cache_type; /* of cross and self */
 
     void *memory; /* owned mapping: all that follows */
     size_t memory_bytes;

@@ -14,9 +14,11 @@
 struct net; /* threads, kernels, scratch, cross- and self-attention caches */
 
 struct net_options {
-    int threads;     /* 0: decide */
-    int max_windows; /* windows encoded and decoded together */
-    int max_slots;   /* sequences alive at once */
+    int threads;      /* 0: decide */
+    int max_windows;  /* windows encoded and decoded together */
+    int max_slots;    /* sequences alive at once */
+    bool wide_caches; /* the decoder's keys and values as f32, not f16: twice the memory;
+                       * logits are nearer to exact by some 1e-4 of their size */
 };
 
 int net_open(struct net **out, const struct whisper_model *m,
