@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "job/worker.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/prctl.h>
@@ -15,6 +16,17 @@ static bool is_worker_socket(int fd)
     int type;
     socklen_t length = sizeof type;
     return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) && type == SOCK_SEQPACKET;
+}
+
+/* Where memory runs out, a worker goes before the service does. */
+static void be_the_first_to_go(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    ssize_t n = write(fd, "500", 3);
+    (void)n; /* without it the kernel chooses as it does for everyone */
+    close(fd);
 }
 
 int command_worker(int argc, char **argv)
@@ -30,6 +42,7 @@ int command_worker(int argc, char **argv)
      * between two steps of the work. */
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)signal(SIGPIPE, SIG_IGN);
+    be_the_first_to_go();
     struct log_options log = {.level = LOG_WARNING, .to_stderr = true, .role = "worker"};
     (void)log_open(&log, NULL);
     return worker_run(WORKER_SOCKET_FD) ? EXIT_ERROR : EXIT_OK;

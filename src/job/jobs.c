@@ -85,6 +85,18 @@ void jobs_close(struct jobs *s)
     free(s);
 }
 
+/* Cut at a character: half a UTF-8 sequence would spoil the JSON that it goes into. */
+static void copy_cut(char *out, size_t size, const char *text)
+{
+    size_t length = strlen(text);
+    if (length >= size)
+        length = size - 1;
+    while (length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80)
+        length--;
+    memcpy(out, text, length);
+    out[length] = '\0';
+}
+
 void jobs_post(struct jobs *s, const struct job *j)
 {
     struct job_event event = {
@@ -93,7 +105,7 @@ void jobs_post(struct jobs *s, const struct job *j)
     const char *message = j->status == JOB_FAILED && j->error_message ? j->error_message
                           : j->message                                ? j->message
                                                                       : "";
-    (void)snprintf(event.message, sizeof event.message, "%s", message);
+    copy_cut(event.message, sizeof event.message, message);
     events_post(s->events, &event);
 }
 

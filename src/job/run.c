@@ -168,7 +168,13 @@ int run_send(struct run *r, const struct run_context *c, int slot, int fd, int64
         status = 1;
     } else {
         status = message_send(fd, &m, false, e);
-        if (!status) {
+        if (status == ERR_NETWORK || status == ERR_TIMEOUT) {
+            models_released(c->models, slot); /* the worker's fault: another may do it */
+        } else if (status) {
+            models_released(c->models, slot);
+            run_set_end(r, RUN_FAILED, status, "%s", e->message);
+            status = 1;
+        } else {
             r->sent = r->working = true;
             r->deadline_ns = now_ns + c->jobs->config->time_limit_seconds * 1000000000;
             status = 1;

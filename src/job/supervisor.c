@@ -20,6 +20,7 @@
 #define CANCEL_NS        SECOND_NS        /* for it to stop by itself */
 #define LEASE_CHECK_NS   (5 * SECOND_NS)
 #define CLAIM_RETRY_NS   (2 * SECOND_NS)
+#define STUCK_NS         (60 * SECOND_NS)
 #define PRUNE_NS         (3600 * SECOND_NS)
 #define CLOSING_NS       (5 * SECOND_NS)
 #define TICK_MS          500
@@ -52,7 +53,8 @@ struct supervisor {
     pthread_mutex_t shared; /* guards what follows */
     struct stop *stops;     /* owned [n_stops]: asked for by other threads */
     size_t n_stops, stops_capacity;
-    bool failing; /* every worker keeps dying */
+    bool failing;    /* every worker keeps dying */
+    int64_t seen_ns; /* when the loop last came round */
     char death[sizeof((struct slot *)0)->death];
 };
 
@@ -85,6 +87,10 @@ int supervisor_ready(struct supervisor *v, struct err *e)
     if (v->failing)
         status =
             err_set(e, ERR_CRASH, "every worker process dies at once (%s)", v->death);
+    else if (clock_monotonic_ns() > v->seen_ns + STUCK_NS)
+        status = err_set(e, ERR_TIMEOUT,
+                         "the supervisor does not respond: look whether the disk of the "
+                         "database is stuck");
     pthread_mutex_unlock(&v->shared);
     return status;
 }
@@ -277,6 +283,7 @@ static void publish(struct supervisor *v)
     }
     pthread_mutex_lock(&v->shared);
     v->failing = failing;
+    v->seen_ns = clock_monotonic_ns();
     (void)snprintf(v->death, sizeof v->death, "%s", death);
     pthread_mutex_unlock(&v->shared);
 }
@@ -381,7 +388,8 @@ int supervisor_start(struct supervisor **out, struct jobs *s, struct err *e)
     for (size_t i = 0; i < v->count; i++)
         slot_init(&v->slots[i]);
     id_new(v->owner);
-    v->leases_at_ns = clock_monotonic_ns() + LEASE_CHECK_NS;
+    v->seen_ns = clock_monotonic_ns();
+    v->leases_at_ns = v->seen_ns + LEASE_CHECK_NS;
     v->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int status = v->bell < 0 ? err_errno(e, "cannot make a doorbell") : 0;
     if (!status)

@@ -151,6 +151,11 @@ static void obey(int fd, const struct message *job)
         windows(fd, job, n, *verb == 's');
     else if (!strcmp(verb, "fail"))
         fail_with(fd, job, ERR_NOT_MEDIA, "this is not audio");
+    else if (!strcmp(verb, "umlauts"))
+        fail_with(
+            fd, job, ERR_NOT_MEDIA,
+            "xäääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääääää"
+            "ääääääääääääääääääääääääääääääääääääääää");
     else
         misbehave(fd, job, verb, n);
 }

@@ -8,6 +8,7 @@
  *     foreign       speaks of another job
  *     backwards     sends a window that begins before the last
  *     fail          says that the file is no audio
+ *     umlauts       fails for a long reason of two-byte letters
  *     quit          closes its socket and goes on running
  */
 #ifndef FAKE_WORKER_H

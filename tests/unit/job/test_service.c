@@ -19,6 +19,7 @@
 #include <ftw.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sqlite3.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -502,6 +503,71 @@ static void a_leftover_upload_is_swept_at_the_start(void **state)
     assert_true(has_recording(f, id));
 }
 
+/* Make a job look as if it had ended so many days ago. */
+static void age(struct fixture *f, const char *id, int days)
+{
+    sqlite3 *db;
+    char sql[200];
+    (void)snprintf(
+        sql, sizeof sql,
+        "UPDATE jobs SET completed_ms = completed_ms - %d * 86400000 WHERE id = "
+        "'%s'",
+        days, id);
+    assert_int_equal(sqlite3_open(f->database + strlen("sqlite:///"), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void the_retention_removes_what_is_old(void **state)
+{
+    struct fixture *f = *state;
+    char fresh[ID_SIZE], old[ID_SIZE], ancient[ID_SIZE];
+    submit(f, "windows 1", fresh);
+    submit(f, "windows 1", old);
+    submit(f, "windows 1", ancient);
+    await(f, fresh, JOB_COMPLETED);
+    await(f, old, JOB_COMPLETED);
+    await(f, ancient, JOB_COMPLETED);
+    stop(f);
+    age(f, old, 8);
+    age(f, ancient, 31);
+    start(f); /* 0 days: for ever */
+    char marker[ID_SIZE];
+    submit(f, "windows 1", marker);
+    await(f, marker, JOB_COMPLETED); /* the loop has come round */
+    assert_true(has_recording(f, old));
+    stop(f);
+    f->config.upload_retention_days = 7;
+    f->config.transcript_retention_days = 30;
+    start(f);
+    submit(f, "windows 1", marker);
+    await(f, marker, JOB_COMPLETED);
+    assert_true(has_recording(f, fresh));
+    assert_false(has_recording(f, old));
+    assert_false(has_recording(f, ancient));
+    assert_text(f, fresh, "w0");
+    assert_text(f, old, "w0"); /* its transcript stays */
+    struct job j;
+    assert_int_equal(jobs_get(f->jobs, ancient, &j, NULL), ERR_NOT_FOUND);
+    j = get(f, old);
+    assert_false(j.audio_present);
+    job_release(&j);
+}
+
+static void a_long_reason_is_cut_at_a_character(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE];
+    submit(f, "umlauts", id);
+    await(f, id, JOB_FAILED);
+    pthread_mutex_lock(&f->lock);
+    const char *message = f->events[f->n_events - 1].message;
+    size_t length = strlen(message);
+    assert_true(length >= 150);
+    assert_int_equal(length % 2, 1); /* one letter, then pairs of bytes */
+    pthread_mutex_unlock(&f->lock);
+}
+
 static void a_recording_that_vanished_fails_its_job(void **state)
 {
     struct fixture *f = *state;
@@ -642,6 +708,8 @@ int main(int argc, char **argv)
         TEST(a_restart_goes_on_with_everything),
         TEST(a_full_disk_delays_a_job_and_loses_nothing),
         TEST(a_leftover_upload_is_swept_at_the_start),
+        TEST(the_retention_removes_what_is_old),
+        TEST(a_long_reason_is_cut_at_a_character),
         TEST(a_recording_that_vanished_fails_its_job),
         TEST(bad_requests_are_refused_and_leave_nothing),
         TEST(a_file_beyond_the_limit_is_refused),
