@@ -5,10 +5,10 @@ import fs from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
 import path from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { after, afterEach, before, describe, test } from 'node:test';
 import WebSocket from 'ws';
 import {
-  form, getJson, hasEnded, hasModel, raw, startServer, tempFolder, transcribe, until,
+  form, getJson, hasEnded, hasModel, raw, startServer, tempFolder, tone, transcribe, until,
   waitForJob, wav,
 } from '../lib/server.mjs';
 
@@ -29,6 +29,12 @@ describe('the native door', needsModel, () => {
   after(async () => {
     const { code } = await server.stop();
     assert.equal(code, 0, server.log());
+  });
+
+  // What one test leaves must not keep the next one waiting.
+  afterEach(async () => {
+    const { body } = await getJson(server, '/jobs?limit=500');
+    for (const job of body.jobs) await getJson(server, `/jobs/${job.id}`, { method: 'DELETE' });
   });
 
   async function accepted(body, query) {
@@ -324,7 +330,7 @@ describe('the native door', needsModel, () => {
 
     test('can be cancelled once, and then retried', async () => {
       // Long enough to be still there when it is cancelled.
-      const { job_id: id } = await accepted(form(wav({ seconds: 60 }), 'long.wav'));
+      const { job_id: id } = await accepted(form(wav({ seconds: 60, sample: tone }), 'long.wav'));
       const { status, body } = await getJson(server, `/jobs/${id}/cancel`, { method: 'POST' });
       assert.equal(status, 200);
       assert.equal(body.status, 'cancelled');
@@ -334,7 +340,6 @@ describe('the native door', needsModel, () => {
       assert.equal(again.status, 200);
       assert.ok(['pending', 'processing'].includes(again.body.status));
       isError(await getJson(server, `/jobs/${id}/retry`, { method: 'POST' }), 409, 'conflict');
-      await getJson(server, `/jobs/${id}`, { method: 'DELETE' });
     });
 
     test('are downloaded in five formats under a safe name', async () => {
@@ -417,7 +422,7 @@ describe('the native door', needsModel, () => {
     });
 
     test('tells of a cancellation', async () => {
-      const { job_id: id } = await accepted(form(wav({ seconds: 60 }), 'watched-long.wav'));
+      const { job_id: id } = await accepted(form(wav({ seconds: 60, sample: tone }), 'watched-long.wav'));
       const ws = connect(id);
       const messages = [];
       ws.on('message', (data) => messages.push(JSON.parse(data)));
@@ -426,7 +431,6 @@ describe('the native door', needsModel, () => {
       const [code] = await once(ws, 'close');
       assert.equal(code, 1000);
       assert.equal(messages.at(-1).status, 'cancelled');
-      await getJson(server, `/jobs/${id}`, { method: 'DELETE' });
     });
 
     test('is refused before the upgrade for an unknown job and for a page of another site', async () => {
@@ -439,7 +443,7 @@ describe('the native door', needsModel, () => {
     });
 
     test('survives many sockets that come and go', async () => {
-      const { job_id: id } = await accepted(form(wav({ seconds: 60 }), 'crowd.wav'));
+      const { job_id: id } = await accepted(form(wav({ seconds: 60, sample: tone }), 'crowd.wav'));
       const sockets = Array.from({ length: 60 }, () => connect(id));
       await Promise.all(sockets.map((ws) => once(ws, 'message')));
       sockets.forEach((ws, i) => (i % 2 ? ws.terminate() : ws.ping()));
@@ -478,7 +482,7 @@ describe('the native door', needsModel, () => {
     test('closes hostile frames with the right code', async () => {
       // The last of several, so that it does not end meanwhile.
       const ids = [];
-      for (let i = 0; i < 5; i++) ids.push((await accepted(form(wav({ seconds: 60 }), 'hostile.wav'))).job_id);
+      for (let i = 0; i < 5; i++) ids.push((await accepted(form(wav({ seconds: 60, sample: tone }), 'hostile.wav'))).job_id);
       const id = ids.at(-1);
       const mask = [1, 2, 3, 4];
       assert.equal(await hostile(id, [0x81, 0x01, 0x61]), 1002, 'not masked');
@@ -489,7 +493,6 @@ describe('the native door', needsModel, () => {
       assert.equal(await hostile(id, [0x81, 0x81, ...mask, 0xFF ^ 1]), 1007, 'not UTF-8');
       assert.equal(await hostile(id, [0x82, 0xFF, 0, 0, 0, 1, 0, 0, 0, 0, ...mask, 7]), 1009, 'too big');
       assert.equal(await hostile(id, [0x88, 0x82, ...mask, 0x03 ^ 1, 0xE8 ^ 2]), 1000, 'close');
-      for (const each of ids.reverse()) await getJson(server, `/jobs/${each}`, { method: 'DELETE' });
     });
   });
 
@@ -646,7 +649,7 @@ describe('the rate limit', () => {
 describe('a stop', needsModel, () => {
   test('closes sockets with 1001 and ends with 0', async () => {
     const server = await startServer();
-    const { body } = await transcribe(server, form(wav({ seconds: 120 }), 'long.wav'));
+    const { body } = await transcribe(server, form(wav({ seconds: 120, sample: tone }), 'long.wav'));
     const ws = new WebSocket(`${server.url.replace('http', 'ws')}/ws/jobs/${body.job_id}`);
     await once(ws, 'message');
     const closed = once(ws, 'close');

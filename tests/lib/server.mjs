@@ -94,8 +94,11 @@ export async function startServer({ folder = tempFolder(), env = {}, args = [] }
   };
 }
 
-/** A WAV file: 16-bit mono samples from a function of time, or a tone. */
-export function wav({ seconds = 1, rate = 16000, sample = (t) => 0.3 * Math.sin(2763 * t) } = {}) {
+/** A sound that keeps the engine busy. */
+export const tone = (t) => 0.3 * Math.sin(2763 * t);
+
+/** A WAV file: 16-bit mono samples from a function of time; silence is transcribed at once. */
+export function wav({ seconds = 1, rate = 16000, sample = () => 0 } = {}) {
   const count = Math.round(seconds * rate);
   const bytes = Buffer.alloc(44 + 2 * count);
   bytes.write('RIFF', 0);

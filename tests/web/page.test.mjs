@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import {
-  form, getJson, hasModel, startServer, tempFolder, transcribe, until, waitForJob, wav,
+  form, getJson, hasModel, startServer, tempFolder, tone, transcribe, until, waitForJob, wav,
 } from '../lib/server.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -149,7 +149,7 @@ describe('the page', { skip: reason }, () => {
   });
 
   test('cancels, and tries again', async () => {
-    const { body } = await transcribe(server, form(wav({ seconds: 200 }), 'long.wav'));
+    const { body } = await transcribe(server, form(wav({ seconds: 200, sample: tone }), 'long.wav'));
     const { page, problems, close } = await openPage({ hash: `#/jobs/${body.job_id}` });
     await page.getByRole('button', { name: 'Cancel' }).click();
     await page.getByText('This transcription was cancelled.').waitFor();
