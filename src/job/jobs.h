@@ -28,7 +28,8 @@ struct upload;
 /* ERR_FULL when the disk is nearly full. */
 int upload_begin(struct jobs *s, struct upload **out, struct err *e);
 /* ERR_TOO_LARGE beyond MAX_FILE_SIZE_MB, ERR_FULL, ERR_NOT_MEDIA for a file that begins
- * like something else (text, a picture …); then only upload_abort is left. */
+ * like something else (text, a picture …), ERR_UNSUPPORTED for one that is plainly of a
+ * format that is not allowed; then only upload_abort is left. */
 int upload_write(struct upload *u, const void *bytes, size_t length, struct err *e);
 /* Forget it and its file; NULL is fine. */
 void upload_abort(struct upload *u);
@@ -46,8 +47,9 @@ int jobs_check(struct jobs *s, const struct job_request *request, struct err *e)
 
 /* Validates (ERR_INVALID: unknown model, language, task, option, empty file;
  * ERR_UNSUPPORTED: an option that we do not have; ERR_NOT_FOUND: model not present;
- * ERR_NOT_MEDIA as above), makes the upload durable, writes the row, COMMITs, wakes a
- * worker. Takes the upload over in every case. *out is filled on success. */
+ * ERR_NOT_MEDIA and ERR_UNSUPPORTED as above), makes the upload durable, writes the row,
+ * COMMITs, wakes a worker. Takes the upload over in every case. *out is filled on
+ * success. */
 int jobs_submit(struct jobs *s, struct upload *u, const struct job_request *request,
                 struct job *out, struct err *e);
 

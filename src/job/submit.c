@@ -7,6 +7,7 @@
 #include "job/options.h"
 #include "job/service.h"
 #include "job/supervisor.h"
+#include "media/formats.h"
 #include "media/sniff.h"
 
 #define FILENAME_MAX_BYTES 512
@@ -45,9 +46,12 @@ static int judge_head(struct upload *u, struct err *e)
 {
     u->judged = true;
     const char *what = sniff_name(u->head, u->head_length);
-    return what ? err_set(e, ERR_NOT_MEDIA,
-                          "this is %s, not a recording: send audio or video", what)
-                : 0;
+    if (what)
+        return err_set(e, ERR_NOT_MEDIA,
+                       "this is %s, not a recording: send audio or video", what);
+    const char *allowed = u->jobs->config->allowed_formats;
+    return formats_admit_head(u->head, u->head_length,
+                              allowed && *allowed ? allowed : NULL, e);
 }
 
 static int look_at_head(struct upload *u, const void *bytes, size_t length, struct err *e)

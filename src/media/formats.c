@@ -219,3 +219,39 @@ int formats_admit(const struct formats_subject *s, const char *allowed, struct e
                    "the file is %s (%s), which is not among the allowed formats: %.200s",
                    names[0], s->codec, allowed);
 }
+
+/* Signatures that nothing else shares. An mp4 may be sound or film, an ID3 tag may stand
+ * before anything: these are not here. */
+static const struct signature {
+    size_t offset;
+    const char *bytes;
+    size_t length;
+    const char *demuxer, *codec;
+} signatures[] = {
+    {8, "WAVEfmt ", 8, "wav", "audio"},
+    {0, "fLaC", 4, "flac", "flac"},
+    {0, "#!AMR", 5, "amr", "amr"},
+    {8, "AIFF", 4, "aiff", "audio"},
+    {8, "AIFC", 4, "aiff", "audio"},
+    {0, "caff", 4, "caf", "audio"},
+    {28, "OpusHead", 8, "ogg", "opus"},
+    {29, "vorbis", 6, "ogg", "vorbis"},
+    {0, "\x1A\x45\xDF\xA3", 4, "matroska,webm", "audio or video"},
+};
+
+int formats_admit_head(const uint8_t *head, size_t length, const char *allowed,
+                       struct err *e)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(signatures); i++) {
+        const struct signature *g = &signatures[i];
+        if (g->offset + g->length > length ||
+            memcmp(head + g->offset, g->bytes, g->length) != 0)
+            continue;
+        const struct formats_subject subject = {.demuxer = g->demuxer,
+                                                .codec = g->codec,
+                                                .head = head,
+                                                .head_length = length};
+        return formats_admit(&subject, allowed, e);
+    }
+    return 0;
+}

@@ -31,4 +31,9 @@ struct formats_subject {
  * with a sentence that says what it is and what is allowed. */
 int formats_admit(const struct formats_subject *s, const char *allowed, struct err *e);
 
+/* The same from the first bytes of a file alone, before it is all there: refuses what
+ * they leave no doubt about, and leaves the rest to the decoder. */
+int formats_admit_head(const uint8_t *head, size_t length, const char *allowed,
+                       struct err *e);
+
 #endif

@@ -618,6 +618,16 @@ describe('the start', () => {
   });
 });
 
+describe('the allowed formats', needsModel, () => {
+  test('are judged by content, not by name', async () => {
+    const server = await startServer({ env: { ALLOWED_AUDIO_FORMATS: 'mp3, flac' } });
+    const answer = await transcribe(server, form(wav(), 'really.mp3'));
+    isError(answer, 415, 'unsupported');
+    assert.match(answer.body.detail, /wav.*mp3, flac/);
+    assert.equal((await server.stop()).code, 0);
+  });
+});
+
 describe('the rate limit', () => {
   let server;
   before(async () => { server = await startServer({ env: { RATE_LIMIT: '3/hour' } }); });
