@@ -426,9 +426,10 @@ describe('the native door', needsModel, () => {
       const ws = connect(id);
       const messages = [];
       ws.on('message', (data) => messages.push(JSON.parse(data)));
+      const closed = once(ws, 'close');
       await once(ws, 'message');
       await getJson(server, `/jobs/${id}/cancel`, { method: 'POST' });
-      const [code] = await once(ws, 'close');
+      const [code] = await closed;
       assert.equal(code, 1000);
       assert.equal(messages.at(-1).status, 'cancelled');
     });
