@@ -42,6 +42,12 @@ int command_worker(int argc, char **argv)
      * between two steps of the work. */
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)signal(SIGPIPE, SIG_IGN);
+    /* systemd and others tell every process of a service to stop. The service ends its
+     * workers itself, when it has put their jobs back; a worker that went by itself would
+     * look as if its job had crashed it. */
+    (void)signal(SIGTERM, SIG_IGN);
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
     be_the_first_to_go();
     struct log_options log = {.level = LOG_WARNING, .to_stderr = true, .role = "worker"};
     (void)log_open(&log, NULL);

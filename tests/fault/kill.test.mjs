@@ -147,6 +147,23 @@ describe('kill -9', needsModel, () => {
     await until(() => after.filter((pid) => fs.existsSync(`/proc/${pid}`)), (left) => left.length === 0);
   });
 
+  test('is not what SIGTERM to the whole group means: jobs wait for the next start', async () => {
+    const folder = tempFolder();
+    let server = await startServer({ folder, env });
+    const id = await submit(server, 'clean.wav');
+    for (let i = 0; i < 4; i++) { // more often than a job may crash its worker
+      await until(async () => (await getJson(server, `/jobs/${id}`)).body, (job) => job.status === 'processing');
+      for (const pid of children(server.pid)) process.kill(pid, 'SIGTERM');
+      const { code } = await server.stop();
+      assert.equal(code, 0);
+      assert.doesNotMatch(server.log(), /worker died/);
+      server = await startServer({ folder, env });
+    }
+    const job = await waitForJob(server, id);
+    assert.equal(job.status, 'completed', job.error_message);
+    await server.stop();
+  });
+
   test('in the middle of an upload leaves no job and no file', async () => {
     const folder = tempFolder();
     let server = await startServer({ folder, env });
