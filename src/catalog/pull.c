@@ -120,6 +120,16 @@ static void remove_with(const char *path, const char *suffix)
     (void)unlink(name);
 }
 
+/* What holds nothing is worth nothing; the lock is still ours. */
+static void remove_empty(const struct pull *p)
+{
+    struct stat st;
+    if (!fstat(p->fd, &st) && st.st_size == 0)
+        (void)unlink(p->part);
+    if (!stat(p->tarball, &st) && st.st_size == 0)
+        (void)unlink(p->tarball);
+}
+
 /* The part is whole and right: give it its name, and clear up. */
 static int finish(const struct pull *p, struct err *e)
 {
@@ -251,6 +261,8 @@ static int pull(struct pull *p, struct err *e)
         status = ask_all(p, e);
     if (!status)
         status = finish(p, e);
+    if (status && p->fd >= 0)
+        remove_empty(p);
     if (p->fd >= 0)
         close(p->fd);
     return status;

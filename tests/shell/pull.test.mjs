@@ -232,6 +232,7 @@ test('a wrong length is refused before it is read', options, async (t) => {
   const dir = folder(t);
   const s = await serve(t, whole(Buffer.from('<html>log in first</html>')));
   assertRefused(await pull(dir, s.url), dir, /offers 25 bytes where the published file has 32152673/);
+  assert.deepEqual(fs.readdirSync(dir), []);
 });
 
 test('a body without end is cut off', options, async (t) => {
