@@ -1,72 +1,21 @@
-#include "http/ws.h"
+#include "http/ws_private.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <uv.h>
-#include <wslay/wslay.h>
 
 #define SECOND            INT64_C(1000000000)
 #define PING_AFTER        (20 * SECOND) /* of silence */
 #define GIVE_UP_AFTER     (45 * SECOND) /* of silence */
 #define CLOSE_WAIT        (5 * SECOND)  /* for the other side's close frame */
 #define LINGER            (1 * SECOND)
-#define STOP_WAIT         (3 * SECOND)
 #define READ_PER_TURN     65536 /* so that one flood does not starve the others */
 #define QUEUED_FRAMES_MAX 1024
-
-struct message {
-    struct message *next;
-    size_t length;
-    char text[];
-};
-
-struct http_ws {
-    struct http_ws_loop *loop;             /* borrowed */
-    const struct http_ws_handler *handler; /* borrowed */
-    void *state;                           /* the handler's */
-    struct http_ws_socket socket;
-    char *first; /* owned: came with the handshake */
-    size_t first_length, first_at;
-
-    /* Under loop->lock: what other threads ask for. */
-    struct message *outbox, **outbox_end;
-    size_t outbox_bytes;
-    int close_code; /* 0: stay open */
-    bool overflow;
-
-    /* The loop's thread only. */
-    struct http_ws *next, *previous;
-    wslay_event_context_ptr wslay;
-    uv_poll_t poll;
-    bool pinged, lingering, closing, ended;
-    int closing_code; /* to be sent when all messages are out; 0: none */
-    bool blocked;     /* the last send stopped short, perhaps within a frame */
-    int64_t seen_ns, deadline_ns; /* deadline 0: none */
-    size_t turn_bytes;
-};
-
-struct http_ws_loop {
-    pthread_mutex_t lock;
-    struct http_ws *incoming; /* under lock; linked by next */
-    bool stopping;            /* under lock */
-    void (*on_tick)(void *arg);
-    void *tick_arg;
-
-    uv_loop_t uv;
-    uv_async_t wake;
-    uv_timer_t tick;
-    uv_thread_t thread;
-    struct http_ws *sockets; /* the loop's thread only, as all below */
-    int64_t stop_ns;         /* 0: not stopping */
-};
 
 /* ---- any thread ----------------------------------------------------------------- */
 
@@ -240,7 +189,7 @@ static void on_poll_closed(uv_handle_t *handle)
     free(ws);
 }
 
-static void destroy(struct http_ws *ws)
+void ws_destroy(struct http_ws *ws)
 {
     if (ws->closing)
         return;
@@ -291,7 +240,7 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 static void wait_for(struct http_ws *ws, int events)
 {
     if (uv_poll_start(&ws->poll, events, on_poll))
-        destroy(ws);
+        ws_destroy(ws);
 }
 
 /* Closing a socket with unread bytes sends a reset, which may overtake our close frame;
@@ -309,7 +258,7 @@ static void linger(struct http_ws *ws)
         n = recv(ws->socket.fd, dropped, sizeof dropped, MSG_DONTWAIT);
     bool more = n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
     if (ws->ended || !more)
-        destroy(ws);
+        ws_destroy(ws);
     else
         wait_for(ws, UV_READABLE);
 }
@@ -325,7 +274,7 @@ static void refuse(struct http_ws *ws)
     if (n == (ssize_t)sizeof close_1002)
         linger(ws);
     else
-        destroy(ws);
+        ws_destroy(ws);
 }
 
 /* Send what the socket takes. wslay lets control frames overtake messages, so a close of
@@ -343,7 +292,7 @@ static bool send_all(struct http_ws *ws)
 
 /* Move everything that can be moved without waiting. Ours goes first, so that a client
  * that says goodbye, or nonsense, at once still hears what it came for. */
-static void pump(struct http_ws *ws)
+void ws_pump(struct http_ws *ws)
 {
     if (ws->lingering) {
         linger(ws);
@@ -351,7 +300,7 @@ static void pump(struct http_ws *ws)
     }
     ws->turn_bytes = 0;
     if (!take_outbox(ws) || !send_all(ws)) {
-        destroy(ws);
+        ws_destroy(ws);
         return;
     }
     if (wslay_event_want_read(ws->wslay) && wslay_event_recv(ws->wslay)) {
@@ -359,7 +308,7 @@ static void pump(struct http_ws *ws)
         return;
     }
     if (!send_all(ws)) {
-        destroy(ws);
+        ws_destroy(ws);
         return;
     }
     bool reads = wslay_event_want_read(ws->wslay);
@@ -375,12 +324,12 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     (void)events;
     struct http_ws *ws = poll->data;
     if (status < 0)
-        destroy(ws);
+        ws_destroy(ws);
     else
-        pump(ws);
+        ws_pump(ws);
 }
 
-static bool begin(struct http_ws *ws)
+bool ws_begin(struct http_ws *ws)
 {
     static const struct wslay_event_callbacks callbacks = {.recv_callback = on_recv,
                                                            .send_callback = on_send,
@@ -398,65 +347,21 @@ static bool begin(struct http_ws *ws)
     return true;
 }
 
-static void accept_incoming(struct http_ws_loop *loop)
+void ws_drop(struct http_ws *ws)
 {
-    pthread_mutex_lock(&loop->lock);
-    struct http_ws *ws = loop->incoming;
-    loop->incoming = NULL;
-    pthread_mutex_unlock(&loop->lock);
-    while (ws) {
-        struct http_ws *next = ws->next;
-        if (begin(ws)) {
-            ws->previous = NULL;
-            ws->next = loop->sockets;
-            if (ws->next)
-                ws->next->previous = ws;
-            loop->sockets = ws;
-        } else {
-            log_error("a WebSocket was dropped: out of memory");
-            if (ws->state)
-                ws->handler->close(ws->state);
-            ws->socket.release(ws->socket.release_arg);
-            free_outbox(ws);
-            free(ws->first);
-            free(ws);
-        }
-        ws = next;
-    }
+    if (ws->state)
+        ws->handler->close(ws->state);
+    ws->socket.release(ws->socket.release_arg);
+    free_outbox(ws);
+    free(ws->first);
+    free(ws);
 }
 
-static void finish_loop_if_empty(struct http_ws_loop *loop)
-{
-    if (loop->sockets || !loop->stop_ns || uv_is_closing((uv_handle_t *)&loop->wake))
-        return;
-    uv_close((uv_handle_t *)&loop->wake, NULL);
-    uv_close((uv_handle_t *)&loop->tick, NULL);
-}
-
-static void on_wake(uv_async_t *async)
-{
-    struct http_ws_loop *loop = async->data;
-    pthread_mutex_lock(&loop->lock);
-    bool stopping = loop->stopping; /* read first: nothing comes in once it is true */
-    pthread_mutex_unlock(&loop->lock);
-    accept_incoming(loop);
-    if (stopping && !loop->stop_ns) {
-        loop->stop_ns = clock_monotonic_ns() + STOP_WAIT;
-        for (struct http_ws *ws = loop->sockets; ws; ws = ws->next)
-            http_ws_close(ws, WSLAY_CODE_GOING_AWAY);
-    }
-    for (struct http_ws *ws = loop->sockets, *next; ws; ws = next) {
-        next = ws->next;
-        pump(ws);
-    }
-    finish_loop_if_empty(loop);
-}
-
-static void check_silence(struct http_ws *ws, int64_t now)
+void ws_check_silence(struct http_ws *ws, int64_t now)
 {
     int64_t silence = now - ws->seen_ns;
     if ((ws->deadline_ns && now >= ws->deadline_ns) || silence >= GIVE_UP_AFTER) {
-        destroy(ws);
+        ws_destroy(ws);
         return;
     }
     if (silence < PING_AFTER || ws->pinged || ws->lingering)
@@ -464,70 +369,5 @@ static void check_silence(struct http_ws *ws, int64_t now)
     struct wslay_event_msg ping = {WSLAY_PING, NULL, 0};
     (void)wslay_event_queue_msg(ws->wslay, &ping);
     ws->pinged = true;
-    pump(ws);
-}
-
-static void on_tick(uv_timer_t *timer)
-{
-    struct http_ws_loop *loop = timer->data;
-    int64_t now = clock_monotonic_ns();
-    for (struct http_ws *ws = loop->sockets, *next; ws; ws = next) {
-        next = ws->next;
-        if (loop->stop_ns && now >= loop->stop_ns)
-            destroy(ws);
-        else
-            check_silence(ws, now);
-    }
-    loop->on_tick(loop->tick_arg);
-    finish_loop_if_empty(loop);
-}
-
-static void run_loop(void *arg)
-{
-    struct http_ws_loop *loop = arg;
-    uv_run(&loop->uv, UV_RUN_DEFAULT);
-}
-
-int http_ws_loop_start(struct http_ws_loop **out, void (*tick)(void *arg), void *tick_arg,
-                       struct err *e)
-{
-    struct http_ws_loop *loop = calloc(1, sizeof *loop);
-    if (!loop)
-        return err_set(e, ERR_NOMEM, "out of memory");
-    pthread_mutex_init(&loop->lock, NULL);
-    loop->on_tick = tick;
-    loop->tick_arg = tick_arg;
-    int status = uv_loop_init(&loop->uv);
-    if (!status) {
-        loop->wake.data = loop->tick.data = loop;
-        status = uv_async_init(&loop->uv, &loop->wake, on_wake);
-    }
-    if (!status)
-        status = uv_timer_init(&loop->uv, &loop->tick);
-    if (!status)
-        status = uv_timer_start(&loop->tick, on_tick, 1000, 1000);
-    if (!status)
-        status = uv_thread_create(&loop->thread, run_loop, loop);
-    if (status) {
-        /* Start-up ends with it; what libuv holds goes with the process. */
-        free(loop);
-        return err_set(e, ERR_IO, "cannot start the WebSocket loop: %s",
-                       uv_strerror(status));
-    }
-    *out = loop;
-    return 0;
-}
-
-void http_ws_loop_stop(struct http_ws_loop *loop)
-{
-    if (!loop)
-        return;
-    pthread_mutex_lock(&loop->lock);
-    loop->stopping = true;
-    pthread_mutex_unlock(&loop->lock);
-    uv_async_send(&loop->wake);
-    uv_thread_join(&loop->thread);
-    uv_loop_close(&loop->uv);
-    pthread_mutex_destroy(&loop->lock);
-    free(loop);
+    ws_pump(ws);
 }

@@ -1,0 +1,121 @@
+/* The thread that runs every WebSocket. */
+#include "http/ws_private.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define STOP_WAIT_NS INT64_C(3000000000) /* for the other sides to close */
+
+static void accept_incoming(struct http_ws_loop *loop)
+{
+    pthread_mutex_lock(&loop->lock);
+    struct http_ws *ws = loop->incoming;
+    loop->incoming = NULL;
+    pthread_mutex_unlock(&loop->lock);
+    while (ws) {
+        struct http_ws *next = ws->next;
+        if (ws_begin(ws)) {
+            ws->previous = NULL;
+            ws->next = loop->sockets;
+            if (ws->next)
+                ws->next->previous = ws;
+            loop->sockets = ws;
+        } else {
+            log_error("a WebSocket was dropped: out of memory");
+            ws_drop(ws);
+        }
+        ws = next;
+    }
+}
+
+static void finish_loop_if_empty(struct http_ws_loop *loop)
+{
+    if (loop->sockets || !loop->stop_ns || uv_is_closing((uv_handle_t *)&loop->wake))
+        return;
+    uv_close((uv_handle_t *)&loop->wake, NULL);
+    uv_close((uv_handle_t *)&loop->tick, NULL);
+}
+
+static void on_wake(uv_async_t *async)
+{
+    struct http_ws_loop *loop = async->data;
+    pthread_mutex_lock(&loop->lock);
+    bool stopping = loop->stopping; /* read first: nothing comes in once it is true */
+    pthread_mutex_unlock(&loop->lock);
+    accept_incoming(loop);
+    if (stopping && !loop->stop_ns) {
+        loop->stop_ns = clock_monotonic_ns() + STOP_WAIT_NS;
+        for (struct http_ws *ws = loop->sockets; ws; ws = ws->next)
+            http_ws_close(ws, WSLAY_CODE_GOING_AWAY);
+    }
+    for (struct http_ws *ws = loop->sockets, *next; ws; ws = next) {
+        next = ws->next;
+        ws_pump(ws);
+    }
+    finish_loop_if_empty(loop);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct http_ws_loop *loop = timer->data;
+    int64_t now = clock_monotonic_ns();
+    for (struct http_ws *ws = loop->sockets, *next; ws; ws = next) {
+        next = ws->next;
+        if (loop->stop_ns && now >= loop->stop_ns)
+            ws_destroy(ws);
+        else
+            ws_check_silence(ws, now);
+    }
+    loop->on_tick(loop->tick_arg);
+    finish_loop_if_empty(loop);
+}
+
+static void run_loop(void *arg)
+{
+    struct http_ws_loop *loop = arg;
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
+int http_ws_loop_start(struct http_ws_loop **out, void (*tick)(void *arg), void *tick_arg,
+                       struct err *e)
+{
+    struct http_ws_loop *loop = calloc(1, sizeof *loop);
+    if (!loop)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    pthread_mutex_init(&loop->lock, NULL);
+    loop->on_tick = tick;
+    loop->tick_arg = tick_arg;
+    int status = uv_loop_init(&loop->uv);
+    if (!status) {
+        loop->wake.data = loop->tick.data = loop;
+        status = uv_async_init(&loop->uv, &loop->wake, on_wake);
+    }
+    if (!status)
+        status = uv_timer_init(&loop->uv, &loop->tick);
+    if (!status)
+        status = uv_timer_start(&loop->tick, on_tick, 1000, 1000);
+    if (!status)
+        status = uv_thread_create(&loop->thread, run_loop, loop);
+    if (status) {
+        /* Start-up ends with it; what libuv holds goes with the process. */
+        free(loop);
+        return err_set(e, ERR_IO, "cannot start the WebSocket loop: %s",
+                       uv_strerror(status));
+    }
+    *out = loop;
+    return 0;
+}
+
+void http_ws_loop_stop(struct http_ws_loop *loop)
+{
+    if (!loop)
+        return;
+    pthread_mutex_lock(&loop->lock);
+    loop->stopping = true;
+    pthread_mutex_unlock(&loop->lock);
+    uv_async_send(&loop->wake);
+    uv_thread_join(&loop->thread);
+    uv_loop_close(&loop->uv);
+    pthread_mutex_destroy(&loop->lock);
+    free(loop);
+}
