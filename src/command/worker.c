@@ -41,6 +41,8 @@ int command_worker(int argc, char **argv)
     /* End with the service, also when it is killed: the socket's end is noticed only
      * between two steps of the work. */
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* Whatever the service itself was given: a worker has no use for it. */
+    (void)close_range(WORKER_SOCKET_FD + 1, ~0u, 0);
     (void)signal(SIGPIPE, SIG_IGN);
     /* systemd and others tell every process of a service to stop. The service ends its
      * workers itself, when it has put their jobs back; a worker that went by itself would
