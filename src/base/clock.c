@@ -28,6 +28,7 @@ const char *clock_iso(int64_t wall_ms, char out[CLOCK_ISO_SIZE])
         return out;
     }
     size_t length = strftime(out, CLOCK_ISO_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
-    (void)snprintf(out + length, CLOCK_ISO_SIZE - length, ".%03dZ", (int)(wall_ms % 1000));
+    (void)snprintf(out + length, CLOCK_ISO_SIZE - length, ".%03dZ",
+                   (int)(wall_ms % 1000));
     return out;
 }

@@ -60,8 +60,7 @@ int err_errno(struct err *e, const char *format, ...)
     (void)vsnprintf(context, sizeof context, format, args);
     va_end(args);
     char reason[128];
-    return err_set(e, code, "%s: %s", context,
-                   strerror_r(number, reason, sizeof reason));
+    return err_set(e, code, "%s: %s", context, strerror_r(number, reason, sizeof reason));
 }
 
 int err_prefix(struct err *e, const char *format, ...)

@@ -8,23 +8,23 @@
 
 enum err_code {
     ERR_NONE = 0,
-    ERR_NOMEM = -1,        /* memory could not be had */
-    ERR_IO = -2,           /* a system call failed */
-    ERR_FULL = -3,         /* no space left: disk or quota */
-    ERR_INVALID = -4,      /* the caller's value is wrong */
-    ERR_NOT_FOUND = -5,    /* the thing named is not there */
-    ERR_EXISTS = -6,       /* the thing named is there already */
-    ERR_STATE = -7,        /* not now: wrong state, lost lease */
-    ERR_CORRUPT = -8,      /* stored or received data is damaged */
-    ERR_UNSUPPORTED = -9,  /* valid, but not something we do */
-    ERR_TOO_LARGE = -10,   /* beyond a limit that was set */
-    ERR_TIMEOUT = -11,     /* took longer than allowed */
-    ERR_CANCELLED = -12,   /* stopped because somebody asked */
-    ERR_NETWORK = -13,     /* a peer could not be reached or broke off */
-    ERR_DENIED = -14,      /* not permitted */
-    ERR_CRASH = -15,       /* a child process died */
-    ERR_NO_AUDIO = -16,    /* media was read, but there is no audio in it */
-    ERR_NOT_MEDIA = -17,   /* the bytes are not media that we can read */
+    ERR_NOMEM = -1,       /* memory could not be had */
+    ERR_IO = -2,          /* a system call failed */
+    ERR_FULL = -3,        /* no space left: disk or quota */
+    ERR_INVALID = -4,     /* the caller's value is wrong */
+    ERR_NOT_FOUND = -5,   /* the thing named is not there */
+    ERR_EXISTS = -6,      /* the thing named is there already */
+    ERR_STATE = -7,       /* not now: wrong state, lost lease */
+    ERR_CORRUPT = -8,     /* stored or received data is damaged */
+    ERR_UNSUPPORTED = -9, /* valid, but not something we do */
+    ERR_TOO_LARGE = -10,  /* beyond a limit that was set */
+    ERR_TIMEOUT = -11,    /* took longer than allowed */
+    ERR_CANCELLED = -12,  /* stopped because somebody asked */
+    ERR_NETWORK = -13,    /* a peer could not be reached or broke off */
+    ERR_DENIED = -14,     /* not permitted */
+    ERR_CRASH = -15,      /* a child process died */
+    ERR_NO_AUDIO = -16,   /* media was read, but there is no audio in it */
+    ERR_NOT_MEDIA = -17,  /* the bytes are not media that we can read */
 };
 
 struct err {
