@@ -39,6 +39,18 @@ static int cancelled(struct err *e)
     return err_set(e, ERR_CANCELLED, "the transcription was cancelled");
 }
 
+/* The features of the window at `seek`, of which `frames` are recording. What is behind
+ * them is 0, as in the reference's transcribe: not silence, whose features are lower. The
+ * models hear better so (docs/model.md has the numbers). */
+static void take_window(struct run *w, int64_t seek, int frames)
+{
+    struct whisper_session *s = w->s;
+    size_t n_mels = (size_t)s->model->config.n_mels;
+    mel_window(s->mel, seek, s->features);
+    memset(s->features + (size_t)frames * n_mels, 0,
+           (size_t)(WHISPER_WINDOW_FRAMES - frames) * n_mels * sizeof(*s->features));
+}
+
 /* Nothing is in the window: its features are the same everywhere, as they are more than
  * 80 dB below the loudest sound of the recording. Whatever a model says to that ("you",
  * "Thank you.") it has not heard. */
@@ -238,7 +250,7 @@ static int window(struct run *w, int64_t seek, int frames, int *advance, struct 
     struct whisper_session *s = w->s;
     struct heard h;
     *advance = frames;
-    mel_window(s->mel, seek, s->features);
+    take_window(w, seek, frames);
     if (is_void(w, frames))
         return 0;
     int rc = settle_language(w, seek, e);
@@ -342,6 +354,8 @@ int whisper_detect_language(struct whisper_session *s, const float *samples,
     int rc = begin(&w, samples, n_samples, e);
     if (rc < 0)
         return rc;
-    mel_window(s->mel, 0, s->features);
+    take_window(&w, 0,
+                w.total_frames < WHISPER_WINDOW_FRAMES ? (int)w.total_frames
+                                                       : WHISPER_WINDOW_FRAMES);
     return detect(&w, 0, language, probabilities, e);
 }
