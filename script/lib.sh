@@ -11,7 +11,7 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 # The libraries that the product links, and the compiler and tools that build it.
 build_packages=(
   gcc libc6-dev pkg-config meson ninja-build python3
-  libmicrohttpd-dev libwslay-dev libsqlite3-dev libjansson-dev libsodium-dev
+  libmicrohttpd-dev libwslay-dev libuv1-dev libsqlite3-dev libjansson-dev libsodium-dev
   libseccomp-dev libcurl4-openssl-dev libarchive-dev libpcre2-dev zlib1g-dev
   libavformat-dev libavcodec-dev libavutil-dev libswresample-dev
   ca-certificates
