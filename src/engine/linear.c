@@ -72,16 +72,19 @@ static void linear_task(void *arg, int task, int thread)
     }
 }
 
-/* Few rows: panels in bunches of 8, which is what the kernels take together. */
+/* Few rows: panels in bunches of 8, which is what the kernels take together; no more than
+ * the second cache holds, for rows that take two rounds. */
 static void share_panels(struct linear_job *job, int panels, int threads)
 {
+    int bunch = divide_up(divide_up(panels, threads * TASKS), 8) * 8;
+    int most = divide_up(STRIP_FLOATS / WEIGHT_PANEL / job->g.k, 8) * 8;
     job->block = job->g.m;
     job->blocks = 1;
     double work = (double)job->g.m * job->g.n * job->g.k;
-    if (threads == 1 || work < LINEAR_INLINE)
+    if (work < LINEAR_INLINE)
         job->strip = panels;
     else
-        job->strip = divide_up(divide_up(panels, threads * TASKS), 8) * 8;
+        job->strip = bunch < most ? bunch : most;
 }
 
 /* Many rows: blocks become shorter when there would be too few tasks for the threads. */

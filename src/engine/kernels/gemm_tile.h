@@ -33,6 +33,21 @@ SIMD vf multiply_add(vf a, vf b, vf c)
 #endif
 }
 
+/* Few rows read weights that no cache holds yet, and panels are too short for the
+ * processor to see where the reading goes: ask for the same place in the next P panels,
+ * a line at a time. At the end of the matrix it asks for what is never used. */
+SIMD void fetch_ahead(const struct gemm *g, const void *w, size_t k, const int R,
+                      const int P, const bool half)
+{
+    const size_t size = half ? 2 : 4;
+    if (half ? k % 2 != 0 : R == TILE_ROWS)
+        return;
+    UNROLL
+    for (int p = P; p < 2 * P; p++)
+        __builtin_prefetch(
+            (const char *)w + ((size_t)p * g->w_stride + k * KERNEL_LANES) * size, 0, 2);
+}
+
 SIMD void tile(const struct gemm *g, const float *x, const void *w, const float *bias,
                float *y, const int R, const int P, const bool half)
 {
@@ -42,6 +57,7 @@ SIMD void tile(const struct gemm *g, const float *x, const void *w, const float 
     for (int i = 0; i < R * n; i++)
         sum[i] = vf_all(0);
     for (size_t k = 0; k < (size_t)g->k; k++) {
+        fetch_ahead(g, w, k, R, P, half);
         if (n <= R) {
             vf v[8];
             UNROLL
