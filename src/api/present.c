@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "http/params.h"
 
+#include <math.h>
+
 static json_t *time_or_null(int64_t wall_ms)
 {
     char text[CLOCK_ISO_SIZE];
@@ -34,7 +36,8 @@ json_t *present_job(const struct job *j, bool with_transcript)
         language_of(j), "task", j->task, "created_at", time_or_null(j->created_ms),
         "started_at", time_or_null(j->started_ms), "completed_at",
         time_or_null(j->completed_ms), "file_size", (json_int_t)j->file_bytes, "duration",
-        j->duration_seconds > 0 ? json_real(j->duration_seconds) : json_null(),
+        j->duration_seconds > 0 ? json_real(round(j->duration_seconds * 1000) / 1000)
+                                : json_null(),
         "progress", j->progress, "message", text_or_null(j->message), "error_message",
         text_or_null(j->error_message), "error_code", text_or_null(j->error_code));
     if (o && with_transcript &&

@@ -173,6 +173,10 @@ static int refuse(const struct setting *s, const char *name, const char *value,
 {
     char allowed[400];
     describe_allowed(s, allowed, sizeof allowed);
+    /* An address with a user in it is one with a password, and messages end in logs. */
+    if (strchr(value, '@'))
+        return err_set(e, ERR_INVALID, "%s is not understood; it must be %s%s", name,
+                       s->choices ? "one of: " : "", allowed);
     return err_set(e, ERR_INVALID, "%s is \"%.60s\"; it must be %s%s", name, value,
                    s->choices ? "one of: " : "", allowed);
 }

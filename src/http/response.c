@@ -74,7 +74,7 @@ void http_respond_fixed(struct http_response *r, int status, const char *content
 
 void http_respond_json(struct http_response *r, int status, json_t *body)
 {
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    char *text = body ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
     json_decref(body);
     if (!text) {
         out_of_memory(r);

@@ -201,6 +201,17 @@ static void doctor_sees_sources_but_no_passwords(void **state)
     config_release(&c);
 }
 
+static void a_refused_address_keeps_its_password(void **state)
+{
+    (void)state;
+    struct config c;
+    struct err e = {0};
+    setenv("DATABASE_URL", "postgres:/user:secret@host/base", 1);
+    assert_int_equal(config_load(&c, &e), ERR_INVALID);
+    assert_non_null(strstr(e.message, "DATABASE_URL"));
+    assert_null(strstr(e.message, "secret"));
+}
+
 static void rates_are_counts_per_time(void **state)
 {
     (void)state;
@@ -232,6 +243,7 @@ int main(void)
         cmocka_unit_test_setup(an_alias_must_agree, empty_environment),
         cmocka_unit_test_setup(the_command_line_wins, empty_environment),
         cmocka_unit_test_setup(doctor_sees_sources_but_no_passwords, empty_environment),
+        cmocka_unit_test_setup(a_refused_address_keeps_its_password, empty_environment),
         cmocka_unit_test_setup(rates_are_counts_per_time, empty_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
