@@ -94,7 +94,12 @@ int http_query_parse(struct http_params *out, const char *query, struct err *e)
 {
     size_t size = strlen(query) + 1;
     char *name = malloc(size), *value = malloc(size);
-    int status = name && value ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+    int status = 0;
+    if (!name || !value) {
+        free(name);
+        free(value);
+        return err_set(e, ERR_NOMEM, "out of memory");
+    }
     while (!status && *query) {
         size_t length = strcspn(query, "&");
         if (length)

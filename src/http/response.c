@@ -22,17 +22,19 @@ void http_response_header(struct http_response *r, const char *name, const char 
 {
     if (strpbrk(value, "\r\n"))
         value = "";
-    for (size_t i = 0; i < r->headers.count; i++)
-        if (!strcasecmp(r->headers.list[i].name, name)) {
-            char *copy = strdup(value);
-            if (!copy)
-                return;
-            free(r->headers.list[i].value);
-            r->headers.list[i].value = copy;
+    /* Out of memory loses the header; the answer itself still goes out. */
+    if (http_params_add(&r->headers, name, value))
+        return;
+    struct http_param *last = &r->headers.list[r->headers.count - 1];
+    for (struct http_param *h = r->headers.list; h < last; h++)
+        if (!strcasecmp(h->name, name)) {
+            char *old = h->value;
+            h->value = last->value;
+            free(old);
+            free(last->name);
+            r->headers.count--;
             return;
         }
-    /* Out of memory loses the header; the answer itself still goes out. */
-    (void)http_params_add(&r->headers, name, value);
 }
 
 static void out_of_memory(struct http_response *r)

@@ -305,6 +305,8 @@ int source_open(struct source *s, const struct source_io *io, const char *format
     int rc = probe(s, &demuxer, e);
     if (rc)
         return rc;
+    if (!demuxer)
+        return err_set(e, ERR_NOT_MEDIA, "this is not audio or video");
     snprintf(s->container, sizeof s->container, "%.*s", (int)strcspn(demuxer->name, ","),
              demuxer->name);
     rc = open_container(s, demuxer, e);
