@@ -65,7 +65,7 @@ static const struct setting settings[] = {
      "language of a request that names none"},
     {"WORKER_CONCURRENCY", "CELERY_CONCURRENCY", SETTING_INTEGER,
      FIELD(worker_concurrency), "0", 0, 1024, NULL, NULL, NULL,
-     "transcriptions at once; 0: as many as there are processors"},
+     "transcriptions at once; 0: one for every four processors, 4 at most"},
     {"WORKER_THREADS", NULL, SETTING_INTEGER, FIELD(worker_threads), "0", 0, 1024, NULL,
      NULL, NULL, "threads of one transcription; 0: the processors shared out evenly"},
     {"CELERY_WORKER_PREFETCH_MULTIPLIER", NULL, SETTING_INTEGER, FIELD(prefetch), "1", 0,
