@@ -23,6 +23,13 @@ def read_manifest(path, limit):
     return rows[:limit] if limit else rows
 
 
+def read_long(path):
+    """A long recording; beside it a list of its utterances: start, end, transcript."""
+    with open(path.with_suffix(".tsv"), encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return {"path": str(path.resolve()), "transcript": " ".join(r["transcript"] for r in rows)}
+
+
 def to_wav(source, target):
     subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(source), "-vn", "-ac", "1", "-ar", "16000",
                     "-c:a", "pcm_s16le", str(target)], check=True)
@@ -35,11 +42,12 @@ def text_of(command, what):
     return " ".join(done.stdout.decode("utf-8", "replace").split())
 
 
-def transcribe(peer, model, wav, threads):
+def transcribe(peer, model, wav, threads, context):
     ours = text_of([str(OURS), "transcribe", "--model", str(model), "--language", "en", "--threads",
                     str(threads), str(wav)], f"ours, {wav.name}")
     theirs = text_of(peer.command("whisper-cli", "-m", model, "-l", "en", "-t", threads, "-bs", "1",
-                                  "-bo", "1", "-np", "-nt", wav), f"whisper.cpp, {wav.name}")
+                                  "-bo", "1", "-np", "-nt", *context, wav),
+                     f"whisper.cpp, {wav.name}")
     return ours, theirs
 
 
@@ -56,7 +64,8 @@ def measure(peer, name, rows, folder, scratch, arguments):
         wav = Path(scratch) / f"{index:04d}.wav"
         if not wav.exists():
             to_wav(folder / entry["path"], wav)
-        texts = transcribe(peer, model, wav, arguments.threads)
+        texts = transcribe(peer, model, wav, arguments.threads,
+                           ["-mc", "0"] if arguments.peer_without_context else [])
         judged = [judge(entry["transcript"], t) for t in texts]
         words += judged[0][1]
         for side in (0, 1):
@@ -76,13 +85,17 @@ def main():
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--model", action="append")
     parser.add_argument("--peer", default=os.environ.get("WHISPER_CPP"))
+    parser.add_argument("--peer-without-context", action="store_true",
+                        help="whisper.cpp, too, does not carry text from window to window")
+    parser.add_argument("--long", action="append", type=Path, default=[],
+                        help="a long recording with its utterances in a .tsv beside it")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--limit", type=int, default=0)
     parser.add_argument("--worst", type=int, default=0, help="show this many files where we lose")
     arguments = parser.parse_args()
 
     peer = Peer.find(arguments.peer)
-    rows = read_manifest(arguments.manifest, arguments.limit)
+    rows = read_manifest(arguments.manifest, arguments.limit) + [read_long(p) for p in arguments.long]
     print(f"peer: {peer.version()}\n\n| model | files | words | ours, WER % | whisper.cpp, WER % | "
           "difference, points |\n|---|---:|---:|---:|---:|---:|", flush=True)
     with tempfile.TemporaryDirectory() as scratch:

@@ -276,10 +276,11 @@ static int windows(struct run *w, struct err *e)
         int advance; /* at least 1: a recording has an end */
         if (is_cancelled(w))
             return cancelled(e);
-        int rc = window(w, seek, frames, &advance, e);
+        int64_t quiet = quiet_skip(&w->s->quiet, seek);
+        int rc = quiet ? 0 : window(w, seek, frames, &advance, e);
         if (rc < 0)
             return rc;
-        seek += advance;
+        seek += quiet ? quiet : advance;
         if (segments_window_frames(seek, w->total_frames) == 0)
             seek = w->total_frames; /* a rest too short for a window is done too */
         if (w->c && w->c->window)
@@ -313,6 +314,8 @@ static int begin(struct run *w, const float *samples, size_t n_samples, struct e
 {
     w->encoded_frame = -1;
     int rc = mel_begin(w->s->mel, samples, n_samples, e);
+    if (rc == 0)
+        rc = quiet_begin(&w->s->quiet, samples, n_samples, e);
     if (rc < 0)
         return rc;
     w->total_frames = mel_frames(w->s->mel);

@@ -63,6 +63,7 @@ void whisper_session_close(struct whisper_session *s)
         return;
     search_close(s->search);
     mel_close(s->mel);
+    quiet_release(&s->quiet);
     tokenizer_close(s->tokenizer);
     net_close(s->net);
     free(s->features);

@@ -9,6 +9,7 @@
 
 #include "engine/mel.h"
 #include "engine/model.h"
+#include "engine/quiet.h"
 #include "engine/tokenizer.h"
 
 struct net; /* threads, kernels, scratch, cross- and self-attention caches */
@@ -68,6 +69,7 @@ struct whisper_session {
     struct mel *mel;                   /* owned */
     struct tokenizer *tokenizer;       /* owned */
     struct search *search;             /* owned */
+    struct quiet quiet;                /* of the recording at hand */
     float *features;                   /* owned [3000][n_mels] */
     int32_t *history;                  /* owned [n_text_ctx]: what was said before */
     int32_t *prompt;                   /* owned [n_text_ctx + 8] */

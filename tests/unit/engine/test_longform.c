@@ -319,13 +319,24 @@ static void end(struct fixture *f)
     whisper_session_close(f->session);
 }
 
+/* What the net hears is scripted; the samples only have to sound, where nothing else is
+ * said: [quiet_from, quiet_to) seconds do not. */
+static float sound[130 * 16000];
+static double quiet_from, quiet_to;
+
 static int go(struct fixture *f, double seconds)
 {
+    size_t n_samples = (size_t)(seconds * 16000);
+    assert_true(n_samples <= ARRAY_LENGTH(sound));
+    for (size_t i = 0; i < n_samples; i++)
+        sound[i] = i % 2 ? 0.1f : -0.1f;
+    for (size_t i = (size_t)(quiet_from * 16000);
+         i < n_samples && i < (size_t)(quiet_to * 16000); i++)
+        sound[i] = 0;
     const struct whisper_callbacks c = {&f->watch, on_cancelled, on_language, on_segment,
                                         on_window};
-    static const float nothing[1];
-    return whisper_transcribe(f->session, nothing, (size_t)(seconds * 16000), &f->params,
-                              &c, &f->result, &f->e);
+    return whisper_transcribe(f->session, sound, n_samples, &f->params, &c, &f->result,
+                              &f->e);
 }
 
 static void expect(const struct fixture *f, size_t i, const char *text, double start,
@@ -543,6 +554,30 @@ static void silence_is_skipped(void **state)
     end(&f);
 }
 
+static void quiet_is_passed_over(void **state)
+{
+    (void)state;
+    /* The second window begins half a second before it sounds again, at 20.5 s. */
+    static const struct line lines[] = {
+        {0, 20, 0, {BEGIN, 1, BEGIN + 100, BEGIN + 100}},
+        {2000, 20, 0, {BEGIN, 2, BEGIN + 40}},
+    };
+    struct fixture f;
+    begin(&f, lines, 2);
+    quiet_from = 1.5;
+    quiet_to = 20.5;
+    assert_int_equal(go(&f, 40), 0);
+    quiet_from = quiet_to = 0;
+    assert_int_equal(f.result.n_segments, 2);
+    expect(&f, 0, "a", 0, 2);
+    expect(&f, 1, "b", 20, 20.8);
+    assert_int_equal(net.encoded, 2);
+    assert_int_equal(f.watch.n_checkpoints, 3);
+    assert_int_equal(f.watch.checkpoints[0], 200);
+    assert_int_equal(f.watch.checkpoints[1], 2000);
+    end(&f);
+}
+
 static void nothing_is_heard_in_nothing(void **state)
 {
     (void)state;
@@ -674,6 +709,7 @@ int main(void)
         cmocka_unit_test(improbable_text_is_tried_again),
         cmocka_unit_test(a_seed_repeats_itself),
         cmocka_unit_test(silence_is_skipped),
+        cmocka_unit_test(quiet_is_passed_over),
         cmocka_unit_test(nothing_is_heard_in_nothing),
         cmocka_unit_test(segments_without_text_or_time_go),
         cmocka_unit_test(endless_text_ends),
