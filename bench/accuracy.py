@@ -7,6 +7,7 @@ with its defaults otherwise. The rates are those of wer.py's normaliser over the
 import argparse
 import csv
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,10 @@ from pathlib import Path
 
 import wer
 from bench import OURS, Peer, find_model
+
+
+# whisper.cpp is not told to leave its times out, because then it also decodes without them.
+TIMES = re.compile(r"^\[[\d:.]+ --> [\d:.]+\]", re.MULTILINE)
 
 
 def read_manifest(path, limit):
@@ -37,16 +42,17 @@ def to_wav(source, target):
 
 def text_of(command, what):
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
-        print(f"{what}: {done.stderr.decode('utf-8', 'replace').strip()}", file=sys.stderr)
-    return " ".join(done.stdout.decode("utf-8", "replace").split())
+    if done.returncode != 0:  # a missing text would count as a bad one
+        sys.exit(f"{what}: ended with {done.returncode}: {done.stderr.decode('utf-8', 'replace').strip()}")
+    text = TIMES.sub("", done.stdout.decode("utf-8", "replace"))
+    return " ".join(text.split())
 
 
 def transcribe(peer, model, wav, threads, context):
     ours = text_of([str(OURS), "transcribe", "--model", str(model), "--language", "en", "--threads",
                     str(threads), str(wav)], f"ours, {wav.name}")
     theirs = text_of(peer.command("whisper-cli", "-m", model, "-l", "en", "-t", threads, "-bs", "1",
-                                  "-bo", "1", "-np", "-nt", *context, wav),
+                                  "-bo", "1", "-np", *context, wav),
                      f"whisper.cpp, {wav.name}")
     return ours, theirs
 

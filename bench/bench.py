@@ -120,7 +120,7 @@ def whole_file(peer, model, name, audio, threads):
     ours = [str(OURS), "transcribe", "--model", str(model), "--language", "en", "--threads",
             str(threads), str(audio)]
     theirs = peer.command("whisper-cli", "-m", model, "-l", "en", "-t", threads, "-bs", "1",
-                          "-bo", "1", "-np", "-nt", audio)
+                          "-bo", "1", "-np", audio)
     return ours, theirs
 
 
