@@ -10,7 +10,7 @@
 #include "engine/rules.h"
 #include "engine/session.h"
 
-#define SEARCH_CANDIDATES WHISPER_MAX_BEST_OF
+#define SEARCH_CANDIDATES WHISPER_MAX_SEQUENCES
 
 struct search;
 

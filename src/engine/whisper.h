@@ -19,7 +19,9 @@
 #define WHISPER_FRAMES_PER_SECOND 100 /* mel frames, 160 samples each */
 #define WHISPER_WINDOW_FRAMES     3000
 #define WHISPER_MAX_TEMPERATURES  8
-#define WHISPER_MAX_BEST_OF       5
+#define WHISPER_MAX_SEQUENCES     8  /* of one window side by side: beams, samples */
+#define WHISPER_MAX_BATCH         16 /* windows decoded together */
+#define WHISPER_MAX_CLIPS         256
 
 enum whisper_task { WHISPER_TRANSCRIBE, WHISPER_TRANSLATE };
 
@@ -65,24 +67,89 @@ const char *whisper_language_name(int index); /* "english", lower case */
 
 /* ---- transcription -------------------------------------------------------------- */
 
+/* Two ways through a long recording. */
+enum whisper_mode {
+    WHISPER_MODE_DEFAULT,    /* whichever of the two measures best */
+    WHISPER_MODE_SEQUENTIAL, /* the reference's: each window begins where the last
+                              * finished segment ended */
+    WHISPER_MODE_BATCHED,    /* speech is packed into windows cut at pauses, which are
+                              * decoded side by side */
+};
+
+/* When is something speech? Names, meanings and defaults are those of faster-whisper's
+ * vad_parameters; docs/accuracy.md says where a default differs and why. */
+struct whisper_vad_options {
+    float threshold;     /* of the probability; default 0.5 */
+    float neg_threshold; /* below: speech has ended; NaN: threshold - 0.15 */
+    int min_speech_duration_ms;
+    float max_speech_duration_s; /* longer spans are cut at their best pause; inf: not */
+    int min_silence_duration_ms; /* a shorter pause does not end a span */
+    int speech_pad_ms;           /* kept on both sides of speech */
+};
+
+/* A part of the recording to transcribe, in seconds; the end may be infinite. */
+struct whisper_clip {
+    double start_seconds, end_seconds;
+};
+
+/* Every parameter, its default and the reason for it: docs/accuracy.md. */
 struct whisper_params {
     const char *language; /* borrowed; NULL or "auto": detect */
     enum whisper_task task;
+
+    /* ---- decoding ---- */
+    int beam_size;        /* 1 … WHISPER_MAX_SEQUENCES, at temperature 0; 1: greedy */
+    float patience;       /* stop when round(beam_size * patience) sequences have ended */
+    float length_penalty; /* the sum of log probabilities is divided by length to this
+                             power to rank sequences; 1: by the mean */
+    int best_of;          /* 1 … WHISPER_MAX_SEQUENCES: sequences drawn side by side at
+                             temperatures above 0 */
     float temperatures[WHISPER_MAX_TEMPERATURES]; /* tried in turn */
     int n_temperatures;
-    int best_of; /* 1 … WHISPER_MAX_BEST_OF: sequences drawn side
-                    by side at temperatures above 0 */
+    float repetition_penalty; /* logits of tokens already said are divided (positive) or
+                                 multiplied (negative) by it; 1: off */
+    int no_repeat_ngram_size; /* no n tokens come twice in a window; 0: off */
+    int max_new_tokens;       /* of a window; 0: half the decoder's context */
+    uint64_t seed;            /* for temperatures above 0 */
+
     /* A threshold that is NaN is off, as None is in the reference. */
     float compression_ratio_threshold; /* above: decode again; 0 or less: off */
     float log_prob_threshold;          /* average below: decode again */
     float no_speech_threshold;         /* above, and log_prob below: silence */
-    bool condition_on_previous_text;
-    const char *initial_prompt; /* borrowed; NULL: none */
-    bool without_timestamps;
-    float max_initial_timestamp; /* seconds; 0: any */
+
     bool suppress_blank;
-    bool suppress_non_speech; /* the reference's suppress_tokens = -1 */
-    uint64_t seed;            /* for temperatures above 0 */
+    bool suppress_non_speech;       /* the reference's suppress_tokens = -1 */
+    const int32_t *suppress_tokens; /* borrowed [n_suppress_tokens]: these too */
+    size_t n_suppress_tokens;
+    bool without_timestamps; /* the model writes no times; segments are whole windows */
+    float max_initial_timestamp; /* seconds; 0: any */
+
+    /* ---- what the model is told ---- */
+    const char *initial_prompt; /* borrowed; NULL: none */
+    const char *prefix;   /* borrowed; NULL: none; the first window begins with it */
+    const char *hotwords; /* borrowed; NULL: none; told before every window */
+    bool condition_on_previous_text;
+    float prompt_reset_on_temperature; /* above: what was said is told no more */
+
+    /* ---- the way through the recording ---- */
+    enum whisper_mode mode;
+    int batch_size;  /* windows side by side, 1 … WHISPER_MAX_BATCH; 0: decide */
+    bool vad_filter; /* only what the voice detector finds is heard; on by default */
+    struct whisper_vad_options vad;
+    const struct whisper_clip *clips; /* borrowed [n_clips], ascending, disjoint; none:
+                                         all of the recording */
+    size_t n_clips;
+
+    /* ---- language ---- */
+    bool multilingual;                  /* each window has a language of its own */
+    int language_detection_segments;    /* windows that vote, at most */
+    float language_detection_threshold; /* a window that is so sure decides alone */
+
+    /* ---- words ---- */
+    bool word_timestamps;
+    const char *prepend_punctuations; /* borrowed; belongs to the word behind it */
+    const char *append_punctuations;  /* borrowed; belongs to the word before it */
+
     /* Go on with a recording that was begun: the frame that the last finished window
      * reported. The language found then belongs into `language`, and the segments made
      * until then into the result: the text comes out as if there had been no break. */
@@ -92,6 +159,12 @@ struct whisper_params {
 /* The reference's defaults, with condition_on_previous_text off. */
 void whisper_params_init(struct whisper_params *p);
 
+struct whisper_word {
+    char *text; /* owned, UTF-8, with its leading space and the punctuation around it */
+    double start_seconds, end_seconds;
+    float probability; /* mean of its tokens' */
+};
+
 struct whisper_segment {
     int id;             /* 0, 1, 2 … in the recording */
     int64_t seek_frame; /* where its window began, in mel frames */
@@ -100,6 +173,67 @@ struct whisper_segment {
     int32_t *tokens; /* owned [n_tokens], timestamps included as in the reference */
     size_t n_tokens;
     float temperature, avg_logprob, compression_ratio, no_speech_prob;
+    int language;               /* index; that of its window */
+    struct whisper_word *words; /* owned [n_words]; NULL unless word_timestamps */
+    size_t n_words;
+};
+
+/* ---- the quality report ---------------------------------------------------------- */
+
+enum whisper_note_kind {
+    WHISPER_NOTE_NON_SPEECH,     /* dropped: the voice detector found nothing in it */
+    WHISPER_NOTE_NO_SPEECH,      /* dropped: the model itself said that nobody speaks */
+    WHISPER_NOTE_HALLUCINATION,  /* dropped: text where there cannot be any */
+    WHISPER_NOTE_LOOP,           /* a repetition or an impossible rate was mended */
+    WHISPER_NOTE_HEARD_AGAIN,    /* speech without text was heard a second time */
+    WHISPER_NOTE_NO_TEXT,        /* speech for which no text was found */
+    WHISPER_NOTE_LOW_CONFIDENCE, /* text that is there, but unsure */
+    WHISPER_NOTE_KINDS
+};
+
+/* What was done about a loop. */
+enum whisper_remedy {
+    WHISPER_REMEDY_NONE,
+    WHISPER_REMEDY_RESAMPLED, /* decoded again at another temperature */
+    WHISPER_REMEDY_SPLIT,     /* heard again in shorter pieces */
+    WHISPER_REMEDY_CUT,       /* the repetition was taken out */
+};
+
+/* What the reader of a transcript should know of a part of it. */
+struct whisper_note {
+    enum whisper_note_kind kind;
+    double start_seconds, end_seconds;
+    enum whisper_remedy remedy; /* of a LOOP */
+    float value; /* NO_SPEECH: its probability; LOW_CONFIDENCE: the mean log probability;
+                    LOOP: how often it was said; else 0 */
+    char *text;  /* owned or NULL: of HALLUCINATION and LOOP, what was taken out */
+};
+
+struct whisper_vote { /* what one window says the language is */
+    double start_seconds, end_seconds;
+    int language;
+    float probability;
+};
+
+enum whisper_detector {
+    WHISPER_DETECTOR_OFF,
+    WHISPER_DETECTOR_SILERO,
+    WHISPER_DETECTOR_ENERGY
+};
+
+/* Notes are in the order of their windows. All else describes the whole recording, after
+ * a break too. */
+struct whisper_report {
+    double audio_seconds;
+    double speech_seconds;        /* by the detector; all of it when that is off */
+    double text_seconds;          /* that segments cover */
+    float peak_dbfs, speech_dbfs; /* greatest; mean of what is speech; -inf: silence */
+    float clipped_share;          /* of the samples, in runs at full scale */
+    enum whisper_detector detector;
+    struct whisper_note *notes; /* owned [n_notes] */
+    size_t n_notes, notes_capacity;
+    struct whisper_vote *votes; /* owned [n_votes] */
+    size_t n_votes, votes_capacity;
 };
 
 struct whisper_result {
@@ -108,6 +242,7 @@ struct whisper_result {
     int language;               /* index; -1: not known, for nothing was heard */
     float language_probability; /* 1 when it was given */
     double duration_seconds;    /* of the audio */
+    struct whisper_report report;
 };
 
 void whisper_result_init(struct whisper_result *r);
@@ -124,10 +259,17 @@ struct whisper_callbacks {
     void (*segment)(void *arg, const struct whisper_segment *segment);
     /* A window is done: everything before next_frame is transcribed. A checkpoint. */
     void (*window)(void *arg, int64_t next_frame, int64_t total_frames);
+    /* A note was added to the report; borrowed for the call. */
+    void (*note)(void *arg, const struct whisper_note *note);
 };
 
+struct vad; /* the voice detector's weights: engine/vad.h */
+
 struct whisper_session_options {
-    int threads; /* 0: as many as the process may use (affinity, cgroup) */
+    int threads;           /* 0: as many as the process may use (affinity, cgroup) */
+    int max_batch;         /* the most that batch_size may ask for; 0: decide */
+    bool exact;            /* COMPUTE_TYPE=f32: everything in f32 */
+    const struct vad *vad; /* borrowed; NULL: speech is told by level alone */
 };
 
 /* The model is borrowed and must outlive the session. */
