@@ -340,7 +340,7 @@ static void senseless_numbers_are_refused(void **state)
     p.temperatures[3] = NAN;
     assert_int_equal(params_check(&p, true, 99, &language, &e), ERR_INVALID);
     whisper_params_init(&p);
-    p.best_of = 6;
+    p.best_of = 9;
     assert_int_equal(params_check(&p, true, 99, &language, &e), ERR_INVALID);
     whisper_params_init(&p);
     p.start_frame = -1;
