@@ -7,6 +7,7 @@
 #include "engine/kernels/kernels.h"
 #include "engine/threads.h"
 
+#include <assert.h>
 #include <math.h>
 
 #define HOP      160
@@ -178,7 +179,8 @@ int64_t mel_frames(const struct mel *f)
 struct window_job {
     struct mel *mel;
     int64_t first;
-    float *out; /* [3000][n_mels] */
+    int frames;
+    float *out; /* [frames][n_mels] */
 };
 
 /* Log, clamp, scale, and back from lanes to rows of one frame. */
@@ -200,7 +202,7 @@ static void window_task(void *arg, int task, int thread)
     struct mel *f = job->mel;
     struct mel_scratch *s = &f->scratch[thread];
     int at = task * GROUP;
-    int frames = WHISPER_WINDOW_FRAMES - at;
+    int frames = job->frames - at;
     frames = frames < GROUP ? frames : GROUP;
     if (job->first + at < sounding_frames(f))
         group_energies(f, job->first + at, s);
@@ -209,8 +211,24 @@ static void window_task(void *arg, int task, int thread)
     finish_group(f, s, frames, job->out + (size_t)at * (size_t)f->n_mels);
 }
 
+static void take(struct mel *f, int64_t first, int frames, float *out)
+{
+    struct window_job job = {f, first, frames, out};
+    pool_each(f->pool, (frames + GROUP - 1) / GROUP, window_task, &job);
+}
+
 void mel_window(struct mel *f, int64_t first, float *out)
 {
-    struct window_job job = {f, first, out};
-    pool_each(f->pool, (WHISPER_WINDOW_FRAMES + GROUP - 1) / GROUP, window_task, &job);
+    take(f, first, WHISPER_WINDOW_FRAMES, out);
+}
+
+void mel_gather(struct mel *f, const struct mel_piece *pieces, size_t n, float *out)
+{
+    size_t n_mels = (size_t)f->n_mels, at = 0;
+    for (size_t i = 0; i < n; i++) {
+        assert(at + (size_t)pieces[i].frames <= WHISPER_WINDOW_FRAMES);
+        take(f, pieces[i].first, pieces[i].frames, out + at * n_mels);
+        at += (size_t)pieces[i].frames;
+    }
+    memset(out + at * n_mels, 0, (WHISPER_WINDOW_FRAMES - at) * n_mels * sizeof *out);
 }

@@ -28,4 +28,16 @@ int64_t mel_frames(const struct mel *f);
  * are those of silence. */
 void mel_window(struct mel *f, int64_t first, float *out);
 
+/* A part of the recording: frames [first, first + frames). */
+struct mel_piece {
+    int64_t first;
+    int frames;
+};
+
+/* The frames of the pieces [n] one behind the other into out [3000][n_mels], each as
+ * mel_window would give it: nothing of what is left out between them sounds at a joint,
+ * and what is left in sounds as in the whole recording. All pieces have at most 3000
+ * frames together; the rest of `out` is 0. */
+void mel_gather(struct mel *f, const struct mel_piece *pieces, size_t n, float *out);
+
 #endif

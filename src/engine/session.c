@@ -9,13 +9,16 @@ static int open_scratch(struct whisper_session *s)
 {
     size_t context = (size_t)s->model->config.n_text_ctx;
     size_t n_mels = (size_t)s->model->config.n_mels;
+    s->mel_pieces = mem_array(WHISPER_WINDOW_FRAMES, sizeof(*s->mel_pieces));
     s->features = mem_aligned(WHISPER_WINDOW_FRAMES * n_mels, sizeof(float));
     s->history = mem_array(context, sizeof(*s->history));
     /* Half a context of history and the special tokens around it. */
     s->prompt = mem_array(context + 8, sizeof(*s->prompt));
     s->kept = mem_array(context, sizeof(*s->kept));
     s->pieces = mem_array(context, sizeof(*s->pieces));
-    return s->features && s->history && s->prompt && s->kept && s->pieces ? 0 : ERR_NOMEM;
+    return s->mel_pieces && s->features && s->history && s->prompt && s->kept && s->pieces
+               ? 0
+               : ERR_NOMEM;
 }
 
 static int open_parts(struct whisper_session *s,
@@ -48,6 +51,7 @@ int whisper_session_open(struct whisper_session **out, const struct whisper_mode
     if (!s)
         return err_set(e, ERR_NOMEM, "no memory is left for a transcription's scratch");
     s->model = m;
+    s->vad = options ? options->vad : NULL;
     int rc = open_parts(s, options, e);
     if (rc < 0) {
         whisper_session_close(s);
@@ -63,9 +67,11 @@ void whisper_session_close(struct whisper_session *s)
         return;
     search_close(s->search);
     mel_close(s->mel);
-    quiet_release(&s->quiet);
+    speech_release(&s->speech);
+    timeline_release(&s->timeline);
     tokenizer_close(s->tokenizer);
     net_close(s->net);
+    free(s->mel_pieces);
     free(s->features);
     free(s->history);
     free(s->prompt);

@@ -9,7 +9,8 @@
 
 #include "engine/mel.h"
 #include "engine/model.h"
-#include "engine/quiet.h"
+#include "engine/speech.h"
+#include "engine/timeline.h"
 #include "engine/tokenizer.h"
 
 struct net; /* threads, kernels, scratch, cross- and self-attention caches */
@@ -69,7 +70,10 @@ struct whisper_session {
     struct mel *mel;                   /* owned */
     struct tokenizer *tokenizer;       /* owned */
     struct search *search;             /* owned */
-    struct quiet quiet;                /* of the recording at hand */
+    const struct vad *vad;             /* borrowed or NULL */
+    struct speech speech;              /* of the recording at hand */
+    struct timeline timeline;          /* what of it is heard */
+    struct mel_piece *mel_pieces;      /* owned [3000]: of the window at hand */
     float *features;                   /* owned [3000][n_mels] */
     int32_t *history;                  /* owned [n_text_ctx]: what was said before */
     int32_t *prompt;                   /* owned [n_text_ctx + 8] */

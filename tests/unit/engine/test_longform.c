@@ -108,9 +108,10 @@ int64_t mel_frames(const struct mel *f)
     return (int64_t)n_frames;
 }
 
-void mel_window(struct mel *f, int64_t first, float *out)
+void mel_gather(struct mel *f, const struct mel_piece *pieces, size_t n, float *out)
 {
     (void)f;
+    int64_t first = n ? pieces[0].first : 0;
     for (size_t i = 0; i < WHISPER_WINDOW_FRAMES * 80; i++)
         out[i] = 0;
     for (size_t i = 0; first >= void_frames && i < 80; i++)
@@ -257,7 +258,7 @@ int32_t tokenizer_blank(const struct tokenizer *t)
 
 struct watch {
     int64_t checkpoints[16];
-    int n_checkpoints, n_segments, n_languages, language, cancel_after;
+    int n_checkpoints, n_segments, n_languages, n_notes, language, cancel_after;
 };
 
 static bool on_cancelled(void *arg)
@@ -288,6 +289,13 @@ static void on_window(void *arg, int64_t next, int64_t total)
     if (w->n_checkpoints < (int)ARRAY_LENGTH(w->checkpoints))
         w->checkpoints[w->n_checkpoints] = next;
     w->n_checkpoints++;
+}
+
+static void on_note(void *arg, const struct whisper_note *note)
+{
+    struct watch *w = arg;
+    assert_true(note->start_seconds < note->end_seconds);
+    w->n_notes++;
 }
 
 struct fixture {
@@ -333,8 +341,8 @@ static int go(struct fixture *f, double seconds)
     for (size_t i = (size_t)(quiet_from * 16000);
          i < n_samples && i < (size_t)(quiet_to * 16000); i++)
         sound[i] = 0;
-    const struct whisper_callbacks c = {&f->watch, on_cancelled, on_language, on_segment,
-                                        on_window};
+    const struct whisper_callbacks c = {&f->watch,  on_cancelled, on_language,
+                                        on_segment, on_window,    on_note};
     return whisper_transcribe(f->session, sound, n_samples, &f->params, &c, &f->result,
                               &f->e);
 }
@@ -569,12 +577,69 @@ static void quiet_is_passed_over(void **state)
     assert_int_equal(go(&f, 40), 0);
     quiet_from = quiet_to = 0;
     assert_int_equal(f.result.n_segments, 2);
-    expect(&f, 0, "a", 0, 2);
+    /* 0.4 s of the quiet are heard behind the sound, and no text lasts longer. */
+    expect(&f, 0, "a", 0, 1.9);
     expect(&f, 1, "b", 20, 20.8);
     assert_int_equal(net.encoded, 2);
-    assert_int_equal(f.watch.n_checkpoints, 3);
-    assert_int_equal(f.watch.checkpoints[0], 200);
-    assert_int_equal(f.watch.checkpoints[1], 2000);
+    assert_int_equal(f.watch.n_checkpoints, 2);
+    assert_int_equal(f.watch.checkpoints[0], 2000);
+    assert_int_equal(f.watch.checkpoints[1], 4000);
+    const struct whisper_report *report = &f.result.report;
+    assert_int_equal(report->detector, WHISPER_DETECTOR_ENERGY);
+    assert_true(fabs(report->audio_seconds - 40) < 1e-9);
+    assert_true(fabs(report->speech_seconds - 21.9) < 1e-9);
+    assert_true(fabs(report->text_seconds - 2.7) < 1e-9);
+    assert_int_equal(report->n_notes, 1);
+    assert_int_equal(f.watch.n_notes, 1);
+    assert_int_equal(report->notes[0].kind, WHISPER_NOTE_NON_SPEECH);
+    assert_true(fabs(report->notes[0].start_seconds - 1.9) < 1e-9);
+    assert_true(fabs(report->notes[0].end_seconds - 20) < 1e-9);
+    end(&f);
+}
+
+static void without_a_filter_all_is_heard(void **state)
+{
+    (void)state;
+    static const struct line lines[] = {
+        {0, 20, 0, {BEGIN, 1, BEGIN + 100, BEGIN + 100}},
+        {200, 20, 0, {BEGIN, 2, BEGIN + 40}},
+        {3200, 20, 0, {BEGIN, 3, BEGIN + 40}},
+    };
+    struct fixture f;
+    begin(&f, lines, ARRAY_LENGTH(lines));
+    f.params.vad_filter = false;
+    quiet_from = 1.5;
+    quiet_to = 20.5;
+    assert_int_equal(go(&f, 40), 0);
+    quiet_from = quiet_to = 0;
+    assert_int_equal(f.result.n_segments, 3);
+    assert_int_equal(f.result.report.detector, WHISPER_DETECTOR_OFF);
+    assert_true(fabs(f.result.report.speech_seconds - 40) < 1e-9);
+    assert_int_equal(f.result.report.n_notes, 0);
+    end(&f);
+}
+
+static void only_the_clips_are_heard(void **state)
+{
+    (void)state;
+    static const struct whisper_clip clips[] = {{4, 6}, {6, 7.5}, {39, INFINITY}};
+    static const struct line lines[] = {
+        {400, 20, 0, {BEGIN, 1, BEGIN + 100, BEGIN + 100}},
+        {600, 20, 0, {BEGIN, 2, BEGIN + 900}}, /* past its clip's end */
+        {3900, 20, 0, {BEGIN, 3, BEGIN + 40}},
+    };
+    struct fixture f;
+    begin(&f, lines, ARRAY_LENGTH(lines));
+    f.params.clips = clips;
+    f.params.n_clips = ARRAY_LENGTH(clips);
+    assert_int_equal(go(&f, 40), 0);
+    assert_int_equal(f.result.n_segments, 3);
+    expect(&f, 0, "a", 4, 6);
+    expect(&f, 1, "b", 6, 7.5);
+    expect(&f, 2, "c", 39, 39.8);
+    assert_int_equal(f.watch.checkpoints[0], 600);
+    assert_int_equal(f.watch.checkpoints[1], 3900);
+    assert_int_equal(f.watch.checkpoints[2], 4000);
     end(&f);
 }
 
@@ -710,6 +775,8 @@ int main(void)
         cmocka_unit_test(a_seed_repeats_itself),
         cmocka_unit_test(silence_is_skipped),
         cmocka_unit_test(quiet_is_passed_over),
+        cmocka_unit_test(without_a_filter_all_is_heard),
+        cmocka_unit_test(only_the_clips_are_heard),
         cmocka_unit_test(nothing_is_heard_in_nothing),
         cmocka_unit_test(segments_without_text_or_time_go),
         cmocka_unit_test(endless_text_ends),

@@ -182,12 +182,41 @@ static void what_is_no_number_is_silence(void **state)
     close_fixture(&f);
 }
 
+/* Each piece is what the window that begins with it holds; the rest is 0. */
+static void pieces_are_those_of_the_whole(void **state)
+{
+    (void)state;
+    static const struct mel_piece pieces[] = {{3, 1}, {40, 17}, {57, 16}, {100, 60}};
+    struct fixture f;
+    float *x = make_samples(20000);
+    size_t n = (size_t)WHISPER_WINDOW_FRAMES * MELS, at = 0;
+    float *out = mem_aligned(n, sizeof *out);
+    assert_non_null(out);
+    open_fixture(&f);
+    begin(&f, x, 20000);
+    for (size_t i = 0; i < n; i++)
+        out[i] = 7;
+    mel_gather(f.mel, pieces, ARRAY_LENGTH(pieces), out);
+    for (size_t i = 0; i < ARRAY_LENGTH(pieces); i++) {
+        size_t length = (size_t)pieces[i].frames * MELS;
+        mel_window(f.mel, pieces[i].first, f.out);
+        assert_memory_equal(out + at, f.out, length * sizeof *out);
+        at += length;
+    }
+    for (; at < n; at++)
+        assert_true(out[at] == 0);
+    free(out);
+    free(x);
+    close_fixture(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lengths_of_all_kinds),
         cmocka_unit_test(the_clamp_is_over_the_whole_recording),
         cmocka_unit_test(what_is_no_number_is_silence),
+        cmocka_unit_test(pieces_are_those_of_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
