@@ -1,6 +1,8 @@
 #include "engine/speech.h"
 
 #include "base/mem.h"
+#include "engine/spans.h"
+#include "engine/vad.h"
 
 #include <math.h>
 
@@ -89,26 +91,25 @@ int64_t speech_quietest(const struct speech *s, int64_t from, int64_t to)
 
 /* Append [start, end), in parts of at most `longest` frames (0: any length), each cut
  * where it is quietest in its second half. */
-static int add_span(struct speech *s, int64_t start, int64_t end, int64_t longest,
-                    struct err *e)
+static int add_parts(struct speech *s, int64_t start, int64_t end, int64_t longest,
+                     struct err *e)
 {
-    while (start < end) {
+    int rc = 0;
+    while (rc == 0 && start < end) {
         int64_t cut = end;
         if (longest > 0 && end - start > longest)
             cut = speech_quietest(s, start + longest / 2, start + longest);
-        if (mem_grow(&s->spans, &s->capacity, s->n_spans + 1, sizeof *s->spans))
-            return err_set(e, ERR_NOMEM, "no memory is left for the spans of speech");
-        s->spans[s->n_spans++] = (struct speech_span){start, cut};
+        rc = spans_add(s, start, cut, e);
         start = cut;
     }
-    return 0;
+    return rc;
 }
 
 int speech_all(struct speech *s, const float *samples, size_t n_samples, struct err *e)
 {
     int rc = measure(s, samples, n_samples, e);
     s->source = SPEECH_ALL;
-    return rc < 0 ? rc : add_span(s, 0, s->total_frames, 0, e);
+    return rc < 0 ? rc : spans_add(s, 0, s->total_frames, e);
 }
 
 void speech_release(struct speech *s)
@@ -142,9 +143,7 @@ static void energy_rules(struct energy *r, const struct speech *s,
     r->min_frames = max_frames(ENERGY_MIN_FRAMES, o->min_silence_duration_ms / 10);
     r->lead = max_frames(ENERGY_LEAD_FRAMES, o->speech_pad_ms / 10);
     r->behind = o->speech_pad_ms / 10;
-    r->longest = 0;
-    if (o->max_speech_duration_s < 1e9f)
-        r->longest = max_frames(1, (int64_t)(o->max_speech_duration_s * 100.0f));
+    r->longest = spans_longest(o);
 }
 
 /* The end of the quiet stretch that begins at `frame`. */
@@ -180,12 +179,12 @@ static int find_by_level(struct speech *s, const struct whisper_vad_options *o,
         int64_t from, to, end = quiet_end(s, r.quiet, i);
         passed_over(&r, s, i, end, &from, &to);
         if (from < to) {
-            rc = add_span(s, begun, from, r.longest, e);
+            rc = add_parts(s, begun, from, r.longest, e);
             begun = to;
         }
         i = end + 1;
     }
-    return rc < 0 ? rc : add_span(s, begun, s->total_frames, r.longest, e);
+    return rc < 0 ? rc : add_parts(s, begun, s->total_frames, r.longest, e);
 }
 
 /* ---- the call -------------------------------------------------------------------- */
@@ -210,19 +209,38 @@ static int check_options(const struct whisper_vad_options *o, struct err *e)
     return 0;
 }
 
+static int find_by_network(struct speech *s, const struct vad *vad, struct pool *pool,
+                           const float *samples, size_t n_samples,
+                           const struct whisper_vad_options *o,
+                           bool (*cancelled)(void *arg), void *arg, struct err *e)
+{
+    size_t n = vad_count(n_samples);
+    s->source = SPEECH_SILERO;
+    if (mem_grow(&s->probabilities, &s->probabilities_capacity, n,
+                 sizeof *s->probabilities))
+        return err_set(e, ERR_NOMEM, "no memory is left for the voice detector");
+    int rc =
+        vad_run(vad, pool, samples, n_samples, 1, s->probabilities, cancelled, arg, e);
+    if (rc < 0)
+        return rc;
+    s->n_probabilities = n;
+    return spans_find(s, o, e);
+}
+
 int speech_find(struct speech *s, const struct vad *vad, struct pool *pool,
                 const float *samples, size_t n_samples,
                 const struct whisper_vad_options *o, bool (*cancelled)(void *arg),
                 void *arg, struct err *e)
 {
-    (void)vad;
-    (void)pool;
     int rc = check_options(o, e);
     if (rc == 0)
         rc = measure(s, samples, n_samples, e);
     if (rc == 0 && cancelled && cancelled(arg))
         rc = err_set(e, ERR_CANCELLED, "the transcription was cancelled");
-    return rc < 0 ? rc : find_by_level(s, o, e);
+    if (rc < 0)
+        return rc;
+    return vad ? find_by_network(s, vad, pool, samples, n_samples, o, cancelled, arg, e)
+               : find_by_level(s, o, e);
 }
 
 /* ---- questions ------------------------------------------------------------------- */

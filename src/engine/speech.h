@@ -41,7 +41,8 @@ struct speech {
 };
 
 /* Rules of the level finder. Levels in dB, lengths in frames. */
-#define ENERGY_ABOVE_FLOOR 8   /* the background may rise so much above its 10th centile \
+#define ENERGY_ABOVE_FLOOR                                                               \
+    8                          /* the background may rise so much above its 10th centile \
                                 */
 #define ENERGY_BELOW_LOUD  25  /* and must stay so far below the 99th */
 #define ENERGY_MIN_FRAMES  300 /* shorter stretches are pauses of speech */
