@@ -1,8 +1,10 @@
 #include "command/request.h"
 
+#include "base/mem.h"
 #include "catalog/catalog.h"
 #include "command/cli.h"
 #include "command/command.h"
+#include "command/switches.h"
 
 #include <jansson.h>
 #include <strings.h>
@@ -22,35 +24,12 @@ static int parse_model_options(struct request *r, json_t *options)
     struct err e = {0};
     char *text = json_dumps(options, JSON_COMPACT);
     if (!text) {
-        cli_error("the prompt is not UTF-8");
-        return EXIT_USAGE;
+        cli_error("out of memory");
+        return EXIT_ERROR;
     }
     int status = job_options_parse(&r->options, text, &e);
     free(text);
     return status ? wrong(&e) : EXIT_OK;
-}
-
-static int add_temperature(json_t *options, const char *text)
-{
-    char *end;
-    double value = strtod(text, &end);
-    if (end == text || *end || !(value >= 0 && value <= 1)) {
-        cli_error("--temperature is \"%.40s\"; it must be a number from 0 to 1", text);
-        return EXIT_USAGE;
-    }
-    json_object_set_new(options, "temperature", json_real(value));
-    return EXIT_OK;
-}
-
-static int add_prompt(json_t *options, const char *text)
-{
-    json_t *value = json_string(text);
-    if (!value) {
-        cli_error("the prompt is not UTF-8");
-        return EXIT_USAGE;
-    }
-    json_object_set_new(options, "prompt", value);
-    return EXIT_OK;
 }
 
 static int take_format(struct request *r, const char *list)
@@ -59,7 +38,7 @@ static int take_format(struct request *r, const char *list)
     return outputs_parse_formats(&r->outputs, list, &e) ? wrong(&e) : EXIT_OK;
 }
 
-static int take_option(struct request *r, int option, json_t *options, char **argv)
+static int take_option(struct request *r, int option, json_t **options, char **argv)
 {
     switch (option) {
     case 'm':
@@ -80,18 +59,14 @@ static int take_option(struct request *r, int option, json_t *options, char **ar
         return cli_set(&r->config, "WORKER_THREADS", optarg);
     case 'd':
         return cli_set(&r->config, "WHISPER_MODEL_DIR", optarg);
-    case 'p':
-        return add_prompt(options, optarg);
-    case 'T':
-        return add_temperature(options, optarg);
-    case 'c':
-        json_object_set_new(options, "condition_on_previous_text", json_true());
-        return EXIT_OK;
+    case 'C':
+        return cli_set(&r->config, "COMPUTE_TYPE", optarg);
     case 'q':
         r->quiet = true;
         return EXIT_OK;
     default:
-        return cli_bad_option(option, argv);
+        return option >= SWITCHES_FROM ? switches_take(options, option, argv)
+                                       : cli_bad_option(option, argv);
     }
 }
 
@@ -100,32 +75,49 @@ static const struct option long_options[] = {
     {"language", required_argument, NULL, 'l'},
     {"task", required_argument, NULL, 't'},
     {"format", required_argument, NULL, 'f'},
+    {"output-format", required_argument, NULL, 'f'},
+    {"output_format", required_argument, NULL, 'f'},
     {"output-dir", required_argument, NULL, 'o'},
+    {"output_dir", required_argument, NULL, 'o'},
     {"threads", required_argument, NULL, 'n'},
-    {"prompt", required_argument, NULL, 'p'},
-    {"temperature", required_argument, NULL, 'T'},
-    {"condition-on-previous-text", no_argument, NULL, 'c'},
+    {"compute-type", required_argument, NULL, 'C'},
+    {"compute_type", required_argument, NULL, 'C'},
     {"model-dir", required_argument, NULL, 'd'},
+    {"model_dir", required_argument, NULL, 'd'},
     {"quiet", no_argument, NULL, 'q'},
     {"help", no_argument, NULL, 'h'},
-    {0}};
+};
 static const char short_options[] = ":m:l:t:f:o:qh";
+
+static int parse_options(struct request *r, const struct option *known, int argc,
+                         char **argv)
+{
+    json_t *options = json_object();
+    int code = EXIT_OK;
+    while (!code) {
+        int o = getopt_long(argc, argv, short_options, known, NULL);
+        if (o == -1)
+            break;
+        code = take_option(r, o, &options, argv);
+    }
+    if (!code)
+        code = parse_model_options(r, options);
+    json_decref(options);
+    return code;
+}
 
 int request_parse(struct request *r, int argc, char **argv)
 {
     int code = cli_load_config(&r->config);
     if (code)
         return code;
-    json_t *options = json_object();
-    while (!code) {
-        int o = getopt_long(argc, argv, short_options, long_options, NULL);
-        if (o == -1)
-            break;
-        code = take_option(r, o, options, argv);
+    struct switches all;
+    if (switches_init(&all, long_options, ARRAY_LENGTH(long_options))) {
+        cli_error("out of memory");
+        return EXIT_ERROR;
     }
-    if (!code)
-        code = parse_model_options(r, options);
-    json_decref(options);
+    code = parse_options(r, all.list, argc, argv);
+    switches_release(&all);
     return code;
 }
 

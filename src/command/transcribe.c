@@ -4,13 +4,14 @@
 #include "base/clock.h"
 #include "command/cli.h"
 #include "command/request.h"
+#include "command/switches.h"
 #include "job/transcribe.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char help[] =
+static const char help_head[] =
     "usage: whisper-transcriber transcribe [options] FILE...\n"
     "\n"
     "Writes down what is said in audio and video files of any format. FILE may be - for\n"
@@ -31,13 +32,12 @@ static const char help[] =
     "                        output; each file is written whole or not at all, and\n"
     "                        replaces one that is there\n"
     "      --threads N       threads to use (default: all processors)\n"
-    "      --prompt TEXT     names and words to expect, or what was said before\n"
-    "      --temperature T   where the fallback ladder begins, 0 to 1 (default: 0)\n"
-    "      --condition-on-previous-text\n"
-    "                        tell the model what it wrote for the window before\n"
+    "      --compute-type T  auto, or f32: everything exact and slower (COMPUTE_TYPE)\n"
     "      --model-dir DIR   folder of the models (WHISPER_MODEL_DIR; default: models)\n"
     "  -q, --quiet           no progress bar\n"
-    "  -h, --help            this help\n"
+    "  -h, --help            this help\n";
+
+static const char help_tail[] =
     "\n"
     "With several files, each text on standard output follows a line ==> FILE <==; json\n"
     "documents just follow one another. A file that cannot be used does not stop the\n"
@@ -285,7 +285,9 @@ static bool asks_for_help(int argc, char **argv)
 int command_transcribe(int argc, char **argv)
 {
     if (asks_for_help(argc, argv)) {
-        fputs(help, stdout);
+        fputs(help_head, stdout);
+        switches_help(stdout);
+        fputs(help_tail, stdout);
         return cli_finish_output();
     }
     struct work w = {.request.outputs.wanted[FORMAT_TXT] = true};

@@ -114,8 +114,16 @@ describe('the native door', needsModel, () => {
       await accepted(form(wav(), 'a.wav', {
         model: 'tiny', language: 'auto', task: 'transcribe', prompt: 'Größe, naïve, 漢字',
         temperature: '0.2', condition_on_previous_text: 'true', compression_ratio_threshold: '2.4',
-        log_prob_threshold: '-1', no_speech_threshold: '0.6', word_timestamps: 'false',
+        log_prob_threshold: '-1', no_speech_threshold: '0.6', word_timestamps: 'true',
+        beam_size: '2', patience: '1.5', length_penalty: '1', best_of: '2', temperature_increment_on_fallback: 'none',
+        repetition_penalty: '1.1', no_repeat_ngram_size: '3', max_new_tokens: '100', seed: '7',
+        suppress_blank: 'false', suppress_tokens: '-1,50000', without_timestamps: 'no', max_initial_timestamp: '2',
+        prefix: 'So', hotwords: 'stew', prompt_reset_on_temperature: '0.4', mode: 'sequential', batch_size: '4',
+        clip_timestamps: '0,10,20', vad_filter: 'True', vad_parameters: '{"threshold": 0.4, "speech_pad_ms": 200}',
+        vad_min_silence_duration_ms: '500', multilingual: 'off', language_detection_segments: '2',
+        language_detection_threshold: '0.5', prepend_punctuations: '(', append_punctuations: ').',
       }));
+      await accepted(form(wav(), 'a.wav'), '?temperature=0,0.5&initial_prompt=Hm&logprob_threshold=off');
     });
 
     test('is refused with a sentence when an option is wrong, wherever it stands', async () => {
@@ -128,7 +136,12 @@ describe('the native door', needsModel, () => {
         [{ temperature: 'warm' }, 400, 'invalid', /temperature/],
         [{ temperature: '7' }, 400, 'invalid', /temperature/],
         [{ condition_on_previous_text: 'maybe' }, 400, 'invalid', /condition_on_previous_text/],
-        [{ word_timestamps: 'true' }, 422, 'unsupported_option', /word_timestamps/],
+        [{ word_timestamps: 'perhaps' }, 400, 'invalid', /word_timestamps.*true or false/],
+        [{ beam_size: '0' }, 400, 'invalid', /beam_size.*1 to 8/],
+        [{ beam_size: '5.5' }, 400, 'invalid', /beam_size.*whole number/],
+        [{ vad_parameters: '{"treshold": 1}' }, 400, 'invalid', /treshold.*vad_parameters/],
+        [{ clip_timestamps: '5,1' }, 400, 'invalid', /clip_timestamps.*rising/],
+        [{ mode: 'quick' }, 400, 'invalid', /mode.*sequential, batched/],
       ]) {
         for (const fieldsFirst of [true, false]) {
           const answer = await transcribe(server, form(wav(), 'a.wav', fields, { fieldsFirst }));

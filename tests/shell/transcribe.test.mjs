@@ -71,6 +71,22 @@ test('json has all that is known of every segment', needsModel, async () => {
   }
 });
 
+test('options in our spelling and in that of the reference', needsModel, async () => {
+  const said = words(await plain());
+  for (const args of [
+    ['--beam-size', '2', '--vad-filter=false', '--no-suppress-blank', '--seed', '3', '--compute-type', 'f32'],
+    ['--beam_size', '2', '--vad_filter', 'True', '--condition_on_previous_text', 'False', '--temperature', '0',
+      '--no_speech_threshold', 'None', '--best_of', '2', '--initial_prompt', 'Soup.', '--word_timestamps', 'False'],
+    ['--suppress-tokens=-1', '--temperature', '0,0.4', '--vad-parameters', '{"threshold":0.4}', '--mode', 'sequential'],
+  ]) {
+    const r = await run(['transcribe', '-m', model, ...args, speech]);
+    assert.equal(r.code, 0, r.err);
+    assert.equal(r.err, '');
+    const same = words(r.out).filter((w) => said.includes(w)).length;
+    assert.ok(same > said.length / 2, `${args.join(' ')}: ${r.out}`);
+  }
+});
+
 test('the language is found', needsModel, async () => {
   const t = JSON.parse((await run(['transcribe', '-m', model, '-f', 'json', speech])).out);
   assert.equal(t.language, 'en');
@@ -204,8 +220,16 @@ const mistakes = [
   ['a model path that is not there', ['transcribe', '-m', './no.bin', 'a.wav'], 4, /cannot open the model \.\/no\.bin/],
   ['threads out of range', ['transcribe', '--threads', '-1', 'a.wav'], 2, /WORKER_THREADS is "-1"/],
   ['a temperature out of range', ['transcribe', '--temperature', '3', 'a.wav'], 2, /temperature/],
-  ['a temperature that is no number', ['transcribe', '--temperature', 'warm', 'a.wav'], 2, /"warm".*0 to 1/],
-  ['a temperature that is not a number', ['transcribe', '--temperature', 'nan', 'a.wav'], 2, /"nan".*0 to 1/],
+  ['a temperature that is no number', ['transcribe', '--temperature', 'warm', 'a.wav'], 2, /0 to 1.*"warm"/],
+  ['a temperature that is not a number', ['transcribe', '--temperature', 'nan', 'a.wav'], 2, /0 to 1.*"nan"/],
+  ['beams out of range', ['transcribe', '--beam-size', '9', 'a.wav'], 2, /beam_size.*from 1 to 8/],
+  ['beams in the spelling of the reference', ['transcribe', '--beam_size=0', 'a.wav'], 2, /beam_size.*from 1 to 8/],
+  ['a switch that is neither', ['transcribe', '--vad-filter=maybe', 'a.wav'], 2, /vad_filter.*true or false/],
+  ['a value for what is switched off', ['transcribe', '--no-vad-filter=1', 'a.wav'], 2, /no-vad-filter/],
+  ['detector parameters of another name', ['transcribe', '--vad-parameters', '{"x":1}', 'a.wav'], 2, /no "x" in vad_parameters/],
+  ['parts that overlap', ['transcribe', '--clip-timestamps', '0,9,5', 'a.wav'], 2, /clip_timestamps.*rising/],
+  ['a mode that is none', ['transcribe', '--mode', 'quick', 'a.wav'], 2, /mode.*sequential, batched/],
+  ['numbers of another kind', ['transcribe', '--compute-type', 'f8', 'a.wav'], 2, /COMPUTE_TYPE/],
   ['a prompt that is no text', ['transcribe', '--prompt', 'x'.repeat(20000), 'a.wav'], 2, /option/],
   ['an unknown command', ['transcibe', 'a.wav'], 2, /no command "transcibe"/],
 ];
@@ -269,4 +293,11 @@ test('--help teaches and succeeds', async () => {
     assert.match(r.out, said);
     assert.equal(r.err, '');
   }
+});
+
+test('--help lists the options in groups, with defaults, on lines that fit', async () => {
+  const { out } = await run(['transcribe', '--help']);
+  assert.match(out, /decoding:\n +--beam-size N +.*\(5\)\n/);
+  assert.match(out, /--vad-filter +.*\(on\)\n/);
+  for (const line of out.split('\n')) assert.ok([...line].length <= 90, line);
 });

@@ -599,7 +599,7 @@ static void bad_requests_are_refused_and_leave_nothing(void **state)
         {"x", {.language = "klingon"}, ERR_INVALID, "klingon"},
         {"x", {.task = "sing"}, ERR_INVALID, "sing"},
         {"x", {.options_json = "{\"promt\":\"a\"}"}, ERR_INVALID, "promt"},
-        {"x", {.options_json = "{\"word_timestamps\":true}"}, ERR_UNSUPPORTED, "word"},
+        {"x", {.options_json = "{\"beam_size\":0}"}, ERR_INVALID, "beam_size"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char id[ID_SIZE];
