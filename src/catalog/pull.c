@@ -221,9 +221,16 @@ static int ask_npm(struct pull *p, struct err *e)
     return 1;
 }
 
+/* The official place, unless somebody has named another. */
+static const char *first_place(const struct pull *p)
+{
+    bool named = strcmp(p->c->model_base_url, CONFIG_MODEL_URL) != 0;
+    return p->entry->official && !named ? p->entry->official : p->c->model_base_url;
+}
+
 static int ask_all(struct pull *p, struct err *e)
 {
-    int status = ask_url(p, p->c->model_base_url, e);
+    int status = ask_url(p, first_place(p), e);
     if (status == 1)
         status = ask_url(p, p->c->model_mirror_url, e);
     if (status == 1)
@@ -273,8 +280,9 @@ int catalog_pull(const struct config *c, const char *name,
 {
     static const struct pull_callbacks none;
     struct err ours = {0};
+    bool detector = !strcmp(name, catalog_detector()->name);
     struct pull p = {.c = c,
-                     .entry = catalog_find(name),
+                     .entry = detector ? catalog_detector() : catalog_find(name),
                      .callbacks = callbacks ? callbacks : &none,
                      .fd = -1};
     if (!p.entry)

