@@ -94,16 +94,23 @@ void kv_store(struct kv *c, const struct kernels *k, int position, const float *
     }
 }
 
-void kv_copy(struct kv *to, const struct kv *from, int length)
+void kv_copy(struct kv *to, const struct kv *from, int first, int length)
 {
     size_t size = (size_t)to->head_size, bytes = element(to);
-    size_t key_bytes = (size_t)(length + PANEL - 1) / PANEL * PANEL * size * bytes;
-    size_t value_bytes = (size_t)length * PANEL * bytes;
+    if (first >= length)
+        return;
+    /* Keys lie in panels of 16 positions: whole ones are copied. */
+    size_t begin = (size_t)first / PANEL * PANEL;
+    size_t end = (size_t)(length + PANEL - 1) / PANEL * PANEL;
+    size_t key_at = begin * size * bytes, key_bytes = (end - begin) * size * bytes;
+    size_t value_at = (size_t)first * PANEL * bytes;
+    size_t value_bytes = (size_t)(length - first) * PANEL * bytes;
     for (int h = 0; h < to->heads; h++) {
         size_t at = (size_t)h * head_bytes(to);
-        memcpy((char *)to->keys + at, (const char *)from->keys + at, key_bytes);
+        memcpy((char *)to->keys + at + key_at, (const char *)from->keys + at + key_at,
+               key_bytes);
         for (size_t i = 0; i < size / PANEL; i++) {
-            size_t panel = at + i * kv_value_stride(to) * bytes;
+            size_t panel = at + i * kv_value_stride(to) * bytes + value_at;
             memcpy((char *)to->values + panel, (const char *)from->values + panel,
                    value_bytes);
         }

@@ -30,7 +30,8 @@ const void *kv_values(const struct kv *c, int head);
 void kv_store(struct kv *c, const struct kernels *k, int position, const float *key,
               const float *value);
 
-/* The first `length` positions of another cache of the same shape. */
-void kv_copy(struct kv *to, const struct kv *from, int length);
+/* Positions first … length - 1 of another cache of the same shape; some before may be
+ * copied with them. */
+void kv_copy(struct kv *to, const struct kv *from, int first, int length);
 
 #endif

@@ -49,7 +49,7 @@ int listen_language(struct run *w, const struct window *window, int *language,
     for (int i = 0; i < whisper_language_count(); i++)
         probabilities[i] = 0;
     encode(w, window->at);
-    int rc = search_languages(w->s->search, probabilities, e);
+    int rc = search_languages(w->s->search, 0, probabilities, e);
     if (rc < 0)
         return rc;
     *language = 0;
@@ -62,15 +62,15 @@ int listen_language(struct run *w, const struct window *window, int *language,
 
 /* ---- the ladder ------------------------------------------------------------------ */
 
-/* How good is what was heard? Fills all of the attempt but what the prompt's reading
- * told. */
-static int judge(const struct run *w, const struct search_result *r, float temperature,
-                 struct attempt *a, struct err *e)
+/* How good is what was heard? */
+static int judge(const struct run *w, const struct search_task *r, struct attempt *a,
+                 struct err *e)
 {
     char *text = tokenizer_decode(w->s->tokenizer, r->tokens, r->count);
     size_t length = text ? strlen(text) : 0;
     const char *trimmed = text ? words_trim(text, &length) : "";
-    a->temperature = temperature;
+    a->temperature = r->temperature;
+    a->no_speech_prob = r->no_speech_prob;
     a->avg_logprob = r->avg_logprob;
     int rc =
         text ? text_compression_ratio(trimmed, length, &a->compression_ratio) : ERR_NOMEM;
@@ -79,21 +79,21 @@ static int judge(const struct run *w, const struct search_result *r, float tempe
 }
 
 /* Read the prompt in the encoded window. */
-static int prompt(struct run *w, float *no_speech_prob, struct err *e)
+static int prompt(struct run *w, struct search_task *t, struct err *e)
 {
     struct whisper_session *s = w->s;
     const struct whisper_result *r = w->r;
     size_t n_history =
         prompt_history(w->p, r->segments, r->n_segments, w->initial, w->n_initial,
                        s->history, (size_t)s->model->config.n_text_ctx / 2 - 1);
-    size_t sot;
-    size_t count = prompt_build(tokenizer_specials(s->tokenizer), r->language, w->p,
-                                s->history, n_history, s->prompt, &sot);
-    return search_begin(s->search, s->prompt, count, sot, no_speech_prob, e);
+    t->prompt = s->prompt;
+    t->n_prompt = prompt_build(tokenizer_specials(s->tokenizer), r->language, w->p,
+                               s->history, n_history, s->prompt, &t->sot);
+    return search_begin(s->search, t, 1, e);
 }
 
 /* Keep what was just heard: the search will reuse its tokens. */
-static void keep(struct run *w, const struct attempt *a, const struct search_result *r,
+static void keep(struct run *w, const struct attempt *a, const struct search_task *r,
                  struct heard *h)
 {
     memcpy(w->s->kept, r->tokens, r->count * sizeof(*r->tokens));
@@ -106,24 +106,21 @@ static void keep(struct run *w, const struct attempt *a, const struct search_res
 int listen(struct run *w, const struct window *window, struct heard *h, struct err *e)
 {
     struct attempt a;
+    struct search_task t = {
+        .window = 0,
+        .seek = (uint64_t)timeline_recording(w->t, window->at),
+    };
     encode(w, window->at);
-    int rc = prompt(w, &a.no_speech_prob, e);
+    int rc = prompt(w, &t, e);
     for (int i = 0; rc == 0 && i < w->p->n_temperatures; i++) {
-        struct search_options o = {
-            .temperature = w->p->temperatures[i],
-            .best_of = w->p->best_of,
-            .seed = w->p->seed,
-            .window = (uint64_t)timeline_recording(w->t, window->at),
-            .attempt = (uint32_t)i,
-            .c = w->c,
-        };
-        struct search_result r;
-        if ((rc = search_run(w->s->search, &o, &r, e)) < 0 ||
-            (rc = judge(w, &r, o.temperature, &a, e)) < 0)
+        t.temperature = w->p->temperatures[i];
+        t.attempt = (uint32_t)i;
+        if ((rc = search_run(w->s->search, &t, 1, w->c, e)) < 0 ||
+            (rc = judge(w, &t, &a, e)) < 0)
             return rc;
         bool good = !fallback_needed(w->p, &a);
         if (i == 0 || good || fallback_better(w->p, &a, &h->attempt))
-            keep(w, &a, &r, h);
+            keep(w, &a, &t, h);
         if (good)
             break;
     }

@@ -164,7 +164,7 @@ int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n
     if (rc < 0)
         return rc;
     tell_language(&w, language, language < 0 ? 0 : 1);
-    search_set_rules(s->search, p);
+    search_set_params(s->search, p);
     if ((rc = encode_initial(&w, e)) == 0)
         rc = go(&w, e);
     free(w.initial);

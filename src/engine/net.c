@@ -239,14 +239,14 @@ void net_slot_begin(struct net *n, int slot, int window)
     n->slots[slot] = (struct slot){.window = window};
 }
 
-void net_slot_copy(struct net *n, int to, int from)
+void net_slot_copy(struct net *n, int to, int from, int same)
 {
     if (to == from)
         return;
     int layers = n->model->config.n_text_layer;
     n->slots[to] = n->slots[from];
     for (int i = 0; i < layers; i++)
-        kv_copy(&n->self[to * layers + i], &n->self[from * layers + i],
+        kv_copy(&n->self[to * layers + i], &n->self[from * layers + i], same,
                 n->slots[from].length);
 }
 

@@ -1,36 +1,17 @@
-#include "engine/search.h"
+#include "engine/search_state.h"
 
 #include "base/mem.h"
+#include "engine/threads.h"
 
 #include <math.h>
 
-struct candidate {
-    int32_t *tokens; /* owned [capacity] */
-    size_t count;    /* without end-of-text */
-    double sum;      /* log probabilities, end-of-text among them */
-    bool done;       /* end-of-text was chosen */
-    struct rng rng;
-    float *logits; /* borrowed: the row after its last token */
-};
-
-struct search {
-    struct net *net;           /* borrowed */
-    const struct tokenizer *t; /* borrowed */
-    struct special_tokens special;
-    int n_vocab, n_text_ctx;
-    int32_t *suppressed; /* owned: symbols that are not speech, then markers */
-    size_t n_non_speech, n_suppressed;
-    int32_t blank;
-    struct rules rules;
-
-    size_t n_prompt;
-    float *prompt_logits; /* owned [n_vocab]: the row after the prompt */
-    float *logits;        /* owned [SEARCH_CANDIDATES][n_vocab] */
-    struct candidate candidates[SEARCH_CANDIDATES];
-};
-
 /* Asked for only every so many steps: a step takes milliseconds. */
 enum { STEPS_PER_CANCEL_CHECK = 4 };
+
+/* Rows of a prompt whose logits are computed in one piece with it, at most: from
+ * start-of-transcript to the end. */
+enum { PROMPT_ROWS = 4 };
+_Static_assert(PROMPT_ROWS <= SEARCH_SLOTS, "a window has room for so many rows");
 
 /* ---- life ------------------------------------------------------------------------ */
 
@@ -54,24 +35,35 @@ static int open_suppressed(struct search *s)
     return 0;
 }
 
+/* Memory that is never touched (rows and windows that are not used) is never mapped: none
+ * of this is written here. */
 static int open_scratch(struct search *s)
 {
-    size_t row = (size_t)s->n_vocab;
-    s->prompt_logits = mem_aligned(row, sizeof(float));
-    s->logits = mem_aligned(row * SEARCH_CANDIDATES, sizeof(float));
-    if (!s->prompt_logits || !s->logits)
+    size_t windows = (size_t)s->max_windows, slots = windows * SEARCH_SLOTS;
+    size_t context = (size_t)s->n_text_ctx, row = (size_t)s->n_vocab;
+    s->hearings = mem_array(windows, sizeof(*s->hearings));
+    s->tokens = mem_array(slots * context, sizeof(*s->tokens));
+    s->logprobs = mem_array(slots * context, sizeof(*s->logprobs));
+    s->prompt_logits = mem_array(windows * row, sizeof(float));
+    s->logits = mem_array(slots * row, sizeof(float));
+    s->inputs = mem_array(slots, sizeof(*s->inputs));
+    s->rows = mem_array(slots, sizeof(*s->rows));
+    if (!s->hearings || !s->tokens || !s->logprobs || !s->prompt_logits || !s->logits ||
+        !s->inputs || !s->rows)
         return ERR_NOMEM;
-    for (int i = 0; i < SEARCH_CANDIDATES; i++) {
-        struct candidate *c = &s->candidates[i];
-        c->tokens = mem_array((size_t)s->n_text_ctx, sizeof(*c->tokens));
-        if (!c->tokens)
-            return ERR_NOMEM;
+    for (size_t w = 0; w < windows; w++) {
+        struct hearing *h = &s->hearings[w];
+        h->prompt_logits = s->prompt_logits + w * row;
+        for (size_t i = 0; i < SEARCH_SLOTS; i++) {
+            h->sequences[i].tokens = s->tokens + (w * SEARCH_SLOTS + i) * context;
+            h->sequences[i].logprobs = s->logprobs + (w * SEARCH_SLOTS + i) * context;
+        }
     }
     return 0;
 }
 
 int search_open(struct search **out, const struct whisper_model *m, struct net *net,
-                const struct tokenizer *t, struct err *e)
+                const struct tokenizer *t, int max_windows, struct err *e)
 {
     *out = NULL;
     struct search *s = calloc(1, sizeof(*s));
@@ -82,6 +74,7 @@ int search_open(struct search **out, const struct whisper_model *m, struct net *
     s->special = *tokenizer_specials(t);
     s->n_vocab = m->config.n_vocab;
     s->n_text_ctx = m->config.n_text_ctx;
+    s->max_windows = max_windows;
     s->blank = tokenizer_blank(t);
     if (open_suppressed(s) < 0 || open_scratch(s) < 0) {
         search_close(s);
@@ -95,16 +88,20 @@ void search_close(struct search *s)
 {
     if (!s)
         return;
-    for (int i = 0; i < SEARCH_CANDIDATES; i++)
-        free(s->candidates[i].tokens);
+    free(s->hearings);
+    free(s->tokens);
+    free(s->logprobs);
     free(s->suppressed);
     free(s->prompt_logits);
     free(s->logits);
+    free(s->inputs);
+    free(s->rows);
     free(s);
 }
 
-void search_set_rules(struct search *s, const struct whisper_params *p)
+void search_set_params(struct search *s, const struct whisper_params *p)
 {
+    s->params = p;
     s->rules = (struct rules){
         .special = s->special,
         .n_vocab = s->n_vocab,
@@ -121,27 +118,91 @@ void search_set_rules(struct search *s, const struct whisper_params *p)
 
 /* ---- the prompt ------------------------------------------------------------------ */
 
-int search_begin(struct search *s, const int32_t *prompt, size_t count, size_t sot,
-                 float *no_speech_prob, struct err *e)
+static int first_slot(int window)
 {
-    net_slot_begin(s->net, 0, 0);
-    s->n_prompt = count;
-    /* All rows from start-of-transcript on, 4 at most: reading the decoder's weights a
-     * second time would cost more than the rows between that nobody looks at. */
-    struct net_input input = {0, prompt, (int)count, (int)sot};
-    int rc = net_decode(s->net, &input, 1, s->logits, e);
-    if (rc < 0)
-        return rc;
-    *no_speech_prob = rules_probability(s->logits, s->n_vocab, s->special.no_speech);
-    size_t row = (size_t)s->n_vocab;
-    memcpy(s->prompt_logits, s->logits + (count - sot - 1) * row, row * sizeof(float));
-    return 0;
+    return window * SEARCH_SLOTS;
 }
 
-int search_languages(struct search *s, float *probabilities, struct err *e)
+/* Logits are wanted after start-of-transcript, where silence is told, and after the last
+ * token. The few rows between that nobody looks at cost less than reading the decoder's
+ * weights a second time; a long beginning of the text comes in a second piece. */
+static size_t first_piece(const struct search_task *t)
 {
-    net_slot_begin(s->net, 0, 0);
-    struct net_input input = {0, &s->special.sot, 1, 0};
+    return t->n_prompt - t->sot <= PROMPT_ROWS ? t->n_prompt : t->sot + 1;
+}
+
+static void forget(struct search *s, int window)
+{
+    struct hearing *h = &s->hearings[window];
+    net_slot_begin(s->net, first_slot(window), window);
+    memset(h->has_prompt, 0, sizeof(h->has_prompt));
+    h->n_prompt = 0;
+}
+
+/* The first piece of every prompt. */
+static int read_first(struct search *s, struct search_task *tasks, int count,
+                      struct err *e)
+{
+    for (int i = 0; i < count; i++) {
+        const struct search_task *t = &tasks[i];
+        forget(s, t->window);
+        s->inputs[i] = (struct net_input){first_slot(t->window), t->prompt,
+                                          (int)first_piece(t), (int)t->sot};
+    }
+    int rc = net_decode(s->net, s->inputs, count, s->logits, e);
+    const float *logits = s->logits;
+    size_t row = (size_t)s->n_vocab;
+    for (int i = 0; rc == 0 && i < count; i++) {
+        size_t wanted = first_piece(&tasks[i]) - tasks[i].sot;
+        tasks[i].no_speech_prob =
+            rules_probability(logits, s->n_vocab, s->special.no_speech);
+        logits += wanted * row;
+        memcpy(s->hearings[tasks[i].window].prompt_logits, logits - row,
+               row * sizeof(float));
+    }
+    return rc;
+}
+
+/* What is left of those that come in two pieces. */
+static int read_rest(struct search *s, const struct search_task *tasks, int count,
+                     struct err *e)
+{
+    int n = 0;
+    for (int i = 0; i < count; i++) {
+        const struct search_task *t = &tasks[i];
+        size_t done = first_piece(t), left = t->n_prompt - done;
+        if (left == 0)
+            continue;
+        s->rows[n].hearing = &s->hearings[t->window];
+        s->inputs[n++] = (struct net_input){first_slot(t->window), t->prompt + done,
+                                            (int)left, (int)left - 1};
+    }
+    int rc = n > 0 ? net_decode(s->net, s->inputs, n, s->logits, e) : 0;
+    size_t row = (size_t)s->n_vocab;
+    for (int i = 0; rc == 0 && i < n; i++)
+        memcpy(s->rows[i].hearing->prompt_logits, s->logits + (size_t)i * row,
+               row * sizeof(float));
+    return rc;
+}
+
+int search_begin(struct search *s, struct search_task *tasks, int count, struct err *e)
+{
+    int rc = read_first(s, tasks, count, e);
+    if (rc == 0)
+        rc = read_rest(s, tasks, count, e);
+    for (int i = 0; rc == 0 && i < count; i++) {
+        struct hearing *h = &s->hearings[tasks[i].window];
+        h->n_prompt = tasks[i].n_prompt;
+        h->n_given = tasks[i].n_given;
+        h->has_prompt[0] = true;
+    }
+    return rc;
+}
+
+int search_languages(struct search *s, int window, float *probabilities, struct err *e)
+{
+    forget(s, window);
+    struct net_input input = {first_slot(window), &s->special.sot, 1, 0};
     int rc = net_decode(s->net, &input, 1, s->logits, e);
     if (rc < 0)
         return rc;
@@ -152,52 +213,125 @@ int search_languages(struct search *s, float *probabilities, struct err *e)
 
 /* ---- the steps ------------------------------------------------------------------- */
 
-static void begin_candidates(struct search *s, const struct search_options *o, int n)
+static size_t smaller(size_t a, size_t b)
 {
-    net_slot_truncate(s->net, 0, (int)s->n_prompt);
-    for (int i = 0; i < n; i++) {
-        struct candidate *c = &s->candidates[i];
-        c->count = 0;
-        c->sum = 0;
-        c->done = false;
-        c->logits = s->prompt_logits;
-        rng_init(&c->rng, o->seed, o->window, o->attempt, (uint32_t)i);
-        if (i > 0)
-            net_slot_copy(s->net, i, 0);
-    }
+    return a < b ? a : b;
 }
 
-/* Choose the next token of a candidate. */
-static void extend(struct search *s, struct candidate *c, float temperature)
+/* Empty a sequence but for what was given, and its slot but for the prompt. */
+static void begin_sequence(struct search *s, struct hearing *h, int index)
 {
-    struct allowed a = rules_allow(&s->rules, c->tokens, c->count, c->logits);
-    struct choice choice = temperature > 0
-                               ? rules_sample(c->logits, &a, temperature,
-                                              rng_uniform(&c->rng), s->special.eot)
-                               : rules_best(c->logits, &a, s->special.eot);
-    c->sum += choice.logprob;
-    if (choice.token == s->special.eot)
-        c->done = true;
+    const struct search_task *t = h->task;
+    struct sequence *q = &h->sequences[index];
+    int slot = first_slot(t->window) + index;
+    const int32_t *given = t->prompt + t->n_prompt - t->n_given;
+    for (size_t i = 0; i < t->n_given; i++) {
+        q->tokens[i] = given[i];
+        q->logprobs[i] = 0;
+    }
+    q->count = t->n_given;
+    q->sum = 0;
+    q->done = q->looping = false;
+    rng_init(&q->rng, s->params->seed, t->seek, t->attempt, (uint32_t)index);
+    if (h->has_prompt[index])
+        net_slot_truncate(s->net, slot, (int)h->n_prompt);
     else
-        c->tokens[c->count++] = choice.token;
+        net_slot_copy(s->net, slot, first_slot(t->window), 0);
+    h->has_prompt[index] = true;
 }
 
-/* One decoder step for all candidates that go on. Returns their number or an error. */
-static int step(struct search *s, int n, struct err *e)
+static void begin_hearing(struct search *s, const struct search_task *t)
 {
-    struct net_input inputs[SEARCH_CANDIDATES];
-    int live = 0;
-    for (int i = 0; i < n; i++) {
-        struct candidate *c = &s->candidates[i];
-        if (c->done)
-            continue;
-        c->logits = s->logits + (size_t)live * (size_t)s->n_vocab;
-        inputs[live++] = (struct net_input){i, &c->tokens[c->count - 1], 1, 0};
+    struct hearing *h = &s->hearings[t->window];
+    size_t most = s->params->max_new_tokens > 0
+                      ? (size_t)s->params->max_new_tokens
+                      : (size_t)s->n_text_ctx / 2; /* the reference's sample_len */
+    h->task = t;
+    /* A token past the context may be chosen, but not read. */
+    h->room = smaller(most, (size_t)s->n_text_ctx - h->n_prompt + 1);
+    h->width = t->temperature > 0 ? s->params->best_of : 1;
+    h->n_live = h->width;
+    for (int i = 0; i < h->width; i++) {
+        begin_sequence(s, h, i);
+        h->live[i] = i;
     }
-    if (live == 0)
-        return 0;
-    int rc = net_decode(s->net, inputs, live, s->logits, e);
-    return rc < 0 ? rc : live;
+}
+
+/* The sequences that go on, in the order of the tasks. Returns their number. */
+static int collect(struct search *s, const struct search_task *tasks, int count)
+{
+    int n = 0;
+    for (int i = 0; i < count; i++) {
+        struct hearing *h = &s->hearings[tasks[i].window];
+        for (int j = 0; j < h->n_live; j++, n++) {
+            struct sequence *q = &h->sequences[h->live[j]];
+            s->rows[n] = (struct row){h, q};
+            q->logits = s->logits + (size_t)n * (size_t)s->n_vocab;
+            s->inputs[n] = (struct net_input){first_slot(tasks[i].window) + h->live[j],
+                                              &q->tokens[q->count - 1], 1, 0};
+        }
+    }
+    return n;
+}
+
+/* All begin with what follows the prompt, each with a row of its own: looking at it
+ * changes it. */
+static void copy_prompt_rows(struct search *s, int n)
+{
+    for (int i = 0; i < n; i++)
+        memcpy(s->rows[i].sequence->logits, s->rows[i].hearing->prompt_logits,
+               (size_t)s->n_vocab * sizeof(float));
+}
+
+/* Look at one row: what may follow? */
+static void look(void *arg, int task, int thread)
+{
+    (void)thread;
+    struct search *s = arg;
+    struct sequence *q = s->rows[task].sequence;
+    float temperature = s->rows[task].hearing->task->temperature;
+    struct allowed a = rules_allow(&s->rules, q->tokens, q->count, q->logits);
+    q->choices[0] = temperature > 0 ? rules_sample(q->logits, &a, temperature,
+                                                   rng_uniform(&q->rng), s->special.eot)
+                                    : rules_best(q->logits, &a, s->special.eot);
+    q->n_choices = 1;
+}
+
+/* Rows are looked at by all threads: with many of them it takes as long as a good part of
+ * the decoder. */
+static void look_at_rows(struct search *s, int n)
+{
+    struct pool *pool = net_pool(s->net);
+    if (pool && n > 1)
+        pool_each(pool, n, look, s);
+    else
+        for (int i = 0; i < n; i++)
+            look(s, i, 0);
+}
+
+static void append(struct sequence *q, struct choice c)
+{
+    q->tokens[q->count] = c.token;
+    q->logprobs[q->count++] = c.logprob;
+    q->sum += c.logprob;
+}
+
+/* Every sequence takes what was chosen for it. */
+static void extend(struct search *s, struct hearing *h)
+{
+    int n = 0;
+    for (int i = 0; i < h->n_live; i++) {
+        struct sequence *q = &h->sequences[h->live[i]];
+        struct choice c = q->choices[0];
+        if (c.token == s->special.eot) {
+            q->sum += c.logprob;
+            q->done = true;
+            continue;
+        }
+        append(q, c);
+        h->live[n++] = h->live[i];
+    }
+    h->n_live = n;
 }
 
 static bool is_cancelled(const struct whisper_callbacks *c)
@@ -205,47 +339,70 @@ static bool is_cancelled(const struct whisper_callbacks *c)
     return c && c->cancelled && c->cancelled(c->arg);
 }
 
-static void pick(const struct search *s, int n, struct search_result *out)
+static const struct sequence *pick(const struct hearing *h)
 {
-    double sums[SEARCH_CANDIDATES];
-    size_t counts[SEARCH_CANDIDATES];
-    for (int i = 0; i < n; i++) {
-        sums[i] = s->candidates[i].sum;
-        counts[i] = s->candidates[i].count;
+    double sums[SEARCH_SLOTS];
+    size_t counts[SEARCH_SLOTS];
+    for (int i = 0; i < h->width; i++) {
+        sums[i] = h->sequences[i].sum;
+        counts[i] = h->sequences[i].count - h->n_given;
     }
-    const struct candidate *c = &s->candidates[rules_rank(sums, counts, (size_t)n)];
-    out->tokens = c->tokens;
-    out->count = c->count;
-    out->avg_logprob = (float)(c->sum / (double)(c->count + 1));
-    /* Only weights that are no numbers bring it here; reports need one. */
-    if (!isfinite(out->avg_logprob))
-        out->avg_logprob = -1000;
+    return &h->sequences[rules_rank(sums, counts, (size_t)h->width)];
 }
 
-int search_run(struct search *s, const struct search_options *o,
-               struct search_result *out, struct err *e)
+static void hand_over(const struct hearing *h, struct search_task *t)
 {
-    int n = o->temperature > 0 ? o->best_of : 1;
-    int max_steps = s->n_text_ctx / 2; /* the reference's sample_len */
-    begin_candidates(s, o, n);
-    for (int i = 0; i < max_steps; i++) {
-        if (i % STEPS_PER_CANCEL_CHECK == 0 && is_cancelled(o->c))
+    const struct sequence *q = pick(h);
+    t->tokens = q->tokens;
+    t->logprobs = q->logprobs;
+    t->count = q->count;
+    t->looping = q->looping;
+    t->avg_logprob = (float)(q->sum / (double)(q->count - h->n_given + 1));
+    /* Only weights that are no numbers bring it here; reports need one. */
+    if (!isfinite(t->avg_logprob))
+        t->avg_logprob = -1000;
+}
+
+/* One step of all windows. Returns how many sequences were in it, or an error. */
+static int step(struct search *s, const struct search_task *tasks, int count,
+                size_t index, struct err *e)
+{
+    int n = collect(s, tasks, count);
+    if (n == 0)
+        return 0;
+    if (index == 0) {
+        copy_prompt_rows(s, n);
+    } else {
+        int rc = net_decode(s->net, s->inputs, n, s->logits, e);
+        if (rc < 0)
+            return rc;
+    }
+    look_at_rows(s, n);
+    for (int i = 0; i < count; i++) {
+        struct hearing *h = &s->hearings[tasks[i].window];
+        if (h->n_live > 0)
+            extend(s, h);
+        if (index + 1 >= h->room)
+            h->n_live = 0;
+    }
+    return n;
+}
+
+int search_run(struct search *s, struct search_task *tasks, int count,
+               const struct whisper_callbacks *c, struct err *e)
+{
+    for (int i = 0; i < count; i++)
+        begin_hearing(s, &tasks[i]);
+    for (size_t i = 0;; i++) {
+        if (i % STEPS_PER_CANCEL_CHECK == 0 && is_cancelled(c))
             return err_set(e, ERR_CANCELLED, "the transcription was cancelled");
-        if (i > 0) {
-            int live = step(s, n, e);
-            if (live < 0)
-                return live;
-            if (live == 0)
-                break;
-        }
-        for (int j = 0; j < n; j++) {
-            if (!s->candidates[j].done)
-                extend(s, &s->candidates[j], o->temperature);
-        }
-        /* A token past the context may be chosen, but not read. */
-        if (s->n_prompt + (size_t)i + 1 > (size_t)s->n_text_ctx)
+        int n = step(s, tasks, count, i, e);
+        if (n < 0)
+            return n;
+        if (n == 0)
             break;
     }
-    pick(s, n, out);
+    for (int i = 0; i < count; i++)
+        hand_over(&s->hearings[tasks[i].window], &tasks[i]);
     return 0;
 }

@@ -1,51 +1,67 @@
-/* From an encoded window to the tokens that are said in it.
+/* From encoded windows to the tokens that are said in them.
  *
- * At temperature 0 the most probable token is taken at each step; above it, several
- * sequences are drawn by chance side by side, in one batch, and the best is kept. Each
- * sequence is a candidate with a decoder slot of its own; a beam would be a third way to
- * extend the same candidates. */
+ * Any number of windows are decoded side by side: at every step all their sequences pass
+ * through the decoder together, so that its weights are read once. At temperature 0 the
+ * best sequence is searched for with a beam (a beam of 1 is greedy); above it several
+ * sequences are drawn by chance and the best is kept. What comes out for a window does
+ * not depend on which others are beside it. */
 #ifndef ENGINE_SEARCH_H
 #define ENGINE_SEARCH_H
 
 #include "engine/rules.h"
 #include "engine/session.h"
 
-#define SEARCH_CANDIDATES WHISPER_MAX_SEQUENCES
-
 struct search;
 
-/* All are borrowed and must outlive the search. `net` has SEARCH_CANDIDATES slots. */
+/* Window w of the net owns its slots [w * SEARCH_SLOTS, (w + 1) * SEARCH_SLOTS). */
+#define SEARCH_SLOTS WHISPER_MAX_SEQUENCES
+
+/* All are borrowed and must outlive the search. `net` has max_windows windows and
+ * SEARCH_SLOTS slots for each. */
 int search_open(struct search **out, const struct whisper_model *m, struct net *net,
-                const struct tokenizer *t, struct err *e);
+                const struct tokenizer *t, int max_windows, struct err *e);
 void search_close(struct search *s);
 
-/* What holds for a whole recording: suppression and timestamps. */
-void search_set_rules(struct search *s, const struct whisper_params *p);
+/* What holds for a whole recording: the parameters of decoding. `p` and what it points to
+ * are borrowed until the last search_run. */
+void search_set_params(struct search *s, const struct whisper_params *p);
 
-/* Read the prompt [count] in encoded window 0. prompt[sot] is start-of-transcript: the
- * probability of silence is asked there. */
-int search_begin(struct search *s, const int32_t *prompt, size_t count, size_t sot,
-                 float *no_speech_prob, struct err *e);
-
-struct search_options {
+/* One window that is being decoded. A call names a window once. */
+struct search_task {
+    int window;            /* in: of the net; it is encoded */
+    const int32_t *prompt; /* in: borrowed [n_prompt] */
+    size_t n_prompt;
+    size_t sot;     /* in: prompt[sot] is start-of-transcript */
+    size_t n_given; /* in: so many at the end of the prompt begin the text (a prefix):
+                       they are the first of `tokens` */
     float temperature;
-    int best_of;           /* candidates at a temperature above 0 */
-    uint64_t seed, window; /* the same three give the same tokens */
-    uint32_t attempt;
-    const struct whisper_callbacks *c; /* borrowed; only `cancelled` is used */
-};
+    uint64_t seek;    /* in: seed, seek and attempt fix what is drawn by chance */
+    uint32_t attempt; /* in */
+    float seconds;    /* in: more speech than this cannot be in the window; 0: 30 s */
 
-struct search_result {
-    const int32_t *tokens; /* borrowed until the next call [count], without end-of-text */
+    float no_speech_prob;  /* out of search_begin: that nobody speaks */
+    const int32_t *tokens; /* out of search_run: borrowed [count] until the next
+                              search_run that has this window; without end-of-text */
+    const float *logprobs; /* out: borrowed [count], of each token among those that were
+                              allowed; 0 for given ones */
     size_t count;
-    float avg_logprob; /* sum over the tokens and end-of-text, over count + 1 */
+    float avg_logprob; /* out: sum over the tokens and end-of-text that were not given,
+                          over their number and one */
+    bool looping;      /* out: decoding was stopped early, for the tokens end in a
+                          repetition that nobody can have spoken (engine/loop.h) */
 };
 
-/* Decode from the prompt on; any number of times after search_begin. ERR_CANCELLED. */
-int search_run(struct search *s, const struct search_options *o,
-               struct search_result *out, struct err *e);
+/* Read the prompts in their windows, in one pass where they fit. */
+int search_begin(struct search *s, struct search_task *tasks, int count, struct err *e);
 
-/* Probability of every language of the model, [n_languages], in encoded window 0. */
-int search_languages(struct search *s, float *probabilities, struct err *e);
+/* Decode from the prompts on; any number of times after search_begin, for any of the
+ * windows. A window that is done costs nothing more. Only `cancelled` of the callbacks
+ * (or NULL) is used: ERR_CANCELLED. */
+int search_run(struct search *s, struct search_task *tasks, int count,
+               const struct whisper_callbacks *c, struct err *e);
+
+/* Probability of every language of the model, [n_languages], in an encoded window. What
+ * search_begin read there is forgotten. */
+int search_languages(struct search *s, int window, float *probabilities, struct err *e);
 
 #endif

@@ -5,6 +5,10 @@
 #include "engine/search.h"
 #include "engine/segments.h"
 
+/* Windows side by side where nobody says how many. Memory is mapped when it is used: more
+ * cost nothing until they are decoded. */
+enum { BATCH = 4 };
+
 static int open_scratch(struct whisper_session *s)
 {
     size_t context = (size_t)s->model->config.n_text_ctx;
@@ -24,11 +28,16 @@ static int open_scratch(struct whisper_session *s)
 static int open_parts(struct whisper_session *s,
                       const struct whisper_session_options *options, struct err *e)
 {
+    s->max_windows = options && options->max_batch > 0 ? options->max_batch : BATCH;
     struct net_options net = {
         .threads = options ? options->threads : 0,
-        .max_windows = 1,
-        .max_slots = SEARCH_CANDIDATES,
+        .max_windows = s->max_windows,
+        .max_slots = s->max_windows * SEARCH_SLOTS,
+        .wide_caches = options && options->exact,
     };
+    if (s->max_windows > WHISPER_MAX_BATCH)
+        return err_set(e, ERR_INVALID, "at most %d windows are decoded together, not %d",
+                       WHISPER_MAX_BATCH, s->max_windows);
     int rc = net_open(&s->net, s->model, &net, e);
     if (rc < 0)
         return rc;
@@ -36,7 +45,8 @@ static int open_parts(struct whisper_session *s,
         return rc;
     if ((rc = mel_open(&s->mel, s->model, net_pool(s->net), e)) < 0)
         return rc;
-    if ((rc = search_open(&s->search, s->model, s->net, s->tokenizer, e)) < 0)
+    if ((rc = search_open(&s->search, s->model, s->net, s->tokenizer, s->max_windows,
+                          e)) < 0)
         return rc;
     if (open_scratch(s) < 0)
         return err_set(e, ERR_NOMEM, "no memory is left for a transcription's scratch");

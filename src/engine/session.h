@@ -42,8 +42,10 @@ void net_set_probe(struct net *n, net_probe_fn probe, void *arg);
 
 /* A slot is a sequence's self-attention cache. */
 void net_slot_begin(struct net *n, int slot, int window); /* empty it */
-void net_slot_copy(struct net *n, int to, int from);      /* fork a beam */
-int net_slot_length(const struct net *n, int slot);       /* tokens in it */
+/* Fork a sequence: `to` becomes like `from`. The first `same` positions are alike
+ * already, and not copied. */
+void net_slot_copy(struct net *n, int to, int from, int same);
+int net_slot_length(const struct net *n, int slot); /* tokens in it */
 void net_slot_truncate(struct net *n, int slot, int length);
 
 /* Append tokens to a slot. */
@@ -74,6 +76,7 @@ struct whisper_session {
     struct speech speech;              /* of the recording at hand */
     struct timeline timeline;          /* what of it is heard */
     struct mel_piece *mel_pieces;      /* owned [3000]: of the window at hand */
+    int max_windows;                   /* decoded together, at most */
     float *features;                   /* owned [3000][n_mels] */
     int32_t *history;                  /* owned [n_text_ctx]: what was said before */
     int32_t *prompt;                   /* owned [n_text_ctx + 8] */

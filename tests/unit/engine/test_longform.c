@@ -15,7 +15,7 @@
 #include <math.h>
 
 enum { EOT = 20, SOT = 21, EN = 28, ZH = 29, BEGIN = 32, VOCAB = BEGIN + 1501 };
-enum { CONTEXT = 24, SLOTS = 8 };
+enum { CONTEXT = 24, SLOTS = 4 * WHISPER_MAX_SEQUENCES };
 
 static const struct special_tokens special = {
     .eot = EOT,
@@ -131,8 +131,9 @@ void net_slot_begin(struct net *n, int slot, int window)
     n->length[slot] = 0;
 }
 
-void net_slot_copy(struct net *n, int to, int from)
+void net_slot_copy(struct net *n, int to, int from, int same)
 {
+    (void)same;
     memcpy(n->slot[to], n->slot[from], sizeof(n->slot[to]));
     n->length[to] = n->length[from];
 }

@@ -315,7 +315,7 @@ static void a_copied_slot_goes_its_own_way(void **state)
     for (int t = 0; t < 19; t++)
         prompt[t] = token_of(2, t);
     decode(&f, &(struct net_input){0, prompt, 19, 19}, 1, NULL);
-    net_slot_copy(f.net, 4, 0);
+    net_slot_copy(f.net, 4, 0, 0);
     assert_int_equal(net_slot_length(f.net, 4), 19);
     decode(&f, &(struct net_input){0, &left, 1, 0}, 1, a);
     decode(&f, &(struct net_input){4, &right, 1, 0}, 1, b);

@@ -1,0 +1,66 @@
+/* What the search keeps while it decodes: shared by search.c, which steps, and beam.c,
+ * which ranks. */
+#ifndef ENGINE_SEARCH_STATE_H
+#define ENGINE_SEARCH_STATE_H
+
+#include "engine/search.h"
+
+/* The best that may follow a sequence: enough for a beam to go on when one of them is
+ * end-of-text. */
+#define SEARCH_CHOICES (WHISPER_MAX_SEQUENCES + 1)
+
+struct sequence {
+    int32_t *tokens; /* borrowed [n_text_ctx]: given, then chosen; without end-of-text */
+    float *logprobs; /* borrowed [n_text_ctx] */
+    size_t count;
+    double sum;   /* log probabilities of what was chosen, end-of-text among it */
+    bool done;    /* end-of-text was chosen */
+    bool looping; /* stopped, for it repeats itself */
+    struct rng rng;
+    float *logits;                         /* borrowed: the row after its last token */
+    struct choice choices[SEARCH_CHOICES]; /* best first */
+    int n_choices;
+};
+
+/* One window. Sequence i has the window's slot i. */
+struct hearing {
+    const struct search_task *task; /* borrowed; NULL: not in this search_run */
+    struct sequence sequences[SEARCH_SLOTS];
+    float *prompt_logits; /* borrowed [n_vocab]: the row after the prompt */
+    size_t n_prompt, n_given;
+    bool has_prompt[SEARCH_SLOTS]; /* the slot holds the prompt */
+
+    int width;              /* sequences side by side, when all go on */
+    size_t room;            /* tokens that may be chosen */
+    int live[SEARCH_SLOTS]; /* sequences that go on */
+    int n_live;
+};
+
+/* A row of logits that was computed in this step. */
+struct row {
+    struct hearing *hearing;
+    struct sequence *sequence;
+};
+
+struct search {
+    struct net *net;           /* borrowed */
+    const struct tokenizer *t; /* borrowed */
+    struct special_tokens special;
+    int n_vocab, n_text_ctx, max_windows;
+    int32_t *suppressed; /* owned: symbols that are not speech, then markers */
+    size_t n_non_speech, n_suppressed;
+    int32_t blank;
+
+    const struct whisper_params *params; /* borrowed */
+    struct rules rules;
+
+    struct hearing *hearings; /* owned [max_windows] */
+    int32_t *tokens;          /* owned: of all sequences */
+    float *logprobs;          /* owned: of all sequences */
+    float *prompt_logits;     /* owned [max_windows][n_vocab] */
+    float *logits;            /* owned [max_windows * SEARCH_SLOTS][n_vocab] */
+    struct net_input *inputs; /* owned [max_windows * SEARCH_SLOTS] */
+    struct row *rows;         /* owned [max_windows * SEARCH_SLOTS] */
+};
+
+#endif
