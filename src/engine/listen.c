@@ -103,7 +103,7 @@ static void keep(struct run *w, const struct attempt *a, const struct search_tas
 /* Temperatures in turn, until one gives a text that is neither repetitive nor improbable.
  * Where none does, the best is kept; the reference keeps the last, whose words are half
  * chance. */
-int listen(struct run *w, const struct window *window, struct heard *h, struct err *e)
+int run_listen(struct run *w, const struct window *window, struct heard *h, struct err *e)
 {
     struct attempt a;
     struct search_task t = {

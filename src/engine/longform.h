@@ -64,7 +64,8 @@ int listen_language(struct run *w, const struct window *window, int *language,
                     float *probabilities, struct err *e);
 
 /* Hear the window whose features are at hand, with the fallback ladder. */
-int listen(struct run *w, const struct window *window, struct heard *h, struct err *e);
+int run_listen(struct run *w, const struct window *window, struct heard *h,
+               struct err *e);
 
 /* ---- write.c ---------------------------------------------------------------------- */
 

@@ -15,7 +15,7 @@ static int step(struct run *w, const struct window *window, int *advance, struct
         return 0;
     int rc = run_settle_language(w, window, e);
     if (rc == 0)
-        rc = listen(w, window, &h, e);
+        rc = run_listen(w, window, &h, e);
     if (rc < 0 || h.silent)
         return rc;
     size_t n = segments_split(h.tokens, h.count,
