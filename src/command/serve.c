@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
+#include "job/detector.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -138,7 +139,7 @@ static int check_auth(const struct config *c, struct err *e)
 static void warn(const struct config *c, const struct http_server *server)
 {
     struct err e;
-    char model[64];
+    char model[64], path[PATH_MAX];
     if (!http_server_loopback(server))
         log_warning(
             "ANYONE who can reach %s port %d can use this service and read every "
@@ -149,6 +150,8 @@ static void warn(const struct config *c, const struct http_server *server)
         log_warning("no model to transcribe with: %s", e.message);
     else
         log_info("version " WT_VERSION ", default model %s", model);
+    if (catalog_detector_path(c, path, &e))
+        log_warning("%s" DETECTOR_NONE, e.message);
 }
 
 static int run(const struct config *c, struct err *e)

@@ -5,6 +5,8 @@
 #include "command/cli.h"
 #include "command/request.h"
 #include "command/switches.h"
+#include "catalog/catalog.h"
+#include "job/detector.h"
 #include "job/transcribe.h"
 
 #include <fcntl.h>
@@ -60,6 +62,7 @@ struct work {
 
     struct whisper_model *model;     /* owned; NULL before the first input */
     struct whisper_session *session; /* owned */
+    struct vad *vad;                 /* owned; NULL: none */
 
     const char *input; /* the one that is being done */
     struct cli_bar bar;
@@ -91,11 +94,21 @@ static int check_model(const struct work *w)
     return EXIT_OK;
 }
 
+/* The work can be done without. */
+static void open_detector(struct work *w)
+{
+    char path[PATH_MAX];
+    struct err e = {0};
+    if (!w->request.options.params.vad_filter)
+        return;
+    (void)catalog_detector_path(&w->request.config, path, NULL);
+    if (detector_open(&w->vad, path, &e))
+        cli_error("%s", e.message);
+}
+
 static int load_model(struct work *w)
 {
     struct err e = {0};
-    const struct whisper_session_options options = {
-        .threads = (int)w->request.config.worker_threads};
     if (w->session)
         return EXIT_OK;
     int status = whisper_model_load(&w->model, w->request.model_path, &e);
@@ -106,6 +119,9 @@ static int load_model(struct work *w)
     int code = check_model(w);
     if (code)
         return code;
+    open_detector(w);
+    const struct whisper_session_options options = {
+        .threads = (int)w->request.config.worker_threads, .vad = w->vad};
     status = whisper_session_open(&w->session, w->model, &options, &e);
     if (status)
         cli_error("%s", e.message);
@@ -299,6 +315,7 @@ int command_transcribe(int argc, char **argv)
         code = do_inputs(&w, argv + optind, argc - optind);
     whisper_session_close(w.session);
     whisper_model_free(w.model);
+    vad_close(w.vad);
     request_release(&w.request);
     return code;
 }

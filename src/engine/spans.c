@@ -26,10 +26,13 @@ int spans_add(struct speech *s, int64_t start_frame, int64_t end_frame, struct e
     return 0;
 }
 
-int64_t spans_longest(const struct whisper_vad_options *o)
+int64_t spans_longest(const struct whisper_vad_options *o, int64_t padding)
 {
     double frames = (double)o->max_speech_duration_s * WHISPER_FRAMES_PER_SECOND;
-    return frames < 1e12 ? (int64_t)frames : 0;
+    if (frames > 1e12)
+        return 0;
+    int64_t longest = (int64_t)frames - padding;
+    return longest < SHORTEST_PART ? SHORTEST_PART : longest;
 }
 
 static void set_rules(struct rules *r, const struct whisper_vad_options *o)
@@ -42,11 +45,7 @@ static void set_rules(struct rules *r, const struct whisper_vad_options *o)
     r->min_silence = o->min_silence_duration_ms / 10.0;
     r->min_speech = o->min_speech_duration_ms / 10.0;
     r->pad = o->speech_pad_ms / 10.0;
-    r->longest = spans_longest(o);
-    if (r->longest) {
-        r->longest -= (int64_t)ceil(2 * r->pad);
-        r->longest = r->longest < SHORTEST_PART ? SHORTEST_PART : r->longest;
-    }
+    r->longest = spans_longest(o, (int64_t)ceil(2 * r->pad));
 }
 
 /* The mel frame in which, or at the end of which, a sample lies. */

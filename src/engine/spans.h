@@ -23,7 +23,8 @@ int spans_find(struct speech *s, const struct whisper_vad_options *o, struct err
 /* Append a span; nothing when it is empty. ERR_NOMEM. */
 int spans_add(struct speech *s, int64_t start_frame, int64_t end_frame, struct err *e);
 
-/* Frames that a span may last; 0: any number. */
-int64_t spans_longest(const struct whisper_vad_options *o);
+/* Frames that a span may last without so many of padding: half a second at least; 0: any
+ * number. */
+int64_t spans_longest(const struct whisper_vad_options *o, int64_t padding);
 
 #endif

@@ -143,7 +143,7 @@ static void energy_rules(struct energy *r, const struct speech *s,
     r->min_frames = max_frames(ENERGY_MIN_FRAMES, o->min_silence_duration_ms / 10);
     r->lead = max_frames(ENERGY_LEAD_FRAMES, o->speech_pad_ms / 10);
     r->behind = o->speech_pad_ms / 10;
-    r->longest = spans_longest(o);
+    r->longest = spans_longest(o, 0);
 }
 
 /* The end of the quiet stretch that begins at `frame`. */
@@ -191,17 +191,17 @@ static int find_by_level(struct speech *s, const struct whisper_vad_options *o,
 
 static int check_options(const struct whisper_vad_options *o, struct err *e)
 {
-    if (!(o->threshold > 0 && o->threshold < 1))
+    if (!(o->threshold >= 0 && o->threshold <= 1))
         return err_set(e, ERR_INVALID,
                        "vad threshold must lie between 0 and 1, but is %g",
                        (double)o->threshold);
-    if (!isnan(o->neg_threshold) && !(o->neg_threshold > 0 && o->neg_threshold < 1))
+    if (!isnan(o->neg_threshold) && !(o->neg_threshold >= 0 && o->neg_threshold <= 1))
         return err_set(e, ERR_INVALID,
                        "vad neg_threshold must lie between 0 and 1, but is %g",
                        (double)o->neg_threshold);
-    if (!(o->max_speech_duration_s >= 1))
+    if (!(o->max_speech_duration_s > 0))
         return err_set(e, ERR_INVALID,
-                       "vad max_speech_duration_s must be at least 1, but is %g",
+                       "vad max_speech_duration_s must be above 0, but is %g",
                        (double)o->max_speech_duration_s);
     if (o->min_speech_duration_ms < 0 || o->min_silence_duration_ms < 0 ||
         o->speech_pad_ms < 0)

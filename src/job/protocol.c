@@ -29,6 +29,7 @@ enum field_id {
     F_ATTACHED,
     F_MAX_SECONDS,
     F_FORMATS,
+    F_VAD,
     F_SCRATCH,
     F_LANGUAGE,
     F_PROBABILITY,
@@ -60,6 +61,7 @@ static const struct field {
     [F_ATTACHED] = FIELD("attached", attached, KIND_INT),
     [F_MAX_SECONDS] = FIELD("max_seconds", max_seconds, KIND_NUMBER),
     [F_FORMATS] = FIELD("formats", formats, KIND_TEXT),
+    [F_VAD] = FIELD("vad", vad, KIND_TEXT),
     [F_SCRATCH] = FIELD("scratch", scratch, KIND_TEXT),
     [F_LANGUAGE] = FIELD("language", language, KIND_TEXT),
     [F_PROBABILITY] = FIELD("probability", probability, KIND_NUMBER),
@@ -81,8 +83,9 @@ static const struct form {
     [MESSAGE_JOB] = {"job",
                      WHICH_JOB | BIT(F_MODEL) | BIT(F_PATH) | BIT(F_SERIAL) |
                          BIT(F_TASK) | BIT(F_THREADS) | BIT(F_ATTACHED) |
-                         BIT(F_MAX_SECONDS) | BIT(F_FORMATS) | BIT(F_SCRATCH) |
-                         BIT(F_LANGUAGE) | BIT(F_PROBABILITY) | BIT(F_NEXT),
+                         BIT(F_MAX_SECONDS) | BIT(F_FORMATS) | BIT(F_VAD) |
+                         BIT(F_SCRATCH) | BIT(F_LANGUAGE) | BIT(F_PROBABILITY) |
+                         BIT(F_NEXT),
                      1, 3},
     [MESSAGE_CANCEL] = {"cancel", WHICH_JOB, 0, 0},
     [MESSAGE_READY] = {"ready", 0, 0, 0},

@@ -52,6 +52,7 @@ struct message {
     int attached;       /* enum attached */
     double max_seconds; /* of audio */
     char formats[1024]; /* "": all */
+    char vad[PATH_MAX]; /* of the voice detector */
     char scratch[PATH_MAX];
     /* JOB (in a language, from a frame on), WINDOW, FINISHED */
     char language[16];  /* code, "auto" or "" */

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "format/text.h"
+#include "job/detector.h"
 #include "job/options.h"
 #include "job/protocol.h"
 #include "job/transcribe.h"
@@ -27,6 +28,8 @@ struct loaded {
 
 struct worker {
     int fd;
+    struct vad *vad;  /* owned; NULL: none */
+    bool said_no_vad; /* once is enough */
     struct loaded loaded[MAX_SESSIONS];
     uint64_t jobs;
 };
@@ -48,6 +51,22 @@ static void unload(struct loaded *l)
     whisper_session_close(l->session);
     whisper_model_free(l->model);
     *l = (struct loaded){0};
+}
+
+/* The voice detector, for all sessions. A job works without; the next one asks again, as
+ * somebody may have fetched it in the meantime. */
+static void open_detector(struct worker *w, const char *path)
+{
+    struct err e = {0};
+    if (w->vad)
+        return;
+    if (detector_open(&w->vad, path, &e) == 0) {
+        for (size_t i = 0; i < MAX_SESSIONS; i++) /* they know of none */
+            unload(&w->loaded[i]);
+    } else if (!w->said_no_vad) {
+        log_warning("%s", e.message);
+        w->said_no_vad = true;
+    }
 }
 
 /* The weights: what another worker has packed, or from the file, and then for the others.
@@ -82,7 +101,7 @@ static int open_session(struct worker *w, const struct message *job,
     }
     unload(l);
     int status = load_model(w, job, &l->model, e);
-    struct whisper_session_options options = {.threads = job->threads};
+    struct whisper_session_options options = {.threads = job->threads, .vad = w->vad};
     if (!status)
         status = whisper_session_open(&l->session, l->model, &options, e);
     if (status) {
@@ -206,6 +225,7 @@ static int transcribe(struct task *t, struct err *e)
     int status = job_options_parse(&options, job->body, e);
     if (status)
         return status;
+    open_detector(t->worker, job->vad);
     status = open_session(t->worker, job, &session, e);
     if (status)
         err_prefix(e, "the model %s cannot be used", job->model);
@@ -275,6 +295,7 @@ int worker_run(int fd)
     }
     for (size_t i = 0; i < MAX_SESSIONS; i++)
         unload(&w.loaded[i]);
+    vad_close(w.vad);
     if (status == ERR_NETWORK)
         return 0; /* the service has ended */
     log_error("the worker stops: %s", e.message);

@@ -7,7 +7,8 @@ import http from 'node:http';
 import path from 'node:path';
 import { test } from 'node:test';
 import zlib from 'node:zlib';
-import { folder, models, run } from './helper.mjs';
+import { folder, modelFile, models, root, run } from './helper.mjs';
+import { startServer } from '../lib/server.mjs';
 
 const name = 'silero_vad_16k_op15.onnx';
 const file = path.join(models, name);
@@ -128,4 +129,59 @@ test('doctor says whether it is there', async (t) => {
   const good = await doctor({ VAD_MODEL: file });
   assert.equal(good.code, 0);
   assert.match(good.out, /^ok {4}voice detector: Silero, /m);
+});
+
+// ---- at work ---------------------------------------------------------------------------
+
+const model = ['tiny', 'tiny-q5_1'].find(modelFile);
+const needsModel = { skip: !model && 'no model tiny or tiny-q5_1 in the test models folder', timeout: 300_000 };
+const speech = path.join(root, 'tests/engine/golden/noisy.wav');
+const transcribe = (detector, ...args) =>
+  run(['transcribe', '-m', model, ...args, speech, speech], { env: { VAD_MODEL: detector } });
+
+test('without it the shell works, and says so once', needsModel, async (t) => {
+  const dir = folder(t), missing = path.join(dir, 'none.onnx');
+  const r = await transcribe(missing);
+  assert.equal(r.code, 0, r.err);
+  assert.equal(r.err, `whisper-transcriber: there is no voice detector at ${missing}; \`whisper-transcriber models `
+    + 'pull silero-vad` gets one; until then speech is told by its level alone\n');
+  const off = await transcribe(missing, '--no-vad-filter');
+  assert.equal(off.code, 0, off.err);
+  assert.equal(off.err, '');
+});
+
+test('a damaged one is named, and the shell works without', needsModel, async (t) => {
+  const dir = folder(t), damaged = path.join(dir, 'damaged.onnx');
+  fs.writeFileSync(damaged, real ? real.subarray(0, real.length >> 1) : 'x');
+  const r = await transcribe(damaged);
+  assert.equal(r.code, 0, r.err);
+  assert.match(r.err, /^whisper-transcriber: the voice detector .*damaged\.onnx is damaged: .*models pull silero-vad.*\n$/);
+});
+
+async function transcript(server, file) {
+  const form = new FormData();
+  form.append('file', new Blob([fs.readFileSync(file)]), path.basename(file));
+  let job = await (await fetch(`${server.url}/transcribe`, { method: 'POST', body: form })).json();
+  for (const id = job.job_id; !['completed', 'failed'].includes(job.status);) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    job = await (await fetch(`${server.url}/jobs/${id}`)).json();
+  }
+  assert.equal(job.status, 'completed', job.error_message);
+  return job.transcript;
+}
+const count = (text, said) => text.split(said).length - 1;
+
+test('the service says at its start that there is none, the worker once', needsModel, async (t) => {
+  const missing = path.join(folder(t), 'none.onnx');
+  const env = { VAD_MODEL: missing, DEFAULT_WHISPER_MODEL: model, WORKER_CONCURRENCY: '1' };
+  const server = await startServer({ env });
+  t.after(() => server.stop());
+  assert.match(server.log(), /voice detector is not at .*VAD_MODEL says.*told by its level alone/);
+  assert.notEqual(await transcript(server, speech), '');
+  await transcript(server, path.join(root, 'tests/engine/golden/telephone.wav'));
+  assert.equal(count(server.log(), `no voice detector at ${missing}`), 1);
+  if (!real) return;
+  fs.writeFileSync(missing, real); // somebody has fetched it: the next job has it
+  await transcript(server, path.join(root, 'tests/engine/golden/clean.wav'));
+  assert.equal(count(server.log(), 'no voice detector at'), 1);
 });
