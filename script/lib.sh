@@ -18,9 +18,10 @@ build_packages=(
   ca-certificates
 )
 # shellcheck disable=SC2034 # script/test uses it
-# Only the tests need these: their framework, a browser, a sound maker, a media encoder.
+# Only the tests need these: their framework, a browser, sound makers, a media encoder,
+# a table of Chinese characters.
 test_packages=(
-  libcmocka-dev nodejs npm chromium ffmpeg sox espeak-ng clang clang-format
+  libcmocka-dev nodejs npm chromium ffmpeg sox espeak-ng opencc clang clang-format
   shellcheck curl
 )
 
