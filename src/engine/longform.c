@@ -132,6 +132,7 @@ static int begin(struct run *w, const float *samples, size_t n_samples, struct e
         return rc;
     w->t = &s->timeline;
     report_begin(w->r, &s->speech, p->vad_filter);
+    report_level(w->r, &s->speech, samples, n_samples);
     return timeline_build(&s->timeline, s->speech.spans, s->speech.n_spans, p->clips,
                           p->n_clips, mel_frames(s->mel), JOIN_FRAMES, e);
 }

@@ -1,6 +1,7 @@
 #include "engine/report.h"
 
 #include "base/mem.h"
+#include "engine/level.h"
 
 int report_note(struct whisper_result *r, const struct whisper_callbacks *c,
                 const struct whisper_note *note, struct err *e)
@@ -40,6 +41,16 @@ void report_begin(struct whisper_result *r, const struct speech *s, bool vad_fil
     report->speech_seconds = report->detector == WHISPER_DETECTOR_OFF
                                  ? r->duration_seconds
                                  : speech_seconds(s, 0, s->total_frames);
+}
+
+void report_level(struct whisper_result *r, const struct speech *s, const float *samples,
+                  size_t n_samples)
+{
+    struct level level;
+    level_measure(&level, samples, n_samples, s);
+    r->report.peak_dbfs = level.peak_dbfs;
+    r->report.speech_dbfs = level.speech_dbfs;
+    r->report.clipped_share = level.clipped_share;
 }
 
 void report_end(struct whisper_result *r)

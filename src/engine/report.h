@@ -16,6 +16,10 @@ int report_vote(struct whisper_result *r, const struct whisper_vote *vote, struc
  */
 void report_begin(struct whisper_result *r, const struct speech *s, bool vad_filter);
 
+/* How loud the recording is, and its clipping: engine/level.h. */
+void report_level(struct whisper_result *r, const struct speech *s, const float *samples,
+                  size_t n_samples);
+
 /* What only the segments tell: the seconds that they cover. */
 void report_end(struct whisper_result *r);
 
