@@ -72,13 +72,19 @@ static double range_exp_sum(const float *x, int32_t begin, int32_t end, float ma
     return sum;
 }
 
+static void suppress_all(const struct rules *r, const int32_t *ids, size_t n,
+                         float *logits)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] >= 0 && ids[i] < r->n_vocab)
+            logits[ids[i]] = -INFINITY;
+    }
+}
+
 static void suppress(const struct rules *r, size_t count, float *logits)
 {
-    for (size_t i = 0; i < r->n_suppressed; i++) {
-        int32_t id = r->suppressed[i];
-        if (id >= 0 && id < r->n_vocab)
-            logits[id] = -INFINITY;
-    }
+    suppress_all(r, r->suppressed, r->n_suppressed, logits);
+    suppress_all(r, r->unwanted, r->n_unwanted, logits);
     if (r->timestamps && r->special.no_timestamps >= 0)
         logits[r->special.no_timestamps] = -INFINITY;
     if (count == 0 && r->blank >= 0) {
@@ -86,6 +92,67 @@ static void suppress(const struct rules *r, size_t count, float *logits)
         logits[r->special.eot] = -INFINITY;
     }
 }
+
+/* ---- what was said --------------------------------------------------------------- */
+
+static bool is_text(const struct rules *r, int32_t id)
+{
+    return id < r->special.eot;
+}
+
+static bool is_among(const int32_t *ids, size_t n, int32_t id)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] == id)
+            return true;
+    }
+    return false;
+}
+
+/* Each token of the text once, however often it was said. */
+static void penalise(const struct rules *r, const int32_t *sampled, size_t count,
+                     float *logits)
+{
+    for (size_t i = 0; i < count; i++) {
+        int32_t id = sampled[i];
+        if (!is_text(r, id) || is_among(sampled, i, id))
+            continue;
+        logits[id] = logits[id] > 0 ? logits[id] / r->repetition_penalty
+                                    : logits[id] * r->repetition_penalty;
+    }
+}
+
+/* Do the tokens of text that end before `end` equal the last `n` of all, backwards and
+ * without the timestamps between? */
+static bool ends_alike(const struct rules *r, const int32_t *sampled, size_t end,
+                       size_t count, int n)
+{
+    while (n > 0) {
+        while (end > 0 && !is_text(r, sampled[end - 1]))
+            end--;
+        while (count > 0 && !is_text(r, sampled[count - 1]))
+            count--;
+        if (end == 0 || count == 0 || sampled[end - 1] != sampled[count - 1])
+            return false;
+        end--;
+        count--;
+        n--;
+    }
+    return true;
+}
+
+/* What followed the last n - 1 tokens of text wherever they came before. */
+static void forbid_ngrams(const struct rules *r, const int32_t *sampled, size_t count,
+                          float *logits)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (is_text(r, sampled[i]) &&
+            ends_alike(r, sampled, i, count, r->no_repeat_ngram - 1))
+            logits[sampled[i]] = -INFINITY;
+    }
+}
+
+/* ---- the grammar ----------------------------------------------------------------- */
 
 /* The part of the grammar that looks at the tokens alone. */
 static struct allowed grammar(const struct rules *r, const int32_t *sampled, size_t count)
@@ -122,10 +189,14 @@ static struct allowed grammar(const struct rules *r, const int32_t *sampled, siz
 struct allowed rules_allow(const struct rules *r, const int32_t *sampled, size_t count,
                            float *logits)
 {
+    if (r->repetition_penalty != 1.0f)
+        penalise(r, sampled, count, logits);
+    if (r->no_repeat_ngram > 0)
+        forbid_ngrams(r, sampled, count, logits);
     suppress(r, count, logits);
     if (!r->timestamps) {
         int32_t begin = r->special.timestamp_begin;
-        return (struct allowed){0, begin, begin, r->n_vocab};
+        return (struct allowed){0, begin, begin, begin};
     }
     struct allowed a = grammar(r, sampled, count);
     if (a.text_begin >= a.text_end || a.stamp_begin >= a.stamp_end)
@@ -163,20 +234,65 @@ static struct choice choose(const float *logits, const struct allowed *a, float 
     return (struct choice){token, (float)logprob};
 }
 
+/* ---- the best -------------------------------------------------------------------- */
+
+/* The best so far, best first; `logprob` holds the logit. */
+struct top {
+    struct choice *out; /* borrowed [most] */
+    int n, most;
+};
+
+static void insert(struct top *t, int32_t token, float logit)
+{
+    int at = t->n < t->most ? t->n++ : t->most - 1;
+    for (; at > 0 && t->out[at - 1].logprob < logit; at--)
+        t->out[at] = t->out[at - 1];
+    t->out[at] = (struct choice){token, logit};
+}
+
+/* One pass that takes the greatest of a block, which is vector code; few blocks hold one
+ * that is greater than the least of those that are kept, and are looked at one by one. */
+static void top_of_range(struct top *t, const float *logits, int32_t begin, int32_t end)
+{
+    enum { BLOCK = 8 * LANES };
+    float least = t->n == t->most ? t->out[t->most - 1].logprob : -INFINITY;
+    for (int32_t block = begin; block < end; block += BLOCK) {
+        int32_t stop = end - block < BLOCK ? end : block + BLOCK;
+        if (!(range_max(logits, block, stop) > least))
+            continue;
+        for (int32_t i = block; i < stop; i++) {
+            if (!(logits[i] > least))
+                continue;
+            insert(t, i, logits[i]);
+            if (t->n == t->most)
+                least = t->out[t->most - 1].logprob;
+        }
+    }
+}
+
+int rules_top(const float *logits, const struct allowed *a, int most, struct choice *out)
+{
+    struct top t = {out, 0, most};
+    top_of_range(&t, logits, a->text_begin, a->text_end);
+    top_of_range(&t, logits, a->stamp_begin, a->stamp_end);
+    if (t.n == 0 || !isfinite(out[0].logprob))
+        return 0;
+    float max = out[0].logprob;
+    double all = log(allowed_exp_sum(logits, a, max, 1.0f));
+    for (int i = 0; i < t.n; i++)
+        out[i].logprob = (float)((double)out[i].logprob - max - all);
+    return t.n;
+}
+
 struct choice rules_best(const float *logits, const struct allowed *a, int32_t fallback)
 {
-    float max = allowed_max(logits, a);
-    if (!isfinite(max))
+    struct choice best;
+    if (rules_top(logits, a, 1, &best) == 0)
         return (struct choice){fallback, -INFINITY};
-    for (int32_t i = a->text_begin; i < a->text_end; i++) {
-        if (logits[i] == max)
-            return choose(logits, a, max, i);
-    }
-    int32_t i = a->stamp_begin;
-    while (logits[i] != max)
-        i++;
-    return choose(logits, a, max, i);
+    return best;
 }
+
+/* ---- by chance ------------------------------------------------------------------- */
 
 /* Walk over a range until `left` is used up. Returns the token, or -1 with what is left;
  * *last is the last token that could have been taken. */
@@ -228,18 +344,9 @@ void rules_softmax(const float *logits, int32_t count, float *out)
         out[i] = isfinite(max) ? (float)(exp((double)logits[i] - max) / sum) : 0.0f;
 }
 
-size_t rules_rank(const double *sums, const size_t *counts, size_t n)
+double rules_score(double sum, size_t count, float length_penalty)
 {
-    size_t best = 0;
-    double best_score = -INFINITY;
-    for (size_t i = 0; i < n; i++) {
-        double score = sums[i] / (double)(counts[i] > 0 ? counts[i] : 1);
-        if (score > best_score) {
-            best_score = score;
-            best = i;
-        }
-    }
-    return best;
+    return sum / pow((double)(count > 0 ? count : 1), (double)length_penalty);
 }
 
 /* One step of SplitMix64 (Steele, Lea and Flood, 2014). */

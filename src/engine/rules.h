@@ -4,7 +4,10 @@
  * The grammar of timestamps: a window begins with one; they come in pairs (end of a
  * segment, start of the next) except before end-of-text; they never go back; and when all
  * of them together are more probable than the best of the other tokens, one of them must
- * come. Suppressed tokens never come. As in the reference's logit filters. */
+ * come. Suppressed tokens never come. As in the reference's logit filters.
+ *
+ * Two more, off by default, look at what was said, which is the text without its
+ * timestamps: these have to come twice. */
 #ifndef ENGINE_RULES_H
 #define ENGINE_RULES_H
 
@@ -15,10 +18,15 @@ struct rules {
     int32_t n_vocab;
     const int32_t *suppressed; /* borrowed [n_suppressed]: these never come */
     size_t n_suppressed;
+    const int32_t *unwanted; /* borrowed [n_unwanted]: nor these, which a user named */
+    size_t n_unwanted;
     int32_t blank;       /* this and end-of-text never come first; -1: they may */
-    bool timestamps;     /* false: the grammar is off, anything may come */
+    bool timestamps;     /* false: the grammar is off, and none comes */
     int32_t max_initial; /* the first timestamp is at most this, counted from <|0.00|>;
                             -1: any */
+    float repetition_penalty; /* logits of what was said are divided by it when they are
+                                 positive, multiplied when negative; 1: off */
+    int no_repeat_ngram;      /* no so many tokens of text come twice; 0: off */
 };
 
 /* Ids that may come: [text_begin, text_end) are ordinary and special tokens,
@@ -42,6 +50,10 @@ struct choice {
 /* The most probable token. Where no token has a finite logit: `fallback`, -infinity. */
 struct choice rules_best(const float *logits, const struct allowed *a, int32_t fallback);
 
+/* The `most` most probable tokens, best first, of equals the lower id first. Returns how
+ * many there are: fewer where fewer have a finite logit. */
+int rules_top(const float *logits, const struct allowed *a, int most, struct choice *out);
+
 /* A token by chance, at a temperature above 0. `random` is uniform in [0, 1). */
 struct choice rules_sample(const float *logits, const struct allowed *a,
                            float temperature, double random, int32_t fallback);
@@ -50,9 +62,9 @@ struct choice rules_sample(const float *logits, const struct allowed *a,
 float rules_probability(const float *logits, int32_t count, int32_t id);
 void rules_softmax(const float *logits, int32_t count, float *out);
 
-/* Index of the candidate with the highest log probability per token, the first of equals.
- */
-size_t rules_rank(const double *sums, const size_t *counts, size_t n);
+/* What sequences are ranked by: the sum of log probabilities over the number of tokens,
+ * without end-of-text, to the power of the penalty. */
+double rules_score(double sum, size_t count, float length_penalty);
 
 /* A generator of our own, so that a seed gives the same text on every machine. */
 struct rng {

@@ -39,11 +39,13 @@ static int open_suppressed(struct search *s)
  * of this is written here. */
 static int open_scratch(struct search *s)
 {
+    /* Of every window: its sequences, and the best one. */
     size_t windows = (size_t)s->max_windows, slots = windows * SEARCH_SLOTS;
+    size_t sequences = windows * (SEARCH_SLOTS + 1);
     size_t context = (size_t)s->n_text_ctx, row = (size_t)s->n_vocab;
     s->hearings = mem_array(windows, sizeof(*s->hearings));
-    s->tokens = mem_array(slots * context, sizeof(*s->tokens));
-    s->logprobs = mem_array(slots * context, sizeof(*s->logprobs));
+    s->tokens = mem_array(sequences * context, sizeof(*s->tokens));
+    s->logprobs = mem_array(sequences * context, sizeof(*s->logprobs));
     s->prompt_logits = mem_array(windows * row, sizeof(float));
     s->logits = mem_array(slots * row, sizeof(float));
     s->inputs = mem_array(slots, sizeof(*s->inputs));
@@ -53,10 +55,12 @@ static int open_scratch(struct search *s)
         return ERR_NOMEM;
     for (size_t w = 0; w < windows; w++) {
         struct hearing *h = &s->hearings[w];
+        h->window = (int)w;
         h->prompt_logits = s->prompt_logits + w * row;
-        for (size_t i = 0; i < SEARCH_SLOTS; i++) {
-            h->sequences[i].tokens = s->tokens + (w * SEARCH_SLOTS + i) * context;
-            h->sequences[i].logprobs = s->logprobs + (w * SEARCH_SLOTS + i) * context;
+        for (size_t i = 0; i <= SEARCH_SLOTS; i++) {
+            struct sequence *q = i < SEARCH_SLOTS ? &h->sequences[i] : &h->best;
+            q->tokens = s->tokens + (w * (SEARCH_SLOTS + 1) + i) * context;
+            q->logprobs = s->logprobs + (w * (SEARCH_SLOTS + 1) + i) * context;
         }
     }
     return 0;
@@ -108,9 +112,13 @@ void search_set_params(struct search *s, const struct whisper_params *p)
         .suppressed = s->suppressed,
         /* The markers come first: they stay when symbols are allowed. */
         .n_suppressed = s->n_suppressed - (p->suppress_non_speech ? 0 : s->n_non_speech),
+        .unwanted = p->suppress_tokens,
+        .n_unwanted = p->n_suppress_tokens,
         .blank = p->suppress_blank ? s->blank : -1,
         .timestamps = !p->without_timestamps,
         .max_initial = -1,
+        .repetition_penalty = p->repetition_penalty,
+        .no_repeat_ngram = p->no_repeat_ngram_size,
     };
     if (p->max_initial_timestamp > 0)
         s->rules.max_initial = (int32_t)lrintf(p->max_initial_timestamp * 50);
@@ -211,7 +219,7 @@ int search_languages(struct search *s, int window, float *probabilities, struct 
     return 0;
 }
 
-/* ---- the steps ------------------------------------------------------------------- */
+/* ---- sequences ------------------------------------------------------------------- */
 
 static size_t smaller(size_t a, size_t b)
 {
@@ -231,7 +239,6 @@ static void begin_sequence(struct search *s, struct hearing *h, int index)
     }
     q->count = t->n_given;
     q->sum = 0;
-    q->done = q->looping = false;
     rng_init(&q->rng, s->params->seed, t->seek, t->attempt, (uint32_t)index);
     if (h->has_prompt[index])
         net_slot_truncate(s->net, slot, (int)h->n_prompt);
@@ -249,13 +256,54 @@ static void begin_hearing(struct search *s, const struct search_task *t)
     h->task = t;
     /* A token past the context may be chosen, but not read. */
     h->room = smaller(most, (size_t)s->n_text_ctx - h->n_prompt + 1);
-    h->width = t->temperature > 0 ? s->params->best_of : 1;
-    h->n_live = h->width;
-    for (int i = 0; i < h->width; i++) {
+    h->has_best = false;
+    h->length_penalty = s->params->length_penalty;
+    h->n_ended = 0;
+    h->most_ended = (int)lrintf((float)s->params->beam_size * s->params->patience);
+    h->most_ended = h->most_ended > 0 ? h->most_ended : 1;
+    h->width = t->temperature > 0 ? s->params->best_of : s->params->beam_size;
+    /* A beam spreads from one. */
+    h->n_live = t->temperature > 0 ? h->width : 1;
+    for (int i = 0; i < h->n_live; i++) {
         begin_sequence(s, h, i);
         h->live[i] = i;
     }
 }
+
+void search_append(struct sequence *q, struct choice c)
+{
+    q->tokens[q->count] = c.token;
+    q->logprobs[q->count++] = c.logprob;
+    q->sum += c.logprob;
+}
+
+void search_offer(struct hearing *h, const struct sequence *q, double sum)
+{
+    struct sequence *best = &h->best;
+    double score = rules_score(sum, q->count - h->n_given, h->length_penalty);
+    if (h->has_best && !(score > h->best_score))
+        return;
+    memcpy(best->tokens, q->tokens, q->count * sizeof(*q->tokens));
+    memcpy(best->logprobs, q->logprobs, q->count * sizeof(*q->logprobs));
+    best->count = q->count;
+    best->sum = sum;
+    h->best_score = score;
+    h->has_best = true;
+}
+
+/* There is no more room: what has not ended counts as it is. Of a beam only as many as
+ * have not ended yet. */
+static void offer_unfinished(struct hearing *h, bool beam)
+{
+    for (int i = 0; i < h->n_live && !(beam && h->n_ended >= h->width); i++) {
+        const struct sequence *q = &h->sequences[h->live[i]];
+        search_offer(h, q, q->sum);
+        h->n_ended++;
+    }
+    h->n_live = 0;
+}
+
+/* ---- the steps ------------------------------------------------------------------- */
 
 /* The sequences that go on, in the order of the tasks. Returns their number. */
 static int collect(struct search *s, const struct search_task *tasks, int count)
@@ -291,10 +339,19 @@ static void look(void *arg, int task, int thread)
     struct sequence *q = s->rows[task].sequence;
     float temperature = s->rows[task].hearing->task->temperature;
     struct allowed a = rules_allow(&s->rules, q->tokens, q->count, q->logits);
-    q->choices[0] = temperature > 0 ? rules_sample(q->logits, &a, temperature,
-                                                   rng_uniform(&q->rng), s->special.eot)
-                                    : rules_best(q->logits, &a, s->special.eot);
     q->n_choices = 1;
+    if (temperature > 0) {
+        q->choices[0] = rules_sample(q->logits, &a, temperature, rng_uniform(&q->rng),
+                                     s->special.eot);
+        return;
+    }
+    /* The beam that is wanted, even when one of the choices ends the text. */
+    int most = s->params->beam_size > 1 ? s->params->beam_size + 1 : 1;
+    q->n_choices = rules_top(q->logits, &a, most, q->choices);
+    if (q->n_choices == 0) { /* no number among them */
+        q->choices[0] = (struct choice){s->special.eot, -INFINITY};
+        q->n_choices = 1;
+    }
 }
 
 /* Rows are looked at by all threads: with many of them it takes as long as a good part of
@@ -309,13 +366,6 @@ static void look_at_rows(struct search *s, int n)
             look(s, i, 0);
 }
 
-static void append(struct sequence *q, struct choice c)
-{
-    q->tokens[q->count] = c.token;
-    q->logprobs[q->count++] = c.logprob;
-    q->sum += c.logprob;
-}
-
 /* Every sequence takes what was chosen for it. */
 static void extend(struct search *s, struct hearing *h)
 {
@@ -324,14 +374,26 @@ static void extend(struct search *s, struct hearing *h)
         struct sequence *q = &h->sequences[h->live[i]];
         struct choice c = q->choices[0];
         if (c.token == s->special.eot) {
-            q->sum += c.logprob;
-            q->done = true;
+            search_offer(h, q, q->sum + c.logprob);
             continue;
         }
-        append(q, c);
+        search_append(q, c);
         h->live[n++] = h->live[i];
     }
     h->n_live = n;
+}
+
+static void advance(struct search *s, struct hearing *h, size_t chosen)
+{
+    bool beam = h->task->temperature <= 0 && h->width > 1;
+    if (h->n_live == 0)
+        return;
+    if (beam)
+        beam_advance(s, h);
+    else
+        extend(s, h);
+    if (chosen >= h->room)
+        offer_unfinished(h, beam);
 }
 
 static bool is_cancelled(const struct whisper_callbacks *c)
@@ -339,24 +401,13 @@ static bool is_cancelled(const struct whisper_callbacks *c)
     return c && c->cancelled && c->cancelled(c->arg);
 }
 
-static const struct sequence *pick(const struct hearing *h)
-{
-    double sums[SEARCH_SLOTS];
-    size_t counts[SEARCH_SLOTS];
-    for (int i = 0; i < h->width; i++) {
-        sums[i] = h->sequences[i].sum;
-        counts[i] = h->sequences[i].count - h->n_given;
-    }
-    return &h->sequences[rules_rank(sums, counts, (size_t)h->width)];
-}
-
 static void hand_over(const struct hearing *h, struct search_task *t)
 {
-    const struct sequence *q = pick(h);
+    const struct sequence *q = &h->best;
     t->tokens = q->tokens;
     t->logprobs = q->logprobs;
     t->count = q->count;
-    t->looping = q->looping;
+    t->looping = h->best_loops;
     t->avg_logprob = (float)(q->sum / (double)(q->count - h->n_given + 1));
     /* Only weights that are no numbers bring it here; reports need one. */
     if (!isfinite(t->avg_logprob))
@@ -378,13 +429,8 @@ static int step(struct search *s, const struct search_task *tasks, int count,
             return rc;
     }
     look_at_rows(s, n);
-    for (int i = 0; i < count; i++) {
-        struct hearing *h = &s->hearings[tasks[i].window];
-        if (h->n_live > 0)
-            extend(s, h);
-        if (index + 1 >= h->room)
-            h->n_live = 0;
-    }
+    for (int i = 0; i < count; i++)
+        advance(s, &s->hearings[tasks[i].window], index + 1);
     return n;
 }
 

@@ -13,17 +13,18 @@ struct sequence {
     int32_t *tokens; /* borrowed [n_text_ctx]: given, then chosen; without end-of-text */
     float *logprobs; /* borrowed [n_text_ctx] */
     size_t count;
-    double sum;   /* log probabilities of what was chosen, end-of-text among it */
-    bool done;    /* end-of-text was chosen */
-    bool looping; /* stopped, for it repeats itself */
+    double sum; /* log probabilities of what was chosen, end-of-text among it */
     struct rng rng;
     float *logits;                         /* borrowed: the row after its last token */
     struct choice choices[SEARCH_CHOICES]; /* best first */
     int n_choices;
 };
 
-/* One window. Sequence i has the window's slot i. */
+/* One window. Sequence i has the window's slot i: it holds the prompt, and the sequence's
+ * tokens after those given as far as the slot is long. That stays so when a sequence has
+ * ended, until its slot is taken. */
 struct hearing {
+    int window;
     const struct search_task *task; /* borrowed; NULL: not in this search_run */
     struct sequence sequences[SEARCH_SLOTS];
     float *prompt_logits; /* borrowed [n_vocab]: the row after the prompt */
@@ -32,8 +33,14 @@ struct hearing {
 
     int width;              /* sequences side by side, when all go on */
     size_t room;            /* tokens that may be chosen */
-    int live[SEARCH_SLOTS]; /* sequences that go on */
+    int live[SEARCH_SLOTS]; /* sequences that go on; of a beam: best first */
     int n_live;
+    int n_ended, most_ended; /* of a beam: sequences that were set aside */
+
+    struct sequence best; /* of all that were offered */
+    bool has_best, best_loops;
+    double best_score;
+    float length_penalty;
 };
 
 /* A row of logits that was computed in this step. */
@@ -47,7 +54,7 @@ struct search {
     const struct tokenizer *t; /* borrowed */
     struct special_tokens special;
     int n_vocab, n_text_ctx, max_windows;
-    int32_t *suppressed; /* owned: symbols that are not speech, then markers */
+    int32_t *suppressed; /* owned: markers, then symbols that are not speech */
     size_t n_non_speech, n_suppressed;
     int32_t blank;
 
@@ -62,5 +69,18 @@ struct search {
     struct net_input *inputs; /* owned [max_windows * SEARCH_SLOTS] */
     struct row *rows;         /* owned [max_windows * SEARCH_SLOTS] */
 };
+
+/* ---- search.c --------------------------------------------------------------------- */
+
+void search_append(struct sequence *q, struct choice c);
+
+/* A sequence goes no further: it is copied when it is the best until now. `sum` is that
+ * of its log probabilities. */
+void search_offer(struct hearing *h, const struct sequence *q, double sum);
+
+/* ---- beam.c ----------------------------------------------------------------------- */
+
+/* The next step of a beam: the sequences that go on have had their rows looked at. */
+void beam_advance(struct search *s, struct hearing *h);
 
 #endif

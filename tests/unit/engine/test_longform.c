@@ -138,6 +138,11 @@ void net_slot_copy(struct net *n, int to, int from, int same)
     n->length[to] = n->length[from];
 }
 
+int net_slot_length(const struct net *n, int slot)
+{
+    return n->length[slot];
+}
+
 void net_slot_truncate(struct net *n, int slot, int length)
 {
     assert_true(length <= n->length[slot]);

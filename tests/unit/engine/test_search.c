@@ -37,6 +37,7 @@ static struct rules small_rules(void)
         .blank = 5,
         .timestamps = true,
         .max_initial = 10,
+        .repetition_penalty = 1,
     };
 }
 
@@ -289,17 +290,105 @@ static void the_generator_repeats_itself(void **state)
     }
 }
 
-static void the_best_candidate_is_the_best_per_token(void **state)
+static void sequences_are_ranked_by_their_length(void **state)
 {
     (void)state;
-    const double sums[] = {-10, -6, -30};
-    const size_t counts[] = {10, 5, 40};
-    assert_int_equal(rules_rank(sums, counts, 3), 2);
-    const double none[] = {-1, -0.5};
-    const size_t empty[] = {0, 0};
-    assert_int_equal(rules_rank(none, empty, 2), 1);
-    const double bad[] = {-INFINITY, NAN};
-    assert_int_equal(rules_rank(bad, counts, 2), 0);
+    assert_true(rules_score(-30, 40, 1) > rules_score(-10, 10, 1));
+    assert_true(rules_score(-30, 40, 0) < rules_score(-10, 10, 0));
+    assert_true(fabs(rules_score(-30, 4, 0.5f) - -15) < 1e-9);
+    assert_true(rules_score(-0.5, 0, 1) == -0.5); /* nothing was said */
+}
+
+static void the_best_come_in_order(void **state)
+{
+    (void)state;
+    enum { N = 2000, MOST = 9 };
+    float logits[N], sorted[N];
+    for (int i = 0; i < N; i++)
+        logits[i] = sorted[i] = floorf(50.0f * sinf((float)(i * i))); /* many equals */
+    struct allowed a = {3, 1200, 1300, N};
+    struct choice out[MOST];
+    assert_int_equal(rules_top(logits, &a, MOST, out), MOST);
+    for (int i = 0; i < MOST; i++) {
+        int best = -1;
+        for (int j = a.text_begin; j < N; j++)
+            if ((j < a.text_end || j >= a.stamp_begin) && sorted[j] > -100 &&
+                (best < 0 || sorted[j] > sorted[best]))
+                best = j;
+        assert_int_equal(out[i].token, best);
+        sorted[best] = -1000;
+    }
+    assert_true(out[0].logprob >= out[8].logprob && out[8].logprob < 0);
+    float sum = 0;
+    for (int j = a.text_begin; j < N; j++)
+        if (j < a.text_end || j >= a.stamp_begin)
+            sum += expf(logits[j] - logits[out[0].token]);
+    assert_true(fabsf(out[0].logprob + logf(sum)) < 1e-4f);
+
+    /* Fewer when no more are possible. */
+    for (int i = 0; i < N; i++)
+        logits[i] = i % 2 ? -INFINITY : NAN;
+    assert_int_equal(rules_top(logits, &a, MOST, out), 0);
+    logits[5] = logits[1500] = 1;
+    assert_int_equal(rules_top(logits, &a, MOST, out), 2);
+    assert_int_equal(out[0].token, 5);
+    assert_int_equal(out[1].token, 1500);
+    assert_true(fabsf(out[1].logprob - logf(0.5f)) < 1e-6f);
+}
+
+static void named_tokens_never_come(void **state)
+{
+    (void)state;
+    static const int32_t unwanted[] = {8, 9, 4000, -7};
+    struct rules r = small_rules();
+    r.unwanted = unwanted;
+    r.n_unwanted = ARRAY_LENGTH(unwanted);
+    float logits[VOCAB];
+    const int32_t open[] = {BEGIN};
+    flat(logits, true);
+    logits[9] = 10;
+    logits[11] = 5;
+    struct allowed a = rules_allow(&r, open, 1, logits);
+    assert_int_equal(rules_best(logits, &a, EOT).token, 11);
+}
+
+static void what_was_said_is_penalised_once(void **state)
+{
+    (void)state;
+    struct rules r = small_rules();
+    r.repetition_penalty = 2;
+    float logits[VOCAB];
+    const int32_t said[] = {BEGIN, 8, 7, 8, BEGIN + 3, BEGIN + 3, 8};
+    flat(logits, false);
+    logits[8] = 6;
+    logits[7] = -6;
+    logits[9] = 5;
+    logits[BEGIN + 3] = -40;
+    rules_allow(&r, said, ARRAY_LENGTH(said), logits);
+    assert_true(logits[8] == 3 && logits[7] == -12 && logits[9] == 5);
+    assert_true(logits[BEGIN + 3] == -40); /* a time has to come twice */
+}
+
+static void ngrams_do_not_come_twice(void **state)
+{
+    (void)state;
+    struct rules r = small_rules();
+    r.no_repeat_ngram = 3;
+    float logits[VOCAB];
+    /* 6 7 8 was said, in two segments; 6 7 then 9; now 6 7 again. */
+    const int32_t said[] = {BEGIN, 6, BEGIN + 2, BEGIN + 2, 7, 8, 6, 7, 9, 6, 7};
+    flat(logits, false);
+    rules_allow(&r, said, ARRAY_LENGTH(said), logits);
+    assert_true(logits[8] == -INFINITY && logits[9] == -INFINITY);
+    assert_true(logits[6] == 0 && logits[7] == 0 && logits[EOT] == 0);
+    assert_true(logits[BEGIN + 2] == 0);
+    flat(logits, false);
+    rules_allow(&r, said, ARRAY_LENGTH(said) - 1, logits); /* … 9 6: nothing yet */
+    assert_true(logits[7] == 0 && logits[8] == 0 && logits[9] == 0);
+    r.no_repeat_ngram = 1;
+    flat(logits, false);
+    rules_allow(&r, said, 2, logits);
+    assert_true(logits[6] == -INFINITY && logits[7] == 0 && logits[BEGIN] == 0);
 }
 
 static void prompts_have_the_order_of_the_reference(void **state)
@@ -343,7 +432,11 @@ int main(void)
         cmocka_unit_test(numbers_that_are_none_end_the_text),
         cmocka_unit_test(samples_follow_the_distribution),
         cmocka_unit_test(the_generator_repeats_itself),
-        cmocka_unit_test(the_best_candidate_is_the_best_per_token),
+        cmocka_unit_test(sequences_are_ranked_by_their_length),
+        cmocka_unit_test(the_best_come_in_order),
+        cmocka_unit_test(named_tokens_never_come),
+        cmocka_unit_test(what_was_said_is_penalised_once),
+        cmocka_unit_test(ngrams_do_not_come_twice),
         cmocka_unit_test(prompts_have_the_order_of_the_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
