@@ -26,6 +26,18 @@ static json_t *language_of(const struct job *j)
     return asked ? json_string(j->language_asked) : json_null();
 }
 
+/* The transcript, its report and the warnings from it. Null and none before there are
+ * any, and for what an older version transcribed. */
+static int add_result(json_t *o, const struct job *j)
+{
+    json_t *quality = j->quality ? json_loads(j->quality, 0, NULL) : NULL;
+    json_t *warnings = json_incref(json_object_get(quality, "warnings"));
+    (void)json_object_del(quality, "warnings");
+    return json_object_set_new(o, "transcript", text_or_null(j->transcript_text)) |
+           json_object_set_new(o, "warnings", warnings ? warnings : json_array()) |
+           json_object_set_new(o, "quality", quality ? quality : json_null());
+}
+
 json_t *present_job(const struct job *j, bool with_transcript)
 {
     json_t *o = json_pack(
@@ -40,8 +52,7 @@ json_t *present_job(const struct job *j, bool with_transcript)
                                 : json_null(),
         "progress", j->progress, "message", text_or_null(j->message), "error_message",
         text_or_null(j->error_message), "error_code", text_or_null(j->error_code));
-    if (o && with_transcript &&
-        json_object_set_new(o, "transcript", text_or_null(j->transcript_text))) {
+    if (o && with_transcript && add_result(o, j)) {
         json_decref(o);
         return NULL;
     }

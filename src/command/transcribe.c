@@ -36,7 +36,7 @@ static const char help_head[] =
     "      --threads N       threads to use (default: all processors)\n"
     "      --compute-type T  auto, or f32: everything exact and slower (COMPUTE_TYPE)\n"
     "      --model-dir DIR   folder of the models (WHISPER_MODEL_DIR; default: models)\n"
-    "  -q, --quiet           no progress bar\n"
+    "  -q, --quiet           no progress bar and no warnings\n"
     "  -h, --help            this help\n";
 
 static const char help_tail[] =
@@ -233,6 +233,12 @@ static int input_failed(const struct work *w, int status, const struct err *e)
     }
 }
 
+static void print_warning(void *arg, const char *sentence)
+{
+    const struct work *w = arg;
+    cli_error("%s: warning: %s", w->input, sentence);
+}
+
 static int write_outputs(struct work *w, const struct transcript *t)
 {
     struct err e = {0};
@@ -242,8 +248,8 @@ static int write_outputs(struct work *w, const struct transcript *t)
         cli_error("%s: %s", w->input, e.message);
         return EXIT_ERROR;
     }
-    if (t->warning[0])
-        cli_error("%s: warning: %s", w->input, t->warning);
+    if (!w->request.quiet)
+        transcript_warnings(t, print_warning, w);
     if (w->bar.terminal && !w->request.quiet)
         fprintf(stderr, "%s: %s of %s in %s\n", w->input, minutes(t->duration, of),
                 t->language_name, minutes(elapsed, took));

@@ -5,60 +5,42 @@
  * and to compare. */
 #include "format/writers.h"
 
+#include "format/json_out.h"
 #include "format/text.h"
 
-static void write_string(struct buf *out, const char *text)
+static void write_words(struct buf *out, const struct transcript_segment *s)
 {
-    buf_char(out, '"');
-    while (*text) {
-        uint32_t c = text_next(&text);
-        if (c == '"' || c == '\\')
-            buf_char(out, '\\');
-        if (c == '\n')
-            buf_str(out, "\\n");
-        else if (c == '\t')
-            buf_str(out, "\\t");
-        else if (c < 0x20 || c == 0x7F)
-            buf_printf(out, "\\u%04x", (unsigned)c);
-        else
-            text_put(out, c);
+    buf_str(out, ", \"words\": [");
+    for (size_t i = 0; i < s->n_words; i++) {
+        const struct transcript_word *w = &s->words[i];
+        buf_str(out, i ? ", {" : "{");
+        json_text_member(out, "word", w->text);
+        json_more_double(out, "start", w->start);
+        json_more_double(out, "end", w->end);
+        json_more_float(out, "probability", w->probability);
+        buf_char(out, '}');
     }
-    buf_char(out, '"');
-}
-
-static void write_text_member(struct buf *out, const char *key, const char *text)
-{
-    buf_printf(out, "\"%s\": ", key);
-    write_string(out, text);
-}
-
-static void write_float_member(struct buf *out, const char *key, float value)
-{
-    buf_printf(out, ", \"%s\": ", key);
-    text_float(out, value);
-}
-
-static void write_double_member(struct buf *out, const char *key, double value)
-{
-    buf_printf(out, ", \"%s\": ", key);
-    text_double(out, value);
+    buf_char(out, ']');
 }
 
 static void write_segment(struct buf *out, const struct transcript_segment *s)
 {
     buf_printf(out, "{\"id\": %d, \"seek\": %lld", s->id, (long long)s->seek);
-    write_double_member(out, "start", s->start);
-    write_double_member(out, "end", s->end);
-    buf_str(out, ", ");
-    write_text_member(out, "text", s->text);
+    json_more_double(out, "start", s->start);
+    json_more_double(out, "end", s->end);
+    json_more_text(out, "text", s->text);
     buf_str(out, ", \"tokens\": [");
     for (size_t i = 0; i < s->n_tokens; i++)
         buf_printf(out, "%s%d", i ? ", " : "", s->tokens[i]);
     buf_char(out, ']');
-    write_float_member(out, "temperature", s->temperature);
-    write_float_member(out, "avg_logprob", s->avg_logprob);
-    write_float_member(out, "compression_ratio", s->compression_ratio);
-    write_float_member(out, "no_speech_prob", s->no_speech_prob);
+    json_more_float(out, "temperature", s->temperature);
+    json_more_float(out, "avg_logprob", s->avg_logprob);
+    json_more_float(out, "compression_ratio", s->compression_ratio);
+    json_more_float(out, "no_speech_prob", s->no_speech_prob);
+    if (s->language[0])
+        json_more_text(out, "language", s->language);
+    if (s->words)
+        write_words(out, s);
     buf_char(out, '}');
 }
 
@@ -67,7 +49,7 @@ static void write_whole_text(const struct transcript *t, struct buf *out)
     struct buf text;
     buf_init(&text, out->maximum);
     transcript_text(t, &text);
-    write_text_member(out, "text", buf_cstr(&text));
+    json_text_member(out, "text", buf_cstr(&text));
     out->failed |= text.failed;
     buf_release(&text);
 }
@@ -82,18 +64,18 @@ void json_write(const struct transcript *t, struct buf *out)
         write_segment(out, &t->segments[i]);
     }
     buf_str(out, "],\n");
-    write_text_member(out, "language", t->language);
-    buf_str(out, ", ");
-    write_text_member(out, "language_name", t->language_name);
-    write_float_member(out, "language_probability", (float)t->language_probability);
-    write_double_member(out, "duration", t->duration);
-    buf_str(out, ", ");
-    write_text_member(out, "task", t->task);
-    buf_str(out, ", ");
-    write_text_member(out, "model", t->model);
+    json_text_member(out, "language", t->language);
+    json_more_text(out, "language_name", t->language_name);
+    json_more_float(out, "language_probability", (float)t->language_probability);
+    json_more_double(out, "duration", t->duration);
+    json_more_text(out, "task", t->task);
+    json_more_text(out, "model", t->model);
     if (t->warning[0]) {
-        buf_str(out, ", ");
-        write_text_member(out, "warning", t->warning);
+        json_more_text(out, "warning", t->warning);
+    }
+    if (quality_exists(&t->quality)) {
+        buf_str(out, ",\n\"quality\": ");
+        json_quality_out(out, t);
     }
     buf_str(out, "}\n");
 }

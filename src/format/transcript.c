@@ -11,16 +11,45 @@ void transcript_init(struct transcript *t)
     *t = (struct transcript){0};
 }
 
+void transcript_segment_release(struct transcript_segment *s)
+{
+    for (size_t i = 0; i < s->n_words; i++)
+        free(s->words[i].text);
+    free(s->words);
+    free(s->text);
+    free(s->tokens);
+    *s = (struct transcript_segment){0};
+}
+
 void transcript_release(struct transcript *t)
 {
     if (!t)
         return;
-    for (size_t i = 0; i < t->n_segments; i++) {
-        free(t->segments[i].text);
-        free(t->segments[i].tokens);
-    }
+    for (size_t i = 0; i < t->n_segments; i++)
+        transcript_segment_release(&t->segments[i]);
     free(t->segments);
+    quality_release(&t->quality);
     transcript_init(t);
+}
+
+static int copy_words(struct transcript_segment *copy,
+                      const struct transcript_segment *from)
+{
+    copy->words = NULL;
+    copy->n_words = 0;
+    if (!from->words)
+        return 0;
+    copy->words = mem_array(from->n_words + 1, sizeof *copy->words);
+    if (!copy->words)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < from->n_words; i++) {
+        copy->words[i] = from->words[i];
+        copy->words[i].text = mem_strdup(from->words[i].text ? from->words[i].text : "");
+        copy->n_words++;
+        if (!copy->words[i].text)
+            return ERR_NOMEM;
+    }
+    return 0;
 }
 
 int transcript_add(struct transcript *t, const struct transcript_segment *segment)
@@ -30,9 +59,8 @@ int transcript_add(struct transcript *t, const struct transcript_segment *segmen
     struct transcript_segment copy = *segment;
     copy.text = mem_strdup(segment->text ? segment->text : "");
     copy.tokens = mem_array(segment->n_tokens, sizeof *copy.tokens);
-    if (!copy.text || !copy.tokens) {
-        free(copy.text);
-        free(copy.tokens);
+    if (copy_words(&copy, segment) || !copy.text || !copy.tokens) {
+        transcript_segment_release(&copy);
         return ERR_NOMEM;
     }
     if (segment->n_tokens)

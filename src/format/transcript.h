@@ -4,10 +4,17 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "format/quality.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+struct transcript_word {
+    char *text;        /* owned, UTF-8, with its leading space and punctuation */
+    double start, end; /* seconds */
+    float probability;
+};
 
 struct transcript_segment {
     int id;
@@ -17,6 +24,9 @@ struct transcript_segment {
     int32_t *tokens;   /* owned [n_tokens] */
     size_t n_tokens;
     float temperature, avg_logprob, compression_ratio, no_speech_prob;
+    char language[16];             /* code, where every window has its own; else "" */
+    struct transcript_word *words; /* owned [n_words]; NULL: not asked for */
+    size_t n_words;
 };
 
 struct transcript {
@@ -29,15 +39,28 @@ struct transcript {
     struct transcript_segment *segments; /* owned [n_segments] */
     size_t n_segments, capacity;
     char warning[256]; /* "" or a sentence: the input was truncated … */
+    struct quality quality;
 };
 
 void transcript_init(struct transcript *t);
 void transcript_release(struct transcript *t);
+void transcript_segment_release(struct transcript_segment *s);
 /* Append a deep copy. 0 or ERR_NOMEM. */
 int transcript_add(struct transcript *t, const struct transcript_segment *segment);
 
 /* The text of all segments joined, trimmed. Appended to `out`. */
 void transcript_text(const struct transcript *t, struct buf *out);
+
+/* What a person should be warned of, as an array of JSON strings: whole sentences with
+ * times, the most important first. Nothing but the transcript decides. Appended to `out`.
+ */
+void transcript_warnings_json(const struct transcript *t, struct buf *out);
+/* The same for each to be used by itself. */
+void transcript_warnings(const struct transcript *t,
+                         void (*tell)(void *arg, const char *sentence), void *arg);
+
+/* The "quality" object of the JSON, by itself; nothing is appended when there is none. */
+void transcript_quality_json(const struct transcript *t, struct buf *out);
 
 /* JSON (FORMAT_JSON) and back, loss-free: what the store and the worker's pipe carry. `t`
  * is filled anew, as if it held nothing. ERR_CORRUPT names what is wrong; on error

@@ -10,10 +10,18 @@
 /* A transcript of 10 hours takes about 10 MB. */
 #define TRANSCRIPT_MAX_BYTES (256u << 20)
 
-void checkpoint_buffers(struct buf *json, struct buf *text)
+void checkpoint_texts_init(struct checkpoint_texts *t)
 {
-    buf_init(json, TRANSCRIPT_MAX_BYTES);
-    buf_init(text, TRANSCRIPT_MAX_BYTES);
+    buf_init(&t->json, TRANSCRIPT_MAX_BYTES);
+    buf_init(&t->text, TRANSCRIPT_MAX_BYTES);
+    buf_init(&t->quality, TRANSCRIPT_MAX_BYTES);
+}
+
+void checkpoint_texts_release(struct checkpoint_texts *t)
+{
+    buf_release(&t->json);
+    buf_release(&t->text);
+    buf_release(&t->quality);
 }
 
 static int add_window(struct transcript *out, const char *json, struct err *e)
@@ -24,6 +32,8 @@ static int add_window(struct transcript *out, const char *json, struct err *e)
     for (size_t i = 0; !status && i < window.n_segments; i++)
         if (transcript_add(out, &window.segments[i]))
             status = err_set(e, ERR_NOMEM, "out of memory");
+    if (!status && quality_join(&out->quality, &window.quality))
+        status = err_set(e, ERR_NOMEM, "out of memory");
     transcript_release(&window);
     return status;
 }
@@ -72,25 +82,34 @@ int checkpoint_file(const struct store_resume *r, struct err *e)
     return status;
 }
 
+static void set_facts(const struct checkpoint_facts *facts, struct transcript *t)
+{
+    int language = whisper_language_find(facts->language);
+    const char *name = language < 0 ? "" : whisper_language_name(language);
+    (void)snprintf(t->task, sizeof t->task, "%s", facts->task);
+    (void)snprintf(t->model, sizeof t->model, "%s", facts->model);
+    (void)snprintf(t->language, sizeof t->language, "%s", facts->language);
+    (void)snprintf(t->language_name, sizeof t->language_name, "%s", name);
+    (void)snprintf(t->warning, sizeof t->warning, "%s", facts->warning);
+    t->language_probability = facts->probability;
+    t->duration = facts->seconds;
+}
+
 int checkpoint_finish(const struct store_resume *r, const struct checkpoint_facts *facts,
-                      struct buf *json, struct buf *text, struct err *e)
+                      struct checkpoint_texts *out, struct err *e)
 {
     struct transcript t;
     transcript_init(&t);
     int status = join(r, &t, e);
+    for (size_t i = 0; !status && i < facts->n_report; i++)
+        status = add_window(&t, facts->report[i], e);
     if (!status) {
-        int language = whisper_language_find(facts->language);
-        const char *name = language < 0 ? "" : whisper_language_name(language);
-        (void)snprintf(t.task, sizeof t.task, "%s", facts->task);
-        (void)snprintf(t.model, sizeof t.model, "%s", facts->model);
-        (void)snprintf(t.language, sizeof t.language, "%s", facts->language);
-        (void)snprintf(t.language_name, sizeof t.language_name, "%s", name);
-        (void)snprintf(t.warning, sizeof t.warning, "%s", facts->warning);
-        t.language_probability = facts->probability;
-        t.duration = facts->seconds;
-        transcript_text(&t, text);
-        status = buf_failed(text) ? err_set(e, ERR_NOMEM, "out of memory")
-                                  : write_json(&t, json, e);
+        set_facts(facts, &t);
+        transcript_text(&t, &out->text);
+        transcript_quality_json(&t, &out->quality);
+        status = buf_failed(&out->text) || buf_failed(&out->quality)
+                     ? err_set(e, ERR_NOMEM, "out of memory")
+                     : write_json(&t, &out->json, e);
     }
     transcript_release(&t);
     return status;

@@ -14,11 +14,20 @@ int checkpoint_file(const struct store_resume *r, struct err *e);
 struct checkpoint_facts {
     const char *task, *model, *language, *warning;
     double probability, seconds;
+    char *const *report; /* [n_report]: transcripts without segments, the last one with
+                            the report's figures */
+    size_t n_report;
 };
 
-void checkpoint_buffers(struct buf *json, struct buf *text);
-/* The finished transcript, as JSON and as text. */
+/* The finished transcript. */
+struct checkpoint_texts {
+    struct buf json, text;
+    struct buf quality; /* the report alone; empty when there is none */
+};
+void checkpoint_texts_init(struct checkpoint_texts *t);
+void checkpoint_texts_release(struct checkpoint_texts *t);
+
 int checkpoint_finish(const struct store_resume *r, const struct checkpoint_facts *facts,
-                      struct buf *json, struct buf *text, struct err *e);
+                      struct checkpoint_texts *out, struct err *e);
 
 #endif

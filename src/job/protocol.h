@@ -15,7 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Fits the kernel's default socket buffer; a window of speech is some 10 KB. */
+/* Fits the kernel's default socket buffer. A window of speech is some 10 KB, with the
+ * times of its words some 40; what is more goes in parts. */
 #define MESSAGE_MAX_BYTES (160 << 10)
 #define MESSAGE_MAX_FDS   3
 
@@ -27,8 +28,9 @@ enum message_type {
     MESSAGE_READY,
     MESSAGE_MODEL, /* file: the packed weights, for the other workers */
     MESSAGE_DECODED,
-    MESSAGE_WINDOW,   /* body: a transcript of the window's segments; may be empty */
-    MESSAGE_FINISHED, /* all windows were sent before */
+    MESSAGE_PART,   /* body: as of the WINDOW or FINISHED behind it, which has the rest */
+    MESSAGE_WINDOW, /* body: a transcript of the window's segments and notes, if any */
+    MESSAGE_FINISHED, /* all windows were sent before; body: what else is in the report */
     MESSAGE_FAILED,
     MESSAGE_TYPE_COUNT
 };

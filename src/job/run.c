@@ -41,6 +41,9 @@ static void run_release(struct run *r)
     for (size_t i = 0; i < r->n_windows; i++)
         free(r->windows[i]);
     free(r->windows);
+    for (size_t i = 0; i < r->n_report; i++)
+        free(r->report[i]);
+    free(r->report);
     *r = (struct run){0};
 }
 
@@ -188,63 +191,6 @@ int run_send(struct run *r, const struct run_context *c, int slot, int fd, int64
     return status;
 }
 
-/* ---- what the worker says ---- */
-
-static int hear_window(struct run *r, const struct message *m, struct err *e)
-{
-    if (m->next_frame <= r->next_frame || m->total_frames <= 0)
-        return err_set(e, ERR_CORRUPT, "the worker's windows go backwards");
-    if (m->body) {
-        struct transcript t;
-        transcript_init(&t);
-        int status = transcript_parse(&t, m->body, m->body_length, e);
-        transcript_release(&t);
-        if (status)
-            return status;
-        char *copy = strdup(m->body);
-        if (!copy || mem_grow(&r->windows, &r->windows_capacity, r->n_windows + 1,
-                              sizeof *r->windows)) {
-            free(copy);
-            return err_set(e, ERR_NOMEM, "out of memory");
-        }
-        r->windows[r->n_windows++] = copy;
-    }
-    r->next_frame = m->next_frame;
-    r->total_frames = m->total_frames;
-    memcpy(r->language, m->language, sizeof r->language);
-    r->probability = m->probability;
-    r->window_unsaved = true;
-    return 0;
-}
-
-int run_hear(struct run *r, const struct message *m, struct err *e)
-{
-    switch (m->type) {
-    case MESSAGE_DECODED:
-        r->seconds = m->seconds;
-        r->decoded_unsaved = true;
-        return 0;
-    case MESSAGE_WINDOW:
-        return hear_window(r, m, e);
-    case MESSAGE_FINISHED:
-        r->working = false;
-        r->seconds = m->seconds;
-        if (m->language[0]) {
-            memcpy(r->language, m->language, sizeof r->language);
-            r->probability = m->probability;
-        }
-        (void)snprintf(r->warning, sizeof r->warning, "%.250s", m->text);
-        run_set_end(r, RUN_FINISHED, 0, "finished");
-        return 0;
-    case MESSAGE_FAILED:
-        r->working = false;
-        run_set_end(r, RUN_FAILED, m->code < 0 ? m->code : ERR_IO, "%s", m->text);
-        return 0;
-    default:
-        return err_set(e, ERR_CORRUPT, "the worker spoke out of turn");
-    }
-}
-
 /* ---- into the store ---- */
 
 static void time_text(char out[32], int64_t frames)
@@ -291,16 +237,18 @@ static int save_window(struct run *r, struct jobs *s, struct err *e)
         .language = r->language[0] ? r->language : NULL,
         .language_probability = r->probability,
         .windows = (const char *const *)r->windows,
-        .n_windows = r->n_windows,
+        .n_windows = r->n_windows - r->n_parts,
         .progress = 1 + (int)(98.0 * (double)next / (double)r->total_frames),
         .message = message,
     };
     int status = store_checkpoint(s->store, r->job.id, r->job.attempt, &cp, e);
     if (status)
         return status;
-    for (size_t i = 0; i < r->n_windows; i++)
+    for (size_t i = 0; i < cp.n_windows; i++)
         free(r->windows[i]);
-    r->n_windows = 0;
+    for (size_t i = 0; i < r->n_parts; i++)
+        r->windows[i] = r->windows[cp.n_windows + i];
+    r->n_windows = r->n_parts;
     r->window_unsaved = false;
     advance(&r->job, cp.progress, message);
     jobs_post(s, &r->job);
@@ -314,25 +262,28 @@ static int save_finished(struct run *r, struct jobs *s, struct err *e)
                                      .language = r->language,
                                      .probability = r->probability,
                                      .seconds = r->seconds,
-                                     .warning = r->warning};
+                                     .warning = r->warning,
+                                     .report = r->report,
+                                     .n_report = r->n_report};
     struct store_resume resume;
-    struct buf json, text;
-    checkpoint_buffers(&json, &text);
+    struct checkpoint_texts texts;
+    checkpoint_texts_init(&texts);
     int status = store_resume(s->store, r->job.id, &resume, e);
     if (!status) {
-        status = checkpoint_finish(&resume, &facts, &json, &text, e);
+        status = checkpoint_finish(&resume, &facts, &texts, e);
         store_resume_release(&resume);
     }
     if (!status) {
-        struct store_result result = {.transcript_json = buf_cstr(&json),
-                                      .transcript_text = buf_cstr(&text),
-                                      .language = r->language[0] ? r->language : NULL,
-                                      .duration_seconds = r->seconds};
+        struct store_result result = {
+            .transcript_json = buf_cstr(&texts.json),
+            .transcript_text = buf_cstr(&texts.text),
+            .quality_json = texts.quality.length ? buf_cstr(&texts.quality) : NULL,
+            .language = r->language[0] ? r->language : NULL,
+            .duration_seconds = r->seconds};
         status = store_complete(s->store, r->job.id, r->job.attempt, clock_wall_ms(),
                                 &result, e);
     }
-    buf_release(&json);
-    buf_release(&text);
+    checkpoint_texts_release(&texts);
     return status;
 }
 

@@ -31,8 +31,11 @@ struct run {
 
     /* Not in the store yet: */
     bool decoded_unsaved, window_unsaved;
-    char **windows; /* owned [n_windows] */
+    char **windows; /* owned [n_windows]: the last ones may be parts … */
     size_t n_windows, windows_capacity;
+    size_t n_parts; /* … of a window whose end has not come: so many */
+    char **report;  /* owned [n_report]: what came with the end */
+    size_t n_report, report_capacity;
 
     int64_t next_frame, total_frames;
     char language[16];

@@ -6,6 +6,8 @@
 #include "base/mem.h"
 
 struct run {
+    const struct whisper_result *result; /* borrowed: what the engine has so far */
+    size_t n_votes;                      /* of its report that were taken over */
     const struct transcribe_options *options;
     const struct transcribe_callbacks *callbacks; /* or NULL */
     struct transcript *out;
@@ -32,10 +34,28 @@ static void on_language(void *arg, int language, float probability)
         r->callbacks->language(r->callbacks->arg, t->language, t->language_probability);
 }
 
+static bool each_window_has_its_language(const struct run *r)
+{
+    return r->options->params.multilingual;
+}
+
+/* The words of a segment, borrowing their texts; NULL with *failed when memory is out. */
+static struct transcript_word *words_of(const struct whisper_segment *s, bool *failed)
+{
+    struct transcript_word *words = mem_array(s->n_words + 1, sizeof *words);
+    *failed = !words;
+    for (size_t i = 0; words && i < s->n_words; i++)
+        words[i] = (struct transcript_word){.text = s->words[i].text,
+                                            .start = s->words[i].start_seconds,
+                                            .end = s->words[i].end_seconds,
+                                            .probability = s->words[i].probability};
+    return words;
+}
+
 static void on_segment(void *arg, const struct whisper_segment *s)
 {
     struct run *r = arg;
-    const struct transcript_segment segment = {
+    struct transcript_segment segment = {
         .id = s->id,
         .seek = s->seek_frame,
         .start = s->start_seconds,
@@ -47,19 +67,115 @@ static void on_segment(void *arg, const struct whisper_segment *s)
         .avg_logprob = s->avg_logprob,
         .compression_ratio = s->compression_ratio,
         .no_speech_prob = s->no_speech_prob,
+        .n_words = s->n_words,
     };
+    const char *code = whisper_language_code(s->language);
+    if (each_window_has_its_language(r) && code)
+        snprintf(segment.language, sizeof segment.language, "%s", code);
+    bool failed = false;
+    if (r->options->params.word_timestamps)
+        segment.words = words_of(s, &failed);
+    else
+        segment.n_words = 0;
     if (r->rc == 0)
-        r->rc = transcript_add(r->out, &segment);
+        r->rc = failed ? ERR_NOMEM : transcript_add(r->out, &segment);
     if (r->rc == 0 && r->callbacks && r->callbacks->segment)
         r->callbacks->segment(r->callbacks->arg, &segment);
+    free(segment.words);
+}
+
+/* ---- the report ------------------------------------------------------------------ */
+
+static void on_note(void *arg, const struct whisper_note *n)
+{
+    static const enum quality_kind kinds[WHISPER_NOTE_KINDS] = {
+        [WHISPER_NOTE_NON_SPEECH] = QUALITY_NON_SPEECH,
+        [WHISPER_NOTE_NO_SPEECH] = QUALITY_NO_SPEECH,
+        [WHISPER_NOTE_HALLUCINATION] = QUALITY_HALLUCINATION,
+        [WHISPER_NOTE_LOOP] = QUALITY_LOOP,
+        [WHISPER_NOTE_HEARD_AGAIN] = QUALITY_HEARD_AGAIN,
+        [WHISPER_NOTE_NO_TEXT] = QUALITY_NO_TEXT,
+        [WHISPER_NOTE_LOW_CONFIDENCE] = QUALITY_LOW_CONFIDENCE,
+    };
+    static const enum quality_remedy remedies[] = {
+        [WHISPER_REMEDY_NONE] = REMEDY_NONE,
+        [WHISPER_REMEDY_RESAMPLED] = REMEDY_RESAMPLED,
+        [WHISPER_REMEDY_SPLIT] = REMEDY_SPLIT,
+        [WHISPER_REMEDY_CUT] = REMEDY_CUT,
+    };
+    struct run *r = arg;
+    const struct quality_note note = {.kind = kinds[n->kind],
+                                      .start = n->start_seconds,
+                                      .end = n->end_seconds,
+                                      .remedy = remedies[n->remedy],
+                                      .value = n->value,
+                                      .text = n->text};
+    if (r->rc == 0)
+        r->rc = quality_add_note(&r->out->quality, &note);
+}
+
+/* Votes that were cast since the last time. */
+static void take_votes(struct run *r)
+{
+    const struct whisper_report *report = &r->result->report;
+    for (; r->rc == 0 && r->n_votes < report->n_votes; r->n_votes++) {
+        const struct whisper_vote *v = &report->votes[r->n_votes];
+        const char *code = whisper_language_code(v->language);
+        struct quality_vote vote = {.probability = v->probability,
+                                    .start = v->start_seconds,
+                                    .end = v->end_seconds};
+        snprintf(vote.language, sizeof vote.language, "%s", code ? code : "");
+        r->rc = quality_add_vote(&r->out->quality, &vote);
+    }
+}
+
+static void take_figures(struct run *r)
+{
+    static const char *const detectors[] = {
+        [WHISPER_DETECTOR_OFF] = "off",
+        [WHISPER_DETECTOR_SILERO] = "silero",
+        [WHISPER_DETECTOR_ENERGY] = "energy",
+    };
+    const struct whisper_report *report = &r->result->report;
+    struct quality *q = &r->out->quality;
+    take_votes(r);
+    q->known = true;
+    q->audio_seconds = report->audio_seconds;
+    q->speech_seconds = report->speech_seconds;
+    q->text_seconds = report->text_seconds;
+    q->peak_dbfs = report->peak_dbfs;
+    q->speech_dbfs = report->speech_dbfs;
+    q->clipped_share = report->clipped_share;
+    snprintf(q->detector, sizeof q->detector, "%s", detectors[report->detector]);
 }
 
 static void on_window(void *arg, int64_t next_frame, int64_t total_frames)
 {
-    const struct run *r = arg;
+    struct run *r = arg;
+    take_votes(r);
     /* A window whose text was lost is no checkpoint. */
     if (r->rc == 0 && r->callbacks && r->callbacks->window)
         r->callbacks->window(r->callbacks->arg, next_frame, total_frames);
+}
+
+static int restore_words(const struct transcript_segment *s, struct whisper_segment *copy)
+{
+    if (!s->words)
+        return 0;
+    copy->words = mem_array(s->n_words + 1, sizeof *copy->words);
+    if (!copy->words)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < s->n_words; i++) {
+        const struct transcript_word *w = &s->words[i];
+        copy->words[i] = (struct whisper_word){.text = mem_strdup(w->text),
+                                               .start_seconds = w->start,
+                                               .end_seconds = w->end,
+                                               .probability = w->probability};
+        copy->n_words++;
+        if (!copy->words[i].text)
+            return ERR_NOMEM;
+    }
+    return 0;
 }
 
 /* The segments of an earlier attempt, as the engine knows them: it numbers on from them
@@ -85,12 +201,15 @@ static int restore(const struct transcript *t, struct whisper_result *result)
             .avg_logprob = s->avg_logprob,
             .compression_ratio = s->compression_ratio,
             .no_speech_prob = s->no_speech_prob,
+            .language = whisper_language_find(s->language[0] ? s->language : t->language),
         };
         result->n_segments++; /* also when memory is out: it frees what it has */
         if ((s->text && !copy->text) || (s->n_tokens && !copy->tokens))
             rc = ERR_NOMEM;
         else if (s->n_tokens)
             memcpy(copy->tokens, s->tokens, s->n_tokens * sizeof(*s->tokens));
+        if (rc == 0)
+            rc = restore_words(s, copy);
     }
     return rc;
 }
@@ -119,6 +238,7 @@ static int hear(struct whisper_session *session, const struct pcm *pcm, struct r
         .language = on_language,
         .segment = on_segment,
         .window = on_window,
+        .note = on_note,
     };
     struct whisper_params params = r->options->params;
     if (r->options->known_language)
@@ -126,12 +246,16 @@ static int hear(struct whisper_session *session, const struct pcm *pcm, struct r
 
     struct whisper_result result;
     whisper_result_init(&result);
+    r->result = &result;
     int rc = restore(r->out, &result);
     if (rc < 0)
         err_set(e, rc, "no memory is left for the transcript");
     else
         rc = whisper_transcribe(session, pcm->samples, pcm->count, &params, &engine,
                                 &result, e);
+    if (rc == 0 && r->rc == 0)
+        take_figures(r);
+    r->result = NULL;
     whisper_result_release(&result);
     if (r->rc < 0)
         return err_set(e, r->rc, "no memory is left for the transcript");

@@ -5,6 +5,7 @@
 #include "format/text.h"
 #include "job/detector.h"
 #include "job/options.h"
+#include "job/parts.h"
 #include "job/protocol.h"
 #include "job/transcribe.h"
 
@@ -17,6 +18,9 @@
 #define MAX_SESSIONS 2
 /* As much transcript as an earlier attempt may hand over. */
 #define MAX_CHECKPOINT_BYTES (256u << 20)
+
+/* As much as a message has beside its body. */
+#define MESSAGE_HEADER_BYTES 4096
 
 struct loaded {
     int64_t serial; /* 0: free */
@@ -39,7 +43,7 @@ struct task {
     struct worker *worker;
     const struct message *job;
     struct transcript transcript;
-    size_t sent; /* segments that the service has */
+    struct extent sent; /* what the service has of it */
     bool cancelled;
     struct err lost; /* code != 0: the service cannot be told */
 };
@@ -152,30 +156,41 @@ static void on_decoded(void *arg, const struct media_info *info)
     send_for(arg, &m);
 }
 
+/* Send all that is not sent: what does not fit into `last` goes in parts before it. */
+static void send_rest(struct task *t, struct message *last, bool figures)
+{
+    const struct extent end = parts_all(&t->transcript);
+    bool any = figures || !parts_same(&t->sent, &end);
+    struct buf body;
+    buf_init(&body, MESSAGE_MAX_BYTES - MESSAGE_HEADER_BYTES);
+    while (any && !t->lost.code) {
+        struct message part = {.type = MESSAGE_PART};
+        if (parts_next(&t->transcript, &t->sent, figures, &body, &t->lost))
+            break;
+        bool more = !parts_same(&t->sent, &end);
+        struct message *m = more ? &part : last;
+        m->body = body.data;
+        m->body_length = body.length;
+        if (!more)
+            break;
+        send_for(t, m);
+    }
+    send_for(t, last);
+    last->body = NULL; /* was borrowed */
+    buf_release(&body);
+}
+
 /* A window is done: its segments, and where the next one begins. */
 static void on_window(void *arg, int64_t next_frame, int64_t total_frames)
 {
     struct task *t = arg;
-    struct transcript *all = &t->transcript;
+    const struct transcript *all = &t->transcript;
     struct message m = {.type = MESSAGE_WINDOW,
                         .next_frame = next_frame,
                         .total_frames = total_frames,
                         .probability = all->language_probability};
     memcpy(m.language, all->language, sizeof m.language);
-    struct buf body;
-    buf_init(&body, MESSAGE_MAX_BYTES);
-    if (all->n_segments > t->sent) {
-        struct transcript part = *all; /* borrows its segments */
-        part.segments += t->sent;
-        part.n_segments -= t->sent;
-        if (format_write(FORMAT_JSON, &part, &body) < 0)
-            err_set(&t->lost, ERR_NOMEM, "a window's text is too large");
-        m.body = body.data;
-        m.body_length = body.length;
-    }
-    send_for(t, &m);
-    t->sent = all->n_segments;
-    buf_release(&body);
+    send_rest(t, &m, false);
 }
 
 /* ---- a job ---- */
@@ -232,7 +247,7 @@ static int transcribe(struct task *t, struct err *e)
     if (!status)
         status = read_checkpoint(job, &t->transcript, e);
     if (!status) {
-        t->sent = t->transcript.n_segments;
+        t->sent = parts_all(&t->transcript);
         struct transcribe_options o = {0};
         set_options(job, &options, &o);
         struct transcribe_callbacks callbacks = {.arg = t,
@@ -269,7 +284,10 @@ static int run_job(struct worker *w, const struct message *job, struct err *e)
                           .seconds = t.transcript.duration};
     memcpy(end.language, t.transcript.language, sizeof end.language);
     copy_clean(end.text, sizeof end.text, status ? why.message : t.transcript.warning);
-    send_for(&t, &end);
+    if (status)
+        send_for(&t, &end);
+    else
+        send_rest(&t, &end, true);
     transcript_release(&t.transcript);
     if (!t.lost.code)
         return 0;

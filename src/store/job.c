@@ -31,6 +31,7 @@ static const size_t strings[] = {
     offsetof(struct job, task),
     offsetof(struct job, options),
     offsetof(struct job, transcript_text),
+    offsetof(struct job, quality),
     offsetof(struct job, error_message),
     offsetof(struct job, error_code),
     offsetof(struct job, message),

@@ -35,6 +35,7 @@ struct job {
     char *task;              /* "transcribe", "translate" */
     char *options;           /* JSON: prompt, temperature …; "{}" when there are none */
     char *transcript_text;   /* NULL before it is completed */
+    char *quality;           /* JSON: the report; NULL before, or when there is none */
     char *error_message, *error_code; /* NULL unless failed */
     char *message;                    /* what is going on, for progress displays */
     int64_t created_ms, started_ms, completed_ms; /* 0: not yet */
@@ -49,7 +50,7 @@ void job_release(struct job *j);
 int job_copy(struct job *out, const struct job *from);
 
 struct job_list {
-    struct job *jobs; /* owned [count]; transcript_text is not filled in */
+    struct job *jobs; /* owned [count]; without transcript_text and quality */
     size_t count;
     int64_t total; /* that match, without limit and offset */
 };

@@ -54,9 +54,13 @@ static const char retention_sql[] =
     "ALTER TABLE jobs ADD COLUMN audio_present INTEGER NOT NULL DEFAULT 1;"
     "CREATE INDEX jobs_ended ON jobs (completed_ms) WHERE completed_ms > 0;";
 
+/* As an object of JSON, beside the transcript that has it too: it is asked for alone. */
+static const char quality_sql[] = "ALTER TABLE transcripts ADD COLUMN quality TEXT;";
+
 static const struct migration steps_of_this_version[] = {
     {1, "jobs, checkpoints and transcripts", jobs_sql},
     {2, "retention of recordings and jobs", retention_sql},
+    {3, "quality reports", quality_sql},
 };
 
 const struct migration *migrations_all(size_t *count)

@@ -10,7 +10,7 @@
     "id, status, attempt, original_filename, filename, model, language_asked, "          \
     "language, task, options, error_message, error_code, message, created_ms, "          \
     "started_ms, completed_ms, file_bytes, duration_seconds, progress, audio_present"
-#define COLUMN_TRANSCRIPT 20
+#define COLUMN_TRANSCRIPT 20 /* and the report behind it */
 
 int sqlite_no_such_job(struct err *e, const char *id)
 {
@@ -59,8 +59,10 @@ static int read_job(struct sqlite_conn *c, sqlite3_stmt *stmt, struct job *j,
     j->duration_seconds = sqlite3_column_double(stmt, 17);
     j->progress = sqlite3_column_int(stmt, 18);
     j->audio_present = sqlite3_column_int(stmt, 19) != 0;
-    if (sqlite3_column_count(stmt) > COLUMN_TRANSCRIPT)
+    if (sqlite3_column_count(stmt) > COLUMN_TRANSCRIPT) {
         j->transcript_text = column_text(stmt, COLUMN_TRANSCRIPT, &failed);
+        j->quality = column_text(stmt, COLUMN_TRANSCRIPT + 1, &failed);
+    }
     if (!failed)
         return 0;
     job_release(j);
@@ -71,7 +73,7 @@ int sqlite_get_with(struct sqlite_conn *c, const char *id, struct job *out, stru
 {
     sqlite3_stmt *stmt;
     int status = sqlite_conn_prepare(c,
-                                     "SELECT " JOB_COLUMNS ", body FROM jobs "
+                                     "SELECT " JOB_COLUMNS ", body, quality FROM jobs "
                                      "LEFT JOIN transcripts ON job_id = id WHERE id = ?",
                                      &stmt, e);
     if (status)

@@ -177,8 +177,11 @@ static int sqlite_complete(struct store *s, const char *id, int attempt, int64_t
                         "tdlti", r->language, r->duration_seconds, now_ms, id, attempt);
     status = fenced(n, id, e);
     if (!status) {
-        n = sqlite_conn_run(c, e, "INSERT OR REPLACE INTO transcripts VALUES (?, ?, ?)",
-                            "ttt", id, r->transcript_text, r->transcript_json);
+        n = sqlite_conn_run(c, e,
+                            "INSERT OR REPLACE INTO transcripts (job_id, body, json, "
+                            "quality) VALUES (?, ?, ?, ?)",
+                            "tttt", id, r->transcript_text, r->transcript_json,
+                            r->quality_json);
         status = n < 0 ? n : drop_windows(c, id, e);
     }
     status = sqlite_conn_end(c, status, e);

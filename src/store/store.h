@@ -37,7 +37,8 @@ void store_resume_release(struct store_resume *r);
 struct store_result {
     const char *transcript_json; /* borrowed, as are the others */
     const char *transcript_text;
-    const char *language; /* NULL when unknown */
+    const char *quality_json; /* the report as an object; NULL: there is none */
+    const char *language;     /* NULL when unknown */
     double duration_seconds;
 };
 

@@ -363,6 +363,9 @@ describe('the native door', needsModel, () => {
       assert.equal(job.progress, 100);
       assert.equal(typeof job.transcript, 'string');
       assert.ok(Math.abs(job.duration - 1) < 0.05);
+      assert.ok(Array.isArray(job.warnings));
+      assert.ok(Math.abs(job.quality.audio_seconds - 1) < 0.05);
+      assert.ok(Array.isArray(job.quality.dropped));
       for (const [format, type, begins] of [
         ['txt', 'text/plain', /^/], ['srt', 'application/x-subrip', /^/],
         ['vtt', 'text/vtt', /^WEBVTT\n\n/], ['tsv', 'text/tab-separated-values', /^start\tend\ttext\n/],

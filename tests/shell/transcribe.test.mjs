@@ -71,6 +71,27 @@ test('json has all that is known of every segment', needsModel, async () => {
   }
 });
 
+test('json has the quality report', needsModel, async (t) => {
+  const r = await run(['transcribe', '-m', model, '-f', 'json', speech]);
+  const { quality, duration } = JSON.parse(r.out);
+  assert.deepEqual(Object.keys(quality).sort(), ['audio_seconds', 'clipped_share', 'detector', 'dropped', 'heard_again',
+    'language_votes', 'loops', 'low_confidence', 'no_text', 'peak_dbfs', 'speech_dbfs', 'speech_seconds', 'text_seconds',
+    'warnings']);
+  assert.equal(quality.audio_seconds, duration);
+  assert.ok(quality.speech_seconds > 5 && quality.speech_seconds <= duration + 0.01);
+  assert.ok(quality.text_seconds > 5 && quality.text_seconds <= duration);
+  assert.ok(['silero', 'energy'].includes(quality.detector));
+  const file = path.join(folder(t), 'silence.wav');
+  fs.writeFileSync(file, wav(40));
+  const silence = await run(['transcribe', '-m', model, '-f', 'json', file]);
+  assert.match(silence.err, /silence\.wav: warning: [^\n]+\.\n$/);
+  const found = JSON.parse(silence.out);
+  assert.equal(found.text, '');
+  assert.equal(found.quality.speech_seconds, 0);
+  assert.equal(found.quality.warnings.length, 1);
+  assert.equal((await run(['transcribe', '-q', '-m', model, file])).err, '');
+});
+
 test('options in our spelling and in that of the reference', needsModel, async () => {
   const said = words(await plain());
   for (const args of [

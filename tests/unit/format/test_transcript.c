@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "format/transcript.h"
 
+#include <math.h>
+
 static uint64_t random_state = 88172645463325252u;
 
 static uint64_t random_bits(void)
@@ -51,6 +53,15 @@ static void fill(struct transcript *t)
                                        .avg_logprob = random_float(),
                                        .compression_ratio = random_float(),
                                        .no_speech_prob = random_float()};
+        char said[] = " \"said\"", nothing[] = "";
+        struct transcript_word words[3] = {{said, 1.0 / 3, 0.5, random_float()},
+                                           {nothing, 0.5, 0.5, NAN},
+                                           {text, 0.5, 7, 1}};
+        if (i % 3) {
+            s.words = words;
+            s.n_words = (size_t)i % 4;
+            snprintf(s.language, sizeof s.language, "yue");
+        }
         assert_int_equal(transcript_add(t, &s), 0);
     }
 }
@@ -63,6 +74,16 @@ static void assert_same(const struct transcript_segment *a,
     assert_string_equal(a->text, b->text);
     assert_int_equal(a->n_tokens, b->n_tokens);
     assert_memory_equal(a->tokens, b->tokens, a->n_tokens * sizeof *a->tokens);
+    assert_string_equal(a->language, b->language);
+    assert_true((a->words == NULL) == (b->words == NULL));
+    assert_int_equal(a->n_words, b->n_words);
+    for (size_t i = 0; i < a->n_words; i++) {
+        const struct transcript_word *v = &a->words[i], *w = &b->words[i];
+        assert_string_equal(v->text, w->text);
+        assert_true(v->start == w->start && v->end == w->end);
+        assert_true(v->probability == w->probability ||
+                    (isnan(v->probability) && isnan(w->probability)));
+    }
     assert_true(a->temperature == b->temperature && a->avg_logprob == b->avg_logprob);
     assert_true(a->compression_ratio == b->compression_ratio &&
                 a->no_speech_prob == b->no_speech_prob);

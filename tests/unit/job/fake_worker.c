@@ -20,6 +20,34 @@ static void tell(int fd, const struct message *job, struct message *m)
         _exit(9);
 }
 
+static void body_of(const struct transcript *t, struct buf *body, struct message *m)
+{
+    buf_init(body, 10000);
+    if (format_write(FORMAT_JSON, t, body) < 0)
+        _exit(8);
+    m->body = body->data;
+    m->body_length = body->length;
+}
+
+/* What is in `t` goes before the message that it belongs to. */
+static void send_part(int fd, const struct message *job, struct transcript *t)
+{
+    struct message m = {.type = MESSAGE_PART};
+    struct buf body;
+    body_of(t, &body, &m);
+    tell(fd, job, &m);
+    buf_release(&body);
+    transcript_release(t);
+}
+
+static void add_note(struct transcript *t, enum quality_kind kind, double start)
+{
+    const struct quality_note note = {.kind = kind, .start = start, .end = start + 1};
+    if (quality_add_note(&t->quality, &note))
+        _exit(8);
+}
+
+/* A text, a note, and in the first window a vote; every second window comes in parts. */
 static void send_window(int fd, const struct message *job, int64_t window, int64_t all)
 {
     char text[32];
@@ -35,17 +63,21 @@ static void send_window(int fd, const struct message *job, int64_t window, int64
                                    .tokens = &token,
                                    .n_tokens = 1,
                                    .avg_logprob = -1.0f / 3};
+    const struct quality_vote vote = {.language = "en", .probability = 0.5f, .end = 30};
     transcript_init(&t);
-    buf_init(&body, 10000);
-    if (transcript_add(&t, &s) || format_write(FORMAT_JSON, &t, &body) < 0)
+    if (transcript_add(&t, &s))
+        _exit(8);
+    if (window % 2)
+        send_part(fd, job, &t);
+    add_note(&t, QUALITY_NO_TEXT, s.start);
+    if (window == 0 && quality_add_vote(&t.quality, &vote))
         _exit(8);
     struct message m = {.type = MESSAGE_WINDOW,
                         .language = "en",
                         .probability = 0.5,
                         .next_frame = (window + 1) * WINDOW_FRAMES,
-                        .total_frames = all * WINDOW_FRAMES,
-                        .body = body.data,
-                        .body_length = body.length};
+                        .total_frames = all * WINDOW_FRAMES};
+    body_of(&t, &body, &m);
     tell(fd, job, &m);
     transcript_release(&t);
     buf_release(&body);
@@ -68,7 +100,18 @@ static void finish(int fd, const struct message *job, int64_t all)
                         .language = "en",
                         .probability = 0.5,
                         .seconds = (double)all * 30};
+    struct transcript t;
+    struct buf body;
+    transcript_init(&t);
+    add_note(&t, QUALITY_LOW_CONFIDENCE, 5);
+    send_part(fd, job, &t);
+    t.quality = (struct quality){.known = true,
+                                 .audio_seconds = m.seconds,
+                                 .speech_seconds = m.seconds,
+                                 .detector = "silero"};
+    body_of(&t, &body, &m);
     tell(fd, job, &m);
+    buf_release(&body);
 }
 
 static void fail_with(int fd, const struct message *job, int code, const char *text)

@@ -439,6 +439,20 @@ static void a_restart_goes_on_with_everything(void **state)
         assert_string_equal(word, expected);
     }
     assert_null(rest);
+    /* and the report is that of a job which nothing disturbed */
+    assert_non_null(one.quality);
+    assert_string_equal(one.quality, two.quality);
+    submit(f, "windows 60", waiting);
+    await(f, waiting, JOB_COMPLETED);
+    job_release(&two);
+    two = get(f, waiting);
+    assert_string_equal(one.quality, two.quality);
+    assert_non_null(strstr(one.quality, "\"audio_seconds\": 1800.0"));
+    assert_non_null(strstr(one.quality, "\"language\": \"en\""));
+    assert_non_null(
+        strstr(one.quality, "\"no_text\": [{\"start\": 0.0, \"end\": 1.0}, "));
+    assert_non_null(strstr(one.quality, "{\"start\": 1770.0, \"end\": 1771.0}], "
+                                        "\"low_confidence\": [{\"start\": 5.0"));
     job_release(&one);
     job_release(&two);
 }

@@ -25,6 +25,8 @@ static struct {
     char first_text[64];
     int32_t first_tokens[2];
     int calls, language;
+    bool reports;
+    size_t n_words_before;
     float probability;
 } engine;
 
@@ -48,6 +50,33 @@ void pcm_release(struct pcm *p)
     media.released++;
 }
 
+/* One note of each kind, a vote, and the figures. */
+static void report(const struct whisper_callbacks *c, struct whisper_result *r)
+{
+    char out[] = " la la";
+    for (int kind = 0; kind < WHISPER_NOTE_KINDS; kind++) {
+        const struct whisper_note note = {.kind = (enum whisper_note_kind)kind,
+                                          .start_seconds = kind,
+                                          .end_seconds = kind + 1,
+                                          .remedy = kind == WHISPER_NOTE_LOOP
+                                                        ? WHISPER_REMEDY_CUT
+                                                        : WHISPER_REMEDY_NONE,
+                                          .value = 0.5f,
+                                          .text = kind == WHISPER_NOTE_LOOP ? out : NULL};
+        c->note(c->arg, &note);
+    }
+    r->report.votes = calloc(1, sizeof *r->report.votes);
+    r->report.votes[0] = (struct whisper_vote){0, 30, engine.language, 0.75f};
+    r->report.n_votes = 1;
+    r->report.audio_seconds = 2;
+    r->report.speech_seconds = 1.5;
+    r->report.text_seconds = 0.75;
+    r->report.peak_dbfs = -1;
+    r->report.speech_dbfs = -20;
+    r->report.clipped_share = 0.25f;
+    r->report.detector = WHISPER_DETECTOR_ENERGY;
+}
+
 /* Says one segment more than there are, and tells of it. */
 int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n_samples,
                        const struct whisper_params *p, const struct whisper_callbacks *c,
@@ -62,6 +91,8 @@ int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n
     if (r->n_segments > 0) {
         snprintf(engine.first_text, sizeof engine.first_text, "%s", r->segments[0].text);
         assert_int_equal(r->segments[0].n_tokens, 2);
+        engine.n_words_before = r->segments[0].n_words;
+        assert_int_equal(r->segments[0].language, whisper_language_find("fr"));
         memcpy(engine.first_tokens, r->segments[0].tokens, sizeof engine.first_tokens);
     }
     if (c->cancelled(c->arg))
@@ -69,6 +100,8 @@ int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n
     c->language(c->arg, engine.language, engine.probability);
     char text[] = " said now";
     int32_t tokens[] = {7, 8, 9};
+    char said[] = " said", now[] = " now";
+    struct whisper_word words[] = {{said, 1.25, 1.5, 0.75f}, {now, 1.5, 2, 0.5f}};
     const struct whisper_segment segment = {
         .id = (int)r->n_segments,
         .seek_frame = 120,
@@ -81,8 +114,13 @@ int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n
         .avg_logprob = -0.5f,
         .compression_ratio = 1.5f,
         .no_speech_prob = 0.25f,
+        .language = engine.language,
+        .words = words,
+        .n_words = 2,
     };
     c->segment(c->arg, &segment);
+    if (engine.reports)
+        report(c, r);
     c->window(c->arg, 200, 200);
     return 0;
 }
@@ -206,8 +244,16 @@ static void an_earlier_attempt_goes_on(void **state)
     (void)state;
     char text[] = " said before";
     int32_t tokens[] = {5, 6};
-    const struct transcript_segment before = {
-        .id = 0, .start = 0, .end = 1, .text = text, .tokens = tokens, .n_tokens = 2};
+    struct transcript_word word = {text, 0, 1, 0.5f};
+    const struct transcript_segment before = {.id = 0,
+                                              .start = 0,
+                                              .end = 1,
+                                              .text = text,
+                                              .tokens = tokens,
+                                              .n_tokens = 2,
+                                              .language = "fr",
+                                              .words = &word,
+                                              .n_words = 1};
     assert_int_equal(transcript_add(&transcript, &before), 0);
     options.params.language = "auto";
     options.params.start_frame = 120;
@@ -217,6 +263,7 @@ static void an_earlier_attempt_goes_on(void **state)
     assert_int_equal(go(), 0);
     assert_int_equal(engine.n_segments_before, 1);
     assert_string_equal(engine.first_text, " said before");
+    assert_int_equal(engine.n_words_before, 1);
     assert_memory_equal(engine.first_tokens, tokens, sizeof tokens);
     assert_string_equal(engine.params.language, "de");
     assert_int_equal(engine.params.start_frame, 120);
@@ -259,12 +306,62 @@ static void cancelling_reaches_both(void **state)
     assert_int_equal(engine.calls, 1);
 }
 
+static void words_and_languages_come_when_asked_for(void **state)
+{
+    (void)state;
+    assert_int_equal(go(), 0);
+    assert_null(transcript.segments[0].words);
+    assert_string_equal(transcript.segments[0].language, "");
+    options.params.word_timestamps = true;
+    options.params.multilingual = true;
+    transcript_release(&transcript);
+    assert_int_equal(go(), 0);
+    const struct transcript_segment *s = &transcript.segments[0];
+    assert_string_equal(s->language, "de");
+    assert_int_equal(s->n_words, 2);
+    assert_string_equal(s->words[1].text, " now");
+    assert_true(s->words[1].start == 1.5 && s->words[1].end == 2);
+    assert_true(s->words[0].probability == 0.75f);
+}
+
+static void the_report_is_taken_over(void **state)
+{
+    (void)state;
+    engine.reports = true;
+    assert_int_equal(go(), 0);
+    const struct quality *q = &transcript.quality;
+    assert_true(q->known);
+    assert_int_equal(q->n_notes, QUALITY_KINDS);
+    for (int kind = 0; kind < QUALITY_KINDS; kind++) {
+        assert_int_equal(q->notes[kind].kind, kind);
+        assert_true(q->notes[kind].start == kind && q->notes[kind].end == kind + 1);
+        assert_true(q->notes[kind].value == 0.5f);
+    }
+    assert_int_equal(q->notes[QUALITY_LOOP].remedy, REMEDY_CUT);
+    assert_string_equal(q->notes[QUALITY_LOOP].text, " la la");
+    assert_int_equal(q->n_votes, 1);
+    assert_string_equal(q->votes[0].language, "de");
+    assert_true(q->votes[0].probability == 0.75f && q->votes[0].end == 30);
+    assert_true(q->audio_seconds == 2 && q->speech_seconds == 1.5);
+    assert_true(q->text_seconds == 0.75 && q->clipped_share == 0.25f);
+    assert_true(q->peak_dbfs == -1 && q->speech_dbfs == -20);
+    assert_string_equal(q->detector, "energy");
+    /* A recording that is gone on with: the same part has one vote. */
+    transcript_segment_release(&transcript.segments[0]);
+    transcript.n_segments = 0;
+    assert_int_equal(go(), 0);
+    assert_int_equal(q->n_votes, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_transcript_is_filled, begin, end),
         cmocka_unit_test_setup_teardown(nobody_need_listen, begin, end),
         cmocka_unit_test_setup_teardown(an_earlier_attempt_goes_on, begin, end),
+        cmocka_unit_test_setup_teardown(words_and_languages_come_when_asked_for, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(the_report_is_taken_over, begin, end),
         cmocka_unit_test_setup_teardown(damage_is_said, begin, end),
         cmocka_unit_test_setup_teardown(what_is_no_media_never_reaches_the_engine, begin,
                                         end),

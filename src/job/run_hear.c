@@ -1,0 +1,113 @@
+/* What a worker says of its job: it holds hostile media, so nothing is believed that
+ * cannot be. */
+#include "job/run.h"
+
+#include "base/mem.h"
+#include "format/transcript.h"
+
+#define MAX_PARTS 4096 /* of one window, or of the report at the end */
+
+/* A body becomes the last of a list, once it is known to be a transcript. */
+static int keep_body(const struct message *m, char ***list, size_t *count,
+                     size_t *capacity, struct err *e)
+{
+    struct transcript t;
+    int status = transcript_parse(&t, m->body, m->body_length, e);
+    if (status)
+        return status;
+    transcript_release(&t);
+    char *copy = strdup(m->body);
+    if (!copy || mem_grow(list, capacity, *count + 1, sizeof **list)) {
+        free(copy);
+        return err_set(e, ERR_NOMEM, "out of memory");
+    }
+    (*list)[(*count)++] = copy;
+    return 0;
+}
+
+static int keep_window(struct run *r, const struct message *m, struct err *e)
+{
+    return keep_body(m, &r->windows, &r->n_windows, &r->windows_capacity, e);
+}
+
+/* Of a window that is not whole yet, nothing is written down. */
+static int hear_part(struct run *r, const struct message *m, struct err *e)
+{
+    if (!m->body || r->n_parts >= MAX_PARTS)
+        return err_set(e, ERR_CORRUPT, "the worker's parts are empty or too many");
+    int status = keep_window(r, m, e);
+    if (!status)
+        r->n_parts++;
+    return status;
+}
+
+static int hear_window(struct run *r, const struct message *m, struct err *e)
+{
+    if (m->next_frame <= r->next_frame || m->total_frames <= 0)
+        return err_set(e, ERR_CORRUPT, "the worker's windows go backwards");
+    if (m->body) {
+        int status = keep_window(r, m, e);
+        if (status)
+            return status;
+    }
+    r->n_parts = 0;
+    r->next_frame = m->next_frame;
+    r->total_frames = m->total_frames;
+    memcpy(r->language, m->language, sizeof r->language);
+    r->probability = m->probability;
+    r->window_unsaved = true;
+    return 0;
+}
+
+/* Parts of the end belong to the report. */
+static int hear_report(struct run *r, const struct message *m, struct err *e)
+{
+    size_t from = r->n_windows - r->n_parts;
+    int status =
+        mem_grow(&r->report, &r->report_capacity, r->n_parts + 1, sizeof *r->report);
+    if (status)
+        return err_set(e, status, "out of memory");
+    for (size_t i = from; i < r->n_windows; i++)
+        r->report[r->n_report++] = r->windows[i];
+    r->n_windows = from;
+    r->n_parts = 0;
+    return m->body ? keep_body(m, &r->report, &r->n_report, &r->report_capacity, e) : 0;
+}
+
+static int hear_finished(struct run *r, const struct message *m, struct err *e)
+{
+    int status = hear_report(r, m, e);
+    if (status)
+        return status;
+    r->working = false;
+    r->seconds = m->seconds;
+    if (m->language[0]) {
+        memcpy(r->language, m->language, sizeof r->language);
+        r->probability = m->probability;
+    }
+    (void)snprintf(r->warning, sizeof r->warning, "%.250s", m->text);
+    run_set_end(r, RUN_FINISHED, 0, "finished");
+    return 0;
+}
+
+int run_hear(struct run *r, const struct message *m, struct err *e)
+{
+    switch (m->type) {
+    case MESSAGE_DECODED:
+        r->seconds = m->seconds;
+        r->decoded_unsaved = true;
+        return 0;
+    case MESSAGE_WINDOW:
+        return hear_window(r, m, e);
+    case MESSAGE_PART:
+        return hear_part(r, m, e);
+    case MESSAGE_FINISHED:
+        return hear_finished(r, m, e);
+    case MESSAGE_FAILED:
+        r->working = false;
+        run_set_end(r, RUN_FAILED, m->code < 0 ? m->code : ERR_IO, "%s", m->text);
+        return 0;
+    default:
+        return err_set(e, ERR_CORRUPT, "the worker spoke out of turn");
+    }
+}
