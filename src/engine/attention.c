@@ -16,6 +16,16 @@ static void softmax_rows(const struct net *n, float *scores, int rows, int keys,
     }
 }
 
+/* Hand out what the rows look at. */
+static void show_rows(const struct net *n, const struct attention *a, int row, int rows,
+                      const float *scores)
+{
+    size_t columns = (size_t)a->n_seen;
+    for (int r = 0; r < rows; r++)
+        memcpy(a->seen + (size_t)(row + r) * columns,
+               scores + (size_t)r * n->score_stride, columns * sizeof *scores);
+}
+
 static void multiply(const struct net *n, const struct kv *cache, const struct gemm *g)
 {
     if (cache->type == WEIGHT_F16)
@@ -43,6 +53,8 @@ static void attention_tile(const struct net *n, const struct attention *a, int h
     };
     multiply(n, c, &score);
     softmax_rows(n, scores, rows, keys, a->causal, 1.0f / sqrtf((float)c->head_size));
+    if (a->seen)
+        show_rows(n, a, row, rows, scores);
     struct gemm sum = {
         .x = scores,
         .x_stride = n->score_stride,

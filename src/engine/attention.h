@@ -12,6 +12,8 @@ struct attention {
     int rows;
     int keys;    /* positions of the cache that the last row sees */
     bool causal; /* each row before the last sees one position less */
+    float *seen; /* NULL, or [rows][n_seen]: receives the first probabilities of each */
+    int n_seen;
 };
 
 /* One head; `thread` is the pool's index of the caller, for its scratch. */

@@ -178,22 +178,18 @@ struct attend_job {
     size_t query_stride, out_stride;
 };
 
-static void attend_task(const struct attend_job *job, const struct span *span,
-                        const struct kv *cache, int keys, bool causal, int head,
-                        int thread)
+/* All but the cache and what is seen of it. */
+static struct attention attention_of(const struct attend_job *job,
+                                     const struct span *span)
 {
     const struct net *n = job->net;
-    struct attention a = {
-        .cache = cache,
+    return (struct attention){
         .query = n->wide + (size_t)span->first * job->query_stride,
         .query_stride = job->query_stride,
         .out = n->norm + (size_t)span->first * job->out_stride,
         .out_stride = job->out_stride,
         .rows = span->rows,
-        .keys = keys,
-        .causal = causal,
     };
-    attention_head(n, &a, head, thread);
 }
 
 static void self_task(void *arg, int task, int thread)
@@ -201,9 +197,44 @@ static void self_task(void *arg, int task, int thread)
     const struct attend_job *job = arg;
     const struct net *n = job->net;
     const struct span *span = &n->pass->input_spans[task / job->heads];
-    attend_task(job, span, self_cache(n, span->slot, job->layer),
-                n->slots[span->slot].length + span->rows, true, task % job->heads,
-                thread);
+    struct attention a = attention_of(job, span);
+    a.cache = self_cache(n, span->slot, job->layer);
+    a.keys = n->slots[span->slot].length + span->rows;
+    a.causal = true;
+    attention_head(n, &a, task % job->heads, thread);
+}
+
+/* ---- capture ----------------------------------------------------------------------- */
+
+/* Captured heads of one layer: the index of the first, and how many. */
+static int captured_heads(const struct net *n, int layer, int *first)
+{
+    const struct net_capture *c = n->capture;
+    int end, begin = 0;
+    while (begin < c->n_heads && c->heads[begin].layer < layer)
+        begin++;
+    for (end = begin; end < c->n_heads && c->heads[end].layer == layer;)
+        end++;
+    *first = begin;
+    return end - begin;
+}
+
+/* Where a head's rows go; NULL when nobody wants them. */
+static float *captured_rows(const struct net *n, int layer, int head)
+{
+    const struct net_capture *c = n->capture;
+    int first, count = captured_heads(n, layer, &first);
+    for (int i = 0; i < count; i++)
+        if (c->heads[first + i].head == head)
+            return c->out + (size_t)i * (size_t)n->pass->rows * (size_t)c->columns;
+    return NULL;
+}
+
+static void hand_out_layer(const struct net *n, int layer)
+{
+    int first, count = captured_heads(n, layer, &first);
+    if (count > 0)
+        n->capture->layer(n->capture->arg, first, count, n->pass->rows);
 }
 
 static void cross_task(void *arg, int task, int thread)
@@ -211,9 +242,15 @@ static void cross_task(void *arg, int task, int thread)
     const struct attend_job *job = arg;
     const struct net *n = job->net;
     const struct span *span = &n->pass->window_spans[task / job->heads];
-    int layers = n->model->config.n_text_layer;
-    attend_task(job, span, &n->cross[span->window * layers + job->layer],
-                n->model->config.n_audio_ctx, false, task % job->heads, thread);
+    int layers = n->model->config.n_text_layer, head = task % job->heads;
+    struct attention a = attention_of(job, span);
+    a.cache = &n->cross[span->window * layers + job->layer];
+    a.keys = n->model->config.n_audio_ctx;
+    if (n->capture) {
+        a.seen = captured_rows(n, job->layer, head);
+        a.n_seen = n->capture->columns;
+    }
+    attention_head(n, &a, head, thread);
 }
 
 /* A few products of one step's self-attention are not worth waking anyone for. */
@@ -276,6 +313,8 @@ static void cross_attention(struct net *n, int i)
     normalise(n, &layer->cross_norm, n->x, rows, state, n->norm, norm_stride);
     linear(n, &layer->cross_q, n->norm, norm_stride, rows, n->wide, norm_stride, 0);
     pool_each(n->pool, n->pass->windows * job.heads, cross_task, &job);
+    if (n->capture)
+        hand_out_layer(n, i);
     linear(n, &layer->cross_out, n->norm, norm_stride, rows, n->x, s, GEMM_ADD);
 }
 
@@ -290,7 +329,7 @@ static void feed_forward(struct net *n, int i)
 }
 
 /* Logits [wanted][n_vocab]: the last norm, of the wanted rows only, times the token
- * embedding. */
+ * embedding. The residual stream stays, for net_logits. */
 static void wanted_logits(struct net *n, float *logits)
 {
     const struct whisper_model *m = n->model;
@@ -320,10 +359,27 @@ static void decode_pass(struct net *n, const struct net_input *inputs, int count
         n->slots[inputs[i].slot].length += inputs[i].n_tokens;
 }
 
+void net_logits(struct net *n, int first, int count, float *logits)
+{
+    n->pass->wanted = count;
+    for (int i = 0; i < count; i++)
+        n->pass->wanted_row[i] = first + i;
+    wanted_logits(n, logits);
+}
+
+static int check_capture(const struct net *n, int count, struct err *e)
+{
+    if (n->capture && count != 1)
+        return err_set(e, ERR_INVALID, "attention is captured of one sequence at a time");
+    return 0;
+}
+
 int net_decode(struct net *n, const struct net_input *inputs, int count, float *logits,
                struct err *e)
 {
     int status = check_inputs(n, inputs, count, e);
+    if (!status)
+        status = check_capture(n, count, e);
     if (status)
         return status;
     /* As many inputs at once as the scratch has rows for; one always fits. */

@@ -222,6 +222,11 @@ void net_set_probe(struct net *n, net_probe_fn probe, void *arg)
     n->probe_arg = arg;
 }
 
+void net_set_capture(struct net *n, const struct net_capture *capture)
+{
+    n->capture = capture;
+}
+
 float *net_strip(const struct net *n, int index)
 {
     return n->strips + (size_t)index * n->strip_floats;

@@ -49,7 +49,8 @@ struct net {
     size_t strip_floats, score_stride;
 
     net_probe_fn probe;
-    void *probe_arg; /* borrowed */
+    void *probe_arg;                   /* borrowed */
+    const struct net_capture *capture; /* borrowed or NULL */
 };
 
 /* Scratch of thread `index`. */

@@ -62,6 +62,31 @@ struct net_input {
 int net_decode(struct net *n, const struct net_input *inputs, int count, float *logits,
                struct err *e);
 
+/* Logits [count][n_vocab] of tokens first … first + count - 1 of the last net_decode,
+ * which had one input. For those who want many, but not all at once. */
+void net_logits(struct net *n, int first, int count, float *logits);
+
+/* ---- where the decoder looks ---- */
+
+struct net_head {
+    int layer, head;
+};
+
+/* The softmax probabilities of cross-attention, as net_decode comes by them. */
+struct net_capture {
+    const struct net_head *heads; /* borrowed [n_heads], ascending by layer, then head */
+    int n_heads;
+    int columns; /* audio positions that are wanted, from the first */
+    float *out;  /* [the most heads of one layer][rows of the call][columns] */
+    /* Called when those of one layer are in `out`: heads[first] … [first + count - 1]. */
+    void (*layer)(void *arg, int first, int count, int rows);
+    void *arg; /* borrowed */
+};
+
+/* Capture in every net_decode, which must have one input only; NULL: no more. Borrowed
+ * until then. Costs nothing when it is not used. */
+void net_set_capture(struct net *n, const struct net_capture *capture);
+
 struct search; /* engine/search.h */
 struct piece;  /* engine/segments.h */
 

@@ -1,0 +1,97 @@
+/* The heads that OpenAI publishes for its models (openai/whisper, whisper/__init__.py,
+ * where they are masks): those whose attention was found to follow the speech, by
+ * dynamic time warping on recordings of known word times. A model is known by its
+ * dimensions. The first and the second large model cannot be told apart by them: both
+ * get the heads of the second, which replaced the first three months after it. */
+#include "engine/align_heads.h"
+
+#include "base/mem.h"
+
+#define MAX_PUBLISHED 24
+
+struct published {
+    const char *type; /* as whisper_model_describe says it */
+    int n_heads;
+    struct net_head heads[MAX_PUBLISHED];
+};
+
+/* clang-format off */
+static const struct published published[] = {
+    {"tiny.en", 8,
+        {{1, 0}, {2, 0}, {2, 5}, {3, 0}, {3, 1}, {3, 2}, {3, 3}, {3, 4}}},
+    {"tiny", 6,
+        {{2, 2}, {3, 0}, {3, 2}, {3, 3}, {3, 4}, {3, 5}}},
+    {"base.en", 5,
+        {{3, 3}, {4, 7}, {5, 1}, {5, 5}, {5, 7}}},
+    {"base", 8,
+        {{3, 1}, {4, 2}, {4, 3}, {4, 7}, {5, 1}, {5, 2}, {5, 4}, {5, 6}}},
+    {"small.en", 19,
+        {{6, 6}, {7, 0}, {7, 3}, {7, 8}, {8, 2}, {8, 5}, {8, 7}, {9, 0},
+         {9, 4}, {9, 8}, {9, 10}, {10, 0}, {10, 1}, {10, 2}, {10, 3},
+         {10, 6}, {10, 11}, {11, 2}, {11, 4}}},
+    {"small", 10,
+        {{5, 3}, {5, 9}, {8, 0}, {8, 4}, {8, 7}, {8, 8}, {9, 0}, {9, 7},
+         {9, 9}, {10, 5}}},
+    {"medium.en", 18,
+        {{11, 4}, {14, 1}, {14, 12}, {14, 14}, {15, 4}, {16, 0}, {16, 4},
+         {16, 9}, {17, 12}, {17, 14}, {18, 7}, {18, 10}, {18, 15}, {20, 0},
+         {20, 3}, {20, 9}, {20, 14}, {21, 12}}},
+    {"medium", 6,
+        {{13, 15}, {15, 4}, {15, 15}, {16, 1}, {20, 0}, {23, 4}}},
+    {"large-v1/v2", 23,
+        {{10, 12}, {13, 17}, {16, 11}, {16, 12}, {16, 13}, {17, 15},
+         {17, 16}, {18, 4}, {18, 11}, {18, 19}, {19, 11}, {21, 2}, {21, 3},
+         {22, 3}, {22, 9}, {22, 12}, {23, 5}, {23, 7}, {23, 13}, {25, 5},
+         {26, 1}, {26, 12}, {27, 15}}},
+    {"large-v3", 10,
+        {{7, 0}, {10, 17}, {12, 18}, {13, 12}, {16, 1}, {17, 14}, {19, 11},
+         {21, 4}, {24, 1}, {25, 6}}},
+    {"large-v3-turbo", 6,
+        {{2, 4}, {2, 11}, {3, 3}, {3, 6}, {3, 11}, {3, 14}}},
+};
+/* clang-format on */
+
+static const struct published *find_published(const struct whisper_model *m)
+{
+    struct whisper_model_info info;
+    whisper_model_describe(m, &info);
+    for (size_t i = 0; i < ARRAY_LENGTH(published); i++)
+        if (strcmp(published[i].type, info.type) == 0)
+            return &published[i];
+    return NULL;
+}
+
+static bool heads_exist(const struct published *p, const struct whisper_config *c)
+{
+    for (int i = 0; i < p->n_heads; i++)
+        if (p->heads[i].layer >= c->n_text_layer || p->heads[i].head >= c->n_text_head)
+            return false;
+    return true;
+}
+
+/* As the reference does for a model that it does not know. */
+static int upper_half(const struct whisper_config *c, struct net_head *out)
+{
+    int n = 0;
+    for (int layer = c->n_text_layer / 2; layer < c->n_text_layer; layer++)
+        for (int head = 0; head < c->n_text_head; head++)
+            out[n++] = (struct net_head){layer, head};
+    return n;
+}
+
+int align_heads_of(const struct whisper_model *m, struct net_head **out, int *n_heads,
+                   struct err *e)
+{
+    const struct published *p = find_published(m);
+    if (p && !heads_exist(p, &m->config))
+        p = NULL;
+    size_t all = (size_t)m->config.n_text_layer * (size_t)m->config.n_text_head;
+    struct net_head *heads = mem_array(all, sizeof *heads);
+    if (!heads)
+        return err_set(e, ERR_NOMEM, "no memory is left to choose attention heads");
+    if (p)
+        memcpy(heads, p->heads, (size_t)p->n_heads * sizeof *heads);
+    *n_heads = p ? p->n_heads : upper_half(&m->config, heads);
+    *out = heads;
+    return 0;
+}

@@ -1,0 +1,13 @@
+/* Which heads of the decoder's cross-attention follow the speech. */
+#ifndef ENGINE_ALIGN_HEADS_H
+#define ENGINE_ALIGN_HEADS_H
+
+#include "engine/session.h"
+
+/* The heads that were published for this model, or, for one that is not among the
+ * published, every head of the upper half of its layers: *out is owned by the caller,
+ * ascending by layer, then head. ERR_NOMEM. */
+int align_heads_of(const struct whisper_model *m, struct net_head **out, int *n_heads,
+                   struct err *e);
+
+#endif
