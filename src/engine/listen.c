@@ -83,12 +83,18 @@ static int prompt(struct run *w, struct search_task *t, struct err *e)
 {
     struct whisper_session *s = w->s;
     const struct whisper_result *r = w->r;
-    size_t n_history =
-        prompt_history(w->p, r->segments, r->n_segments, w->initial, w->n_initial,
-                       s->history, (size_t)s->model->config.n_text_ctx / 2 - 1);
-    t->prompt = s->prompt;
-    t->n_prompt = prompt_build(tokenizer_specials(s->tokenizer), r->language, w->p,
-                               s->history, n_history, s->prompt, &t->sot);
+    const struct prompt_context c = {
+        .special = tokenizer_specials(s->tokenizer),
+        .params = w->p,
+        .texts = &w->texts,
+        .n_text_ctx = (size_t)s->model->config.n_text_ctx,
+    };
+    struct prompt told = {.tokens = s->prompt};
+    prompt_write(&c, r->language, r->segments, r->n_segments, &told);
+    t->prompt = told.tokens;
+    t->n_prompt = told.count;
+    t->sot = told.sot;
+    t->n_given = told.n_given;
     return search_begin(s->search, t, 1, e);
 }
 

@@ -93,25 +93,6 @@ int run_settle_language(struct run *w, const struct window *window, struct err *
 
 /* ---- a recording ------------------------------------------------------------------ */
 
-/* " " + the trimmed prompt, as tokens: words within a text begin with a space. */
-static int encode_initial(struct run *w, struct err *e)
-{
-    const char *given = w->p->initial_prompt;
-    size_t length = given ? strlen(given) : 0;
-    const char *text = length ? words_trim(given, &length) : NULL;
-    if (length == 0)
-        return 0;
-    char *spaced = mem_array(length + 1, 1);
-    if (!spaced)
-        return err_set(e, ERR_NOMEM, "no memory is left for the prompt");
-    spaced[0] = ' ';
-    memcpy(spaced + 1, text, length);
-    int rc = tokenizer_encode(w->s->tokenizer, spaced, length + 1, &w->initial,
-                              &w->n_initial, &w->initial_capacity, e);
-    free(spaced);
-    return rc;
-}
-
 /* Where is what is to be heard? */
 static int begin(struct run *w, const float *samples, size_t n_samples, struct err *e)
 {
@@ -157,7 +138,7 @@ int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n
     const struct whisper_config *config = &s->model->config;
     struct run w = {.s = s, .p = p, .c = c, .r = r};
     int language;
-    int rc = params_check(p, config->multilingual, config->n_languages, &language, e);
+    int rc = params_check(p, config, &language, e);
     if (rc == 0)
         rc = run_check(&w, e);
     if (rc == 0)
@@ -166,9 +147,9 @@ int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n
         return rc;
     tell_language(&w, language, language < 0 ? 0 : 1);
     search_set_params(s->search, p);
-    if ((rc = encode_initial(&w, e)) == 0)
+    if ((rc = prompt_texts_init(&w.texts, s->tokenizer, p, e)) == 0)
         rc = go(&w, e);
-    free(w.initial);
+    prompt_texts_release(&w.texts);
     return rc;
 }
 

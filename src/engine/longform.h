@@ -8,21 +8,21 @@
 #define ENGINE_LONGFORM_H
 
 #include "engine/fallback.h"
+#include "engine/prompt.h"
 #include "engine/report.h"
 #include "engine/session.h"
 
-/* One call of whisper_transcribe. All is borrowed but `initial`. */
+/* One call of whisper_transcribe. All is borrowed but `texts`. */
 struct run {
     struct whisper_session *s;
     const struct whisper_params *p;
     const struct whisper_callbacks *c; /* or NULL */
     struct whisper_result *r;
     const struct timeline *t;
-    int64_t encoded_at; /* the window that net holds; -1: none */
-    size_t next_gap;    /* the first stretch whose gap before it was not told of */
-    int64_t checkpoint; /* the last that was reported */
-    int32_t *initial;   /* owned: the initial prompt */
-    size_t n_initial, initial_capacity;
+    int64_t encoded_at;        /* the window that net holds; -1: none */
+    size_t next_gap;           /* the first stretch whose gap before it was not told of */
+    int64_t checkpoint;        /* the last that was reported */
+    struct prompt_texts texts; /* of the parameters */
 };
 
 /* A part of the stream that is heard at once: all is within one part of it that has no

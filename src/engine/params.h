@@ -2,11 +2,12 @@
 #ifndef ENGINE_PARAMS_H
 #define ENGINE_PARAMS_H
 
-#include "engine/whisper.h"
+#include "engine/model.h"
 
-/* Whether a model can do what is asked of it. ERR_INVALID with a sentence. *language is
- * its index in the reference's order, or -1: to be detected. */
-int params_check(const struct whisper_params *p, bool multilingual, int n_languages,
+/* Whether they are within their limits, and the model can do what is asked of it.
+ * ERR_INVALID with a sentence. *language is its index in the reference's order, or -1: to
+ * be detected. */
+int params_check(const struct whisper_params *p, const struct whisper_config *c,
                  int *language, struct err *e);
 
 #endif

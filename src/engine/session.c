@@ -15,14 +15,11 @@ static int open_scratch(struct whisper_session *s)
     size_t n_mels = (size_t)s->model->config.n_mels;
     s->mel_pieces = mem_array(WHISPER_WINDOW_FRAMES, sizeof(*s->mel_pieces));
     s->features = mem_aligned(WHISPER_WINDOW_FRAMES * n_mels, sizeof(float));
-    s->history = mem_array(context, sizeof(*s->history));
-    /* Half a context of history and the special tokens around it. */
-    s->prompt = mem_array(context + 8, sizeof(*s->prompt));
+    s->prompt = mem_array(context, sizeof(*s->prompt));
     s->kept = mem_array(context, sizeof(*s->kept));
     s->pieces = mem_array(context, sizeof(*s->pieces));
-    return s->mel_pieces && s->features && s->history && s->prompt && s->kept && s->pieces
-               ? 0
-               : ERR_NOMEM;
+    return s->mel_pieces && s->features && s->prompt && s->kept && s->pieces ? 0
+                                                                             : ERR_NOMEM;
 }
 
 static int open_parts(struct whisper_session *s,
@@ -83,7 +80,6 @@ void whisper_session_close(struct whisper_session *s)
     net_close(s->net);
     free(s->mel_pieces);
     free(s->features);
-    free(s->history);
     free(s->prompt);
     free(s->kept);
     free(s->pieces);

@@ -103,8 +103,7 @@ struct whisper_session {
     struct mel_piece *mel_pieces;      /* owned [3000]: of the window at hand */
     int max_windows;                   /* decoded together, at most */
     float *features;                   /* owned [3000][n_mels] */
-    int32_t *history;                  /* owned [n_text_ctx]: what was said before */
-    int32_t *prompt;                   /* owned [n_text_ctx + 8] */
+    int32_t *prompt;                   /* owned [n_text_ctx] */
     int32_t *kept;                     /* owned [n_text_ctx]: the best attempt's tokens */
     struct piece *pieces;              /* owned [n_text_ctx] */
 };

@@ -8,7 +8,6 @@
 
 #include "base/mem.h"
 #include "engine/fallback.h"
-#include "engine/params.h"
 #include "engine/prompt.h"
 #include "engine/segments.h"
 
@@ -294,62 +293,6 @@ static void what_was_said_before(void **state)
     assert_int_equal(prompt_history(&p, s, 2, initial, 2, out, 8), 0);
 }
 
-static void impossible_wishes_are_refused(void **state)
-{
-    (void)state;
-    struct whisper_params p;
-    struct err e;
-    int language = 7;
-    whisper_params_init(&p);
-    assert_int_equal(params_check(&p, true, 99, &language, &e), 0);
-    assert_int_equal(language, -1);
-    assert_int_equal(params_check(&p, false, 0, &language, &e), 0);
-    assert_int_equal(language, 0);
-    p.language = "German";
-    assert_int_equal(params_check(&p, true, 99, &language, &e), 0);
-    assert_string_equal(whisper_language_code(language), "de");
-    assert_int_equal(params_check(&p, false, 0, &language, &e), ERR_INVALID);
-    assert_non_null(strstr(e.message, "only English"));
-    p.language = "klingon";
-    assert_int_equal(params_check(&p, true, 99, &language, &e), ERR_INVALID);
-    assert_non_null(strstr(e.message, "klingon"));
-    assert_int_equal(params_check(&p, false, 0, &language, &e), ERR_INVALID);
-    p.language = "yue";
-    assert_int_equal(params_check(&p, true, 99, &language, &e), ERR_INVALID);
-    assert_int_equal(params_check(&p, true, 100, &language, &e), 0);
-    p.language = "en";
-    assert_int_equal(params_check(&p, false, 0, &language, &e), 0);
-    p.task = WHISPER_TRANSLATE;
-    assert_int_equal(params_check(&p, true, 99, &language, &e), 0);
-    assert_int_equal(params_check(&p, false, 0, &language, &e), ERR_INVALID);
-    assert_non_null(strstr(e.message, "translate"));
-}
-
-static void senseless_numbers_are_refused(void **state)
-{
-    (void)state;
-    struct whisper_params p;
-    struct err e;
-    int language;
-    whisper_params_init(&p);
-    p.n_temperatures = 0;
-    assert_int_equal(params_check(&p, true, 99, &language, &e), ERR_INVALID);
-    p.n_temperatures = WHISPER_MAX_TEMPERATURES + 1;
-    assert_int_equal(params_check(&p, true, 99, &language, &e), ERR_INVALID);
-    whisper_params_init(&p);
-    p.temperatures[3] = NAN;
-    assert_int_equal(params_check(&p, true, 99, &language, &e), ERR_INVALID);
-    whisper_params_init(&p);
-    p.best_of = 9;
-    assert_int_equal(params_check(&p, true, 99, &language, &e), ERR_INVALID);
-    whisper_params_init(&p);
-    p.start_frame = -1;
-    assert_int_equal(params_check(&p, true, 99, &language, &e), ERR_INVALID);
-    whisper_params_init(&p);
-    p.max_initial_timestamp = INFINITY;
-    assert_int_equal(params_check(&p, true, 99, &language, &e), ERR_INVALID);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,8 +305,6 @@ int main(void)
         cmocka_unit_test(the_ladder_is_climbed_for_a_reason),
         cmocka_unit_test(the_best_of_bad_attempts),
         cmocka_unit_test(what_was_said_before),
-        cmocka_unit_test(impossible_wishes_are_refused),
-        cmocka_unit_test(senseless_numbers_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

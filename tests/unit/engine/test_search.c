@@ -1,5 +1,5 @@
 /* The choice of tokens: suppression, the grammar of timestamps, the probabilities, the
- * generator, the prompt. A small vocabulary: 0 … 19 text, 20 end-of-text, 21 … 29
+ * generator. A small vocabulary: 0 … 19 text, 20 end-of-text, 21 … 29
  * markers, 30 … 79 timestamps. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,12 +8,11 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "engine/prompt.h"
 #include "engine/rules.h"
 
 #include <math.h>
 
-enum { EOT = 20, SOT = 21, PREV = 26, NO_TIMES = 29, BEGIN = 30, VOCAB = 80 };
+enum { EOT = 20, SOT = 21, NO_TIMES = 29, BEGIN = 30, VOCAB = 80 };
 
 static const int32_t suppressed[] = {3, 21, 22};
 
@@ -25,7 +24,7 @@ static struct rules small_rules(void)
                     .translate = 22,
                     .transcribe = 23,
                     .sot_lm = 24,
-                    .sot_prev = PREV,
+                    .sot_prev = 26,
                     .no_speech = 27,
                     .no_timestamps = NO_TIMES,
                     .timestamp_begin = BEGIN,
@@ -391,33 +390,6 @@ static void ngrams_do_not_come_twice(void **state)
     assert_true(logits[6] == -INFINITY && logits[7] == 0 && logits[BEGIN] == 0);
 }
 
-static void prompts_have_the_order_of_the_reference(void **state)
-{
-    (void)state;
-    struct special_tokens special = small_rules().special;
-    struct whisper_params p;
-    whisper_params_init(&p);
-    int32_t out[16];
-    size_t sot;
-    assert_int_equal(prompt_build(&special, 0, &p, NULL, 0, out, &sot), 3);
-    const int32_t plain[] = {SOT, 28, 23};
-    assert_memory_equal(out, plain, sizeof(plain));
-    assert_int_equal(sot, 0);
-
-    const int32_t history[] = {7, 8};
-    p.task = WHISPER_TRANSLATE;
-    p.without_timestamps = true;
-    assert_int_equal(prompt_build(&special, 0, &p, history, 2, out, &sot), 7);
-    const int32_t full[] = {PREV, 7, 8, SOT, 28, 22, NO_TIMES};
-    assert_memory_equal(out, full, sizeof(full));
-    assert_int_equal(sot, 3);
-
-    special.language_begin = -1; /* a model that knows only English */
-    p.without_timestamps = false;
-    assert_int_equal(prompt_build(&special, 0, &p, NULL, 0, out, &sot), 1);
-    assert_int_equal(out[0], SOT);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -437,7 +409,6 @@ int main(void)
         cmocka_unit_test(named_tokens_never_come),
         cmocka_unit_test(what_was_said_is_penalised_once),
         cmocka_unit_test(ngrams_do_not_come_twice),
-        cmocka_unit_test(prompts_have_the_order_of_the_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
