@@ -2,18 +2,31 @@
 #include "engine/longform.h"
 
 #include "base/mem.h"
-#include "engine/prompt.h"
 #include "engine/search.h"
-#include "engine/timeline.h"
 
-/* ---- a window -------------------------------------------------------------------- */
+void heard_release(struct heard *h)
+{
+    free(h->tokens);
+    free(h->logprobs);
+    free(h->pieces);
+    h->tokens = NULL;
+    h->logprobs = NULL;
+    h->pieces = NULL;
+}
+
+/* ---- encoding -------------------------------------------------------------------- */
+
+static float *features_of(const struct run *w, int index)
+{
+    return w->s->features +
+           (size_t)index * WHISPER_WINDOW_FRAMES * (size_t)w->s->model->config.n_mels;
+}
 
 /* The features are the same everywhere, as they are more than 80 dB below the loudest
  * sound of the recording. Whatever a model says to that ("you", "Thank you.") it has not
  * heard. */
-static bool is_void(const struct run *w, int frames)
+static bool is_void(const struct run *w, const float *x, int frames)
 {
-    const float *x = w->s->features;
     size_t n = (size_t)frames * (size_t)w->s->model->config.n_mels;
     for (size_t i = 1; i < n; i++) {
         if (x[i] != x[0])
@@ -23,33 +36,61 @@ static bool is_void(const struct run *w, int frames)
 }
 
 /* What is behind the window's frames is 0, as in the reference's transcribe: not silence,
- * whose features are lower. The models hear better so (docs/model.md has the numbers). */
-bool listen_take(struct run *w, const struct window *window)
+ * whose features are lower. The models hear better so (docs/model.md has the numbers).
+ * False: there is no sound in it. */
+static bool take(struct run *w, const struct window *window, float *features)
 {
     struct whisper_session *s = w->s;
     size_t n = timeline_pieces(w->t, window->at, window->frames, s->mel_pieces,
                                WHISPER_WINDOW_FRAMES);
-    mel_gather(s->mel, s->mel_pieces, n, s->features);
-    return !is_void(w, window->frames);
+    mel_gather(s->mel, s->mel_pieces, n, features);
+    return !is_void(w, features, window->frames);
 }
 
-/* Encode the window whose features are at hand. */
-static void encode(struct run *w, int64_t at)
+static bool same_window(const struct window *a, const struct window *b)
 {
-    if (w->encoded_at == at)
-        return;
-    const float *windows[] = {w->s->features};
-    net_encode(w->s->net, windows, 1);
-    w->encoded_at = at;
+    return a->at == b->at && a->frames == b->frames;
 }
 
-int listen_language(struct run *w, const struct window *window, int *language,
-                    float *probabilities, struct err *e)
+/* Are all of them encoded? */
+static bool find_encoded(const struct run *w, const struct window *windows, int n,
+                         int *index)
+{
+    for (int i = 0; i < n; i++) {
+        index[i] = w->n_encoded - 1;
+        while (index[i] >= 0 && !same_window(&w->encoded[index[i]], &windows[i]))
+            index[i]--;
+        if (index[i] < 0)
+            return false;
+    }
+    return true;
+}
+
+void listen_encode(struct run *w, const struct window *windows, int n, int *index)
+{
+    const float *mel[WHISPER_MAX_BATCH];
+    if (find_encoded(w, windows, n, index))
+        return;
+    w->n_encoded = 0;
+    for (int i = 0; i < n; i++) {
+        float *features = features_of(w, w->n_encoded);
+        index[i] = -1;
+        if (!take(w, &windows[i], features))
+            continue;
+        index[i] = w->n_encoded;
+        mel[w->n_encoded] = features;
+        w->encoded[w->n_encoded++] = windows[i];
+    }
+    if (w->n_encoded > 0)
+        net_encode(w->s->net, mel, w->n_encoded);
+}
+
+int listen_language(struct run *w, int index, int *language, float *probabilities,
+                    struct err *e)
 {
     for (int i = 0; i < whisper_language_count(); i++)
         probabilities[i] = 0;
-    encode(w, window->at);
-    int rc = search_languages(w->s->search, 0, probabilities, e);
+    int rc = search_languages(w->s->search, index, probabilities, e);
     if (rc < 0)
         return rc;
     *language = 0;
@@ -63,74 +104,147 @@ int listen_language(struct run *w, const struct window *window, int *language,
 /* ---- the ladder ------------------------------------------------------------------ */
 
 /* How good is what was heard? */
-static int judge(const struct run *w, const struct search_task *r, struct attempt *a,
+static int judge(const struct run *w, const struct search_task *t, struct attempt *a,
                  struct err *e)
 {
-    char *text = tokenizer_decode(w->s->tokenizer, r->tokens, r->count);
+    char *text = tokenizer_decode(w->s->tokenizer, t->tokens, t->count);
     size_t length = text ? strlen(text) : 0;
     const char *trimmed = text ? words_trim(text, &length) : "";
-    a->temperature = r->temperature;
-    a->no_speech_prob = r->no_speech_prob;
-    a->avg_logprob = r->avg_logprob;
+    *a = (struct attempt){
+        .temperature = t->temperature,
+        .avg_logprob = t->avg_logprob,
+        .no_speech_prob = t->no_speech_prob,
+    };
     int rc =
         text ? text_compression_ratio(trimmed, length, &a->compression_ratio) : ERR_NOMEM;
     free(text);
     return rc == 0 ? 0 : err_set(e, rc, "no memory is left for the text");
 }
 
-/* Read the prompt in the encoded window. */
-static int prompt(struct run *w, struct search_task *t, struct err *e)
+/* Keep what was just heard: the search will reuse its tokens. */
+static int keep(struct heard *h, const struct attempt *a, const struct search_task *t,
+                struct err *e)
 {
-    struct whisper_session *s = w->s;
-    const struct whisper_result *r = w->r;
+    free(h->tokens);
+    free(h->logprobs);
+    h->tokens = mem_array(t->count + 1, sizeof(*h->tokens));
+    h->logprobs = mem_array(t->count + 1, sizeof(*h->logprobs));
+    if (!h->tokens || !h->logprobs)
+        return err_set(e, ERR_NOMEM, "no memory is left for the text");
+    memcpy(h->tokens, t->tokens, t->count * sizeof(*t->tokens));
+    memcpy(h->logprobs, t->logprobs, t->count * sizeof(*t->logprobs));
+    h->count = t->count;
+    h->attempt = *a;
+    return 0;
+}
+
+/* The windows that are on the ladder; task i is of heard[of[i]]. */
+struct ladder {
+    struct run *w;
+    struct heard *heard;
+    struct search_task tasks[WHISPER_MAX_BATCH];
+    int of[WHISPER_MAX_BATCH];
+    int n;
+};
+
+/* What the model is told before it hears a window. Side by side, nobody knows yet which
+ * is the first window with text: the first one is told what the first is to be told. */
+static void write_prompt(const struct run *w, const struct heard *h, struct prompt *out)
+{
+    static const struct whisper_segment some = {0};
+    const struct whisper_session *s = w->s;
     const struct prompt_context c = {
         .special = tokenizer_specials(s->tokenizer),
         .params = w->p,
         .texts = &w->texts,
         .n_text_ctx = (size_t)s->model->config.n_text_ctx,
     };
-    struct prompt told = {.tokens = s->prompt};
-    prompt_write(&c, r->language, r->segments, r->n_segments, &told);
-    t->prompt = told.tokens;
-    t->n_prompt = told.count;
-    t->sot = told.sot;
-    t->n_given = told.n_given;
-    return search_begin(s->search, t, 1, e);
+    if (w->is_batched)
+        prompt_write(&c, h->language, &some, h->window.at > 0, out);
+    else
+        prompt_write(&c, h->language, w->r->segments, w->r->n_segments, out);
 }
 
-/* Keep what was just heard: the search will reuse its tokens. */
-static void keep(struct run *w, const struct attempt *a, const struct search_task *r,
-                 struct heard *h)
+static void add_task(struct ladder *l, int i, int index)
 {
-    memcpy(w->s->kept, r->tokens, r->count * sizeof(*r->tokens));
-    *h = (struct heard){.attempt = *a, .tokens = w->s->kept, .count = r->count};
+    const struct whisper_session *s = l->w->s;
+    const struct heard *h = &l->heard[i];
+    size_t context = (size_t)s->model->config.n_text_ctx;
+    struct prompt told = {.tokens = s->prompts + (size_t)l->n * context};
+    write_prompt(l->w, h, &told);
+    l->tasks[l->n] = (struct search_task){
+        .window = index,
+        .prompt = told.tokens,
+        .n_prompt = told.count,
+        .sot = told.sot,
+        .n_given = told.n_given,
+        .seek = (uint64_t)timeline_recording(l->w->t, h->window.at),
+        .seconds = (float)h->window.frames / WHISPER_FRAMES_PER_SECOND,
+    };
+    l->of[l->n++] = i;
+}
+
+/* Judge what was just heard; those that are not good enough stay on the ladder. */
+static int climb(struct ladder *l, bool first, struct err *e)
+{
+    int left = 0;
+    for (int i = 0; i < l->n; i++) {
+        struct attempt a;
+        struct heard *h = &l->heard[l->of[i]];
+        int rc = judge(l->w, &l->tasks[i], &a, e);
+        bool good = rc == 0 && !fallback_needed(l->w->p, &a);
+        if (rc == 0 && (first || good || fallback_better(l->w->p, &a, &h->attempt)))
+            rc = keep(h, &a, &l->tasks[i], e);
+        if (rc < 0)
+            return rc;
+        if (good)
+            continue;
+        l->tasks[left] = l->tasks[i];
+        l->of[left++] = l->of[i];
+    }
+    l->n = left;
+    return 0;
 }
 
 /* Temperatures in turn, until one gives a text that is neither repetitive nor improbable.
  * Where none does, the best is kept; the reference keeps the last, whose words are half
  * chance. */
-int run_listen(struct run *w, const struct window *window, struct heard *h, struct err *e)
+static int ladder(struct ladder *l, struct err *e)
 {
-    struct attempt a;
-    struct search_task t = {
-        .window = 0,
-        .seek = (uint64_t)timeline_recording(w->t, window->at),
-    };
-    encode(w, window->at);
-    int rc = prompt(w, &t, e);
-    for (int i = 0; rc == 0 && i < w->p->n_temperatures; i++) {
-        t.temperature = w->p->temperatures[i];
-        t.attempt = (uint32_t)i;
-        if ((rc = search_run(w->s->search, &t, 1, w->c, e)) < 0 ||
-            (rc = judge(w, &t, &a, e)) < 0)
-            return rc;
-        bool good = !fallback_needed(w->p, &a);
-        if (i == 0 || good || fallback_better(w->p, &a, &h->attempt))
-            keep(w, &a, &t, h);
-        if (good)
-            break;
+    struct run *w = l->w;
+    int rc = l->n > 0 ? search_begin(w->s->search, l->tasks, l->n, e) : 0;
+    for (int i = 0; rc == 0 && l->n > 0 && i < w->p->n_temperatures; i++) {
+        for (int j = 0; j < l->n; j++) {
+            l->tasks[j].temperature = w->p->temperatures[i];
+            l->tasks[j].attempt = (uint32_t)i;
+        }
+        rc = search_run(w->s->search, l->tasks, l->n, w->c, e);
+        if (rc == 0)
+            rc = climb(l, i == 0, e);
+    }
+    return rc;
+}
+
+int run_listen(struct run *w, const struct window *windows, int n, struct heard *heard,
+               struct err *e)
+{
+    struct ladder l = {.w = w, .heard = heard};
+    int index[WHISPER_MAX_BATCH], rc = 0;
+    memset(heard, 0, (size_t)n * sizeof(*heard));
+    listen_encode(w, windows, n, index);
+    for (int i = 0; rc == 0 && i < n; i++) {
+        heard[i].window = windows[i];
+        heard[i].is_void = index[i] < 0;
+        if (heard[i].is_void)
+            continue;
+        rc = run_settle_language(w, index[i], e);
+        heard[i].language = w->r->language;
+        if (rc == 0)
+            add_task(&l, i, index[i]);
     }
     if (rc == 0)
-        h->silent = fallback_silent(w->p, &h->attempt);
+        rc = ladder(&l, e);
+    for (int i = 0; rc == 0 && i < n; i++)
+        heard[i].silent = !heard[i].is_void && fallback_silent(w->p, &heard[i].attempt);
     return rc;
 }

@@ -75,7 +75,7 @@ static void tell_language(struct run *w, int language, float probability)
         w->c->language(w->c->arg, language, probability);
 }
 
-int run_settle_language(struct run *w, const struct window *window, struct err *e)
+int run_settle_language(struct run *w, int index, struct err *e)
 {
     if (w->r->language >= 0)
         return 0;
@@ -84,7 +84,7 @@ int run_settle_language(struct run *w, const struct window *window, struct err *
     if (!probabilities)
         return err_set(e, ERR_NOMEM, "no memory is left to detect the language");
     int language;
-    int rc = listen_language(w, window, &language, probabilities, e);
+    int rc = listen_language(w, index, &language, probabilities, e);
     if (rc == 0)
         tell_language(w, language, probabilities[language]);
     free(probabilities);
@@ -98,7 +98,6 @@ static int begin(struct run *w, const float *samples, size_t n_samples, struct e
 {
     struct whisper_session *s = w->s;
     const struct whisper_params *p = w->p;
-    w->encoded_at = -1;
     w->r->duration_seconds = (double)n_samples / WHISPER_SAMPLE_RATE;
     int rc = mel_begin(s->mel, samples, n_samples, e);
     if (rc < 0)
@@ -118,12 +117,20 @@ static int begin(struct run *w, const float *samples, size_t n_samples, struct e
                           p->n_clips, mel_frames(s->mel), JOIN_FRAMES, e);
 }
 
+/* A window that is told what was said before has to wait for it. */
+static bool is_batched(const struct whisper_params *p)
+{
+    return p->mode == WHISPER_MODE_BATCHED && !p->condition_on_previous_text;
+}
+
 static int go(struct run *w, struct err *e)
 {
     int64_t start = w->p->start_frame, total = w->t->total_frames;
     pass_gaps(w, start > 0 ? start : -1, false, e); /* they were told of before */
     w->checkpoint = start;
-    int rc = sequential(w, timeline_stream(w->t, start), e);
+    int64_t at = timeline_stream(w->t, start);
+    w->is_batched = is_batched(w->p);
+    int rc = w->is_batched ? batched(w, at, e) : sequential(w, at, e);
     /* Behind the last word there may be something that is not heard. */
     if (rc == 0 && w->checkpoint < total && total >= WINDOW_MIN_FRAMES)
         rc = run_checkpoint(w, w->t->length, e);
@@ -162,7 +169,7 @@ int whisper_detect_language(struct whisper_session *s, const float *samples,
         return err_set(e, ERR_UNSUPPORTED,
                        "this model knows only English and cannot tell languages apart; "
                        "choose a multilingual model (without \".en\")");
-    struct run w = {.s = s, .t = &s->timeline, .encoded_at = -1};
+    struct run w = {.s = s, .t = &s->timeline};
     int rc = mel_begin(s->mel, samples, n_samples, e);
     if (rc < 0)
         return rc;
@@ -173,6 +180,15 @@ int whisper_detect_language(struct whisper_session *s, const float *samples,
         return rc;
     const struct window window = {
         0, total < WHISPER_WINDOW_FRAMES ? (int)total : WHISPER_WINDOW_FRAMES};
-    listen_take(&w, &window);
-    return listen_language(&w, &window, language, probabilities, e);
+    int index;
+    listen_encode(&w, &window, 1, &index);
+    if (index >= 0)
+        return listen_language(&w, index, language, probabilities, e);
+    /* There is no sound: one is as good as another. */
+    *language = 0;
+    for (int i = 0; i < whisper_language_count(); i++)
+        probabilities[i] = i < s->model->config.n_languages
+                               ? 1.0f / (float)s->model->config.n_languages
+                               : 0;
+    return 0;
 }

@@ -72,6 +72,23 @@ size_t segments_split(const int32_t *tokens, size_t count, int32_t timestamp_beg
     return c.n_pieces;
 }
 
+size_t segments_cut(const int32_t *tokens, size_t count, int32_t timestamp_begin,
+                    int window_frames, struct piece *pieces)
+{
+    int advance;
+    size_t n =
+        segments_split(tokens, count, timestamp_begin, window_frames, pieces, &advance);
+    size_t from = n > 0 ? pieces[n - 1].to : 0;
+    if (from == count)
+        return n;
+    struct cut c = {tokens, timestamp_begin, pieces, n};
+    add_piece(&c, from, count);
+    struct piece *rest = &c.pieces[n];
+    if (rest->end_frame <= rest->start_frame)
+        rest->end_frame = window_frames;
+    return c.n_pieces;
+}
+
 bool segments_clamp(double *start_seconds, double *end_seconds, double previous_end,
                     double duration)
 {

@@ -21,6 +21,11 @@ struct piece {
 size_t segments_split(const int32_t *tokens, size_t count, int32_t timestamp_begin,
                       int window_frames, struct piece *pieces, int *advance);
 
+/* The same for a window that is heard once: all of the tokens belong to some piece. What
+ * stands behind the last pair ends with the window, or with the last timestamp in it. */
+size_t segments_cut(const int32_t *tokens, size_t count, int32_t timestamp_begin,
+                    int window_frames, struct piece *pieces);
+
 /* Put a segment's times between the end of what came before and the end of the audio.
  * False when no time is left: the segment must go. */
 bool segments_clamp(double *start_seconds, double *end_seconds, double previous_end,

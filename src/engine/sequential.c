@@ -2,26 +2,27 @@
  * that ended. */
 #include "engine/longform.h"
 
-#include "engine/segments.h"
-#include "engine/timeline.h"
+#include "base/mem.h"
 
 /* One window; *advance is at least 1. */
 static int step(struct run *w, const struct window *window, int *advance, struct err *e)
 {
-    struct whisper_session *s = w->s;
     struct heard h;
     *advance = window->frames;
-    if (!listen_take(w, window))
-        return 0;
-    int rc = run_settle_language(w, window, e);
+    int rc = run_listen(w, window, 1, &h, e);
+    if (rc == 0 && !h.is_void && !h.silent && h.count > 0) {
+        h.pieces = mem_array(h.count, sizeof(*h.pieces));
+        if (!h.pieces)
+            rc = err_set(e, ERR_NOMEM, "no memory is left for the text");
+        else
+            h.n_pieces = segments_split(
+                h.tokens, h.count, tokenizer_specials(w->s->tokenizer)->timestamp_begin,
+                window->frames, h.pieces, advance);
+    }
     if (rc == 0)
-        rc = run_listen(w, window, &h, e);
-    if (rc < 0 || h.silent)
-        return rc;
-    size_t n = segments_split(h.tokens, h.count,
-                              tokenizer_specials(s->tokenizer)->timestamp_begin,
-                              window->frames, s->pieces, advance);
-    return write_pieces(w, window, &h, s->pieces, n, e);
+        rc = write_heard(w, &h, e);
+    heard_release(&h);
+    return rc;
 }
 
 int sequential(struct run *w, int64_t at, struct err *e)
@@ -31,7 +32,7 @@ int sequential(struct run *w, int64_t at, struct err *e)
         int advance = (int)left;
         int rc = run_check(w, e);
         if (rc == 0 && left >= WINDOW_MIN_FRAMES) {
-            struct window window = {
+            const struct window window = {
                 at, left < WHISPER_WINDOW_FRAMES ? (int)left : WHISPER_WINDOW_FRAMES};
             rc = step(w, &window, &advance, e);
         }

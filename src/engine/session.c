@@ -3,7 +3,6 @@
 
 #include "base/mem.h"
 #include "engine/search.h"
-#include "engine/segments.h"
 
 /* Windows side by side where nobody says how many. Memory is mapped when it is used: more
  * cost nothing until they are decoded. */
@@ -12,14 +11,12 @@ enum { BATCH = 4 };
 static int open_scratch(struct whisper_session *s)
 {
     size_t context = (size_t)s->model->config.n_text_ctx;
+    size_t windows = (size_t)s->max_windows;
     size_t n_mels = (size_t)s->model->config.n_mels;
     s->mel_pieces = mem_array(WHISPER_WINDOW_FRAMES, sizeof(*s->mel_pieces));
-    s->features = mem_aligned(WHISPER_WINDOW_FRAMES * n_mels, sizeof(float));
-    s->prompt = mem_array(context, sizeof(*s->prompt));
-    s->kept = mem_array(context, sizeof(*s->kept));
-    s->pieces = mem_array(context, sizeof(*s->pieces));
-    return s->mel_pieces && s->features && s->prompt && s->kept && s->pieces ? 0
-                                                                             : ERR_NOMEM;
+    s->features = mem_aligned(windows * WHISPER_WINDOW_FRAMES * n_mels, sizeof(float));
+    s->prompts = mem_array(windows * context, sizeof(*s->prompts));
+    return s->mel_pieces && s->features && s->prompts ? 0 : ERR_NOMEM;
 }
 
 static int open_parts(struct whisper_session *s,
@@ -80,8 +77,6 @@ void whisper_session_close(struct whisper_session *s)
     net_close(s->net);
     free(s->mel_pieces);
     free(s->features);
-    free(s->prompt);
-    free(s->kept);
-    free(s->pieces);
+    free(s->prompts);
     free(s);
 }

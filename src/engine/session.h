@@ -88,7 +88,6 @@ struct net_capture {
 void net_set_capture(struct net *n, const struct net_capture *capture);
 
 struct search; /* engine/search.h */
-struct piece;  /* engine/segments.h */
 
 /* What longform.c drives. */
 struct whisper_session {
@@ -102,10 +101,8 @@ struct whisper_session {
     struct timeline timeline;          /* what of it is heard */
     struct mel_piece *mel_pieces;      /* owned [3000]: of the window at hand */
     int max_windows;                   /* decoded together, at most */
-    float *features;                   /* owned [3000][n_mels] */
-    int32_t *prompt;                   /* owned [n_text_ctx] */
-    int32_t *kept;                     /* owned [n_text_ctx]: the best attempt's tokens */
-    struct piece *pieces;              /* owned [n_text_ctx] */
+    float *features;                   /* owned [max_windows][3000][n_mels] */
+    int32_t *prompts;                  /* owned [max_windows][n_text_ctx] */
 };
 
 #endif

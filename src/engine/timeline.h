@@ -27,6 +27,12 @@ struct timeline {
     int64_t total_frames; /* of the recording */
 };
 
+/* A part of the stream that is heard at once; it has no break inside. */
+struct window {
+    int64_t at; /* in the stream */
+    int frames; /* 1 … WHISPER_WINDOW_FRAMES */
+};
+
 /* The spans [n_spans] of speech, ascending and disjoint, as far as they lie within the
  * clips [n_clips] (none: everywhere). A gap of more than `join_frames` is a break, and so
  * is the end of a clip. Stretches too short for a window of their own

@@ -2,8 +2,6 @@
 #include "engine/longform.h"
 
 #include "base/mem.h"
-#include "engine/segments.h"
-#include "engine/timeline.h"
 
 /* Append a segment; false in *added when there is no text in it. */
 static int add(struct run *w, const struct whisper_segment *segment,
@@ -37,9 +35,10 @@ static int add(struct run *w, const struct whisper_segment *segment,
     return 0;
 }
 
-static int write_piece(struct run *w, const struct window *window, const struct heard *h,
-                       const struct piece *piece, struct err *e)
+static int write_piece(struct run *w, const struct heard *h, const struct piece *piece,
+                       struct err *e)
 {
+    const struct window *window = &h->window;
     const struct whisper_result *r = w->r;
     int64_t from, to;
     int end = piece->end_frame < window->frames ? piece->end_frame : window->frames;
@@ -54,7 +53,7 @@ static int write_piece(struct run *w, const struct window *window, const struct 
         .avg_logprob = h->attempt.avg_logprob,
         .compression_ratio = h->attempt.compression_ratio,
         .no_speech_prob = h->attempt.no_speech_prob,
-        .language = r->language,
+        .language = h->language,
     };
     double previous = r->n_segments ? r->segments[r->n_segments - 1].end_seconds : 0;
     if (!segments_clamp(&segment.start_seconds, &segment.end_seconds, previous,
@@ -63,11 +62,10 @@ static int write_piece(struct run *w, const struct window *window, const struct 
     return add(w, &segment, h->tokens + piece->from, piece->to - piece->from, e);
 }
 
-int write_pieces(struct run *w, const struct window *window, const struct heard *h,
-                 const struct piece *pieces, size_t n, struct err *e)
+int write_heard(struct run *w, const struct heard *h, struct err *e)
 {
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < n; i++)
-        rc = write_piece(w, window, h, &pieces[i], e);
+    for (size_t i = 0; rc == 0 && i < h->n_pieces; i++)
+        rc = write_piece(w, h, &h->pieces[i], e);
     return rc;
 }

@@ -1,0 +1,65 @@
+/* Windows cut at pauses, several of them side by side.
+ *
+ * The decoder reads its weights once for all of them. No window waits for what was heard
+ * in another, and none is begun twice: what stands behind the last pair of timestamps is
+ * text too, for the window ends where nobody speaks. */
+#include "engine/longform.h"
+
+#include "base/mem.h"
+#include "engine/pack.h"
+
+static int cut(struct run *w, struct heard *h, struct err *e)
+{
+    if (h->is_void || h->silent || h->count == 0)
+        return 0;
+    h->pieces = mem_array(h->count, sizeof(*h->pieces));
+    if (!h->pieces)
+        return err_set(e, ERR_NOMEM, "no memory is left for the text");
+    h->n_pieces = segments_cut(h->tokens, h->count,
+                               tokenizer_specials(w->s->tokenizer)->timestamp_begin,
+                               h->window.frames, h->pieces);
+    return 0;
+}
+
+/* Windows that are heard together. */
+static int together(struct run *w, const struct window *windows, int n, struct err *e)
+{
+    struct heard heard[WHISPER_MAX_BATCH];
+    int rc = run_listen(w, windows, n, heard, e);
+    for (int i = 0; rc == 0 && i < n; i++) {
+        rc = cut(w, &heard[i], e);
+        if (rc == 0)
+            rc = write_heard(w, &heard[i], e);
+        if (rc == 0)
+            rc = run_checkpoint(w, windows[i].at + windows[i].frames, e);
+    }
+    for (int i = 0; i < n; i++)
+        heard_release(&heard[i]);
+    return rc;
+}
+
+static int batch_size(const struct run *w)
+{
+    int wanted = w->p->batch_size, most = w->s->max_windows;
+    return wanted > 0 && wanted < most ? wanted : most;
+}
+
+int batched(struct run *w, int64_t at, struct err *e)
+{
+    struct window *windows = NULL;
+    size_t n = 0, capacity = 0, i = 0;
+    int rc = pack_windows(w->t, &w->s->speech, WHISPER_WINDOW_FRAMES, &windows, &n,
+                          &capacity, e);
+    while (i < n && windows[i].at < at)
+        i++;
+    while (rc == 0 && i < n) {
+        size_t left = n - i, most = (size_t)batch_size(w);
+        int count = (int)(left < most ? left : most);
+        rc = run_check(w, e);
+        if (rc == 0)
+            rc = together(w, windows + i, count, e);
+        i += (size_t)count;
+    }
+    free(windows);
+    return rc;
+}

@@ -1,0 +1,318 @@
+#include "scripted.h"
+
+#include "base/mem.h"
+
+#include <math.h>
+
+static const struct special_tokens special = {
+    .eot = EOT,
+    .sot = SOT,
+    .translate = 22,
+    .transcribe = 23,
+    .sot_lm = 24,
+    .sot_prev = 25,
+    .no_speech = 26,
+    .no_timestamps = 27,
+    .timestamp_begin = BEGIN,
+    .language_begin = EN,
+    .n_languages = 2,
+};
+
+struct net net;
+static size_t n_frames;
+int64_t void_frames;
+
+int net_open(struct net **out, const struct whisper_model *m, const struct net_options *o,
+             struct err *e)
+{
+    (void)m;
+    (void)e;
+    assert_true(o->max_slots <= SLOTS);
+    *out = &net;
+    return 0;
+}
+
+void net_close(struct net *n)
+{
+    (void)n;
+}
+
+struct pool *net_pool(struct net *n)
+{
+    (void)n;
+    return NULL;
+}
+
+int mel_open(struct mel **out, const struct whisper_model *m, struct pool *pool,
+             struct err *e)
+{
+    (void)m;
+    (void)pool;
+    (void)e;
+    *out = (struct mel *)&net;
+    return 0;
+}
+
+void mel_close(struct mel *f)
+{
+    (void)f;
+}
+
+int mel_begin(struct mel *f, const float *samples, size_t n_samples, struct err *e)
+{
+    (void)f;
+    (void)samples;
+    (void)e;
+    n_frames = n_samples / 160;
+    return 0;
+}
+
+int64_t mel_frames(const struct mel *f)
+{
+    (void)f;
+    return (int64_t)n_frames;
+}
+
+void mel_gather(struct mel *f, const struct mel_piece *pieces, size_t n, float *out)
+{
+    (void)f;
+    int64_t first = n ? pieces[0].first : 0;
+    for (size_t i = 0; i < WHISPER_WINDOW_FRAMES * 80; i++)
+        out[i] = 0;
+    for (size_t i = 0; first >= void_frames && i < 80; i++)
+        out[i] = (float)(first + (int64_t)i + 1);
+}
+
+void net_encode(struct net *n, const float *const *mel, int count)
+{
+    assert_in_range(count, 1, WINDOWS);
+    for (int i = 0; i < count; i++)
+        n->frame[i] = (int64_t)mel[i][0] - 1;
+    n->encoded += count;
+    n->most = count > n->most ? count : n->most;
+}
+
+void net_slot_begin(struct net *n, int slot, int window)
+{
+    n->window[slot] = window;
+    n->length[slot] = 0;
+}
+
+void net_slot_copy(struct net *n, int to, int from, int same)
+{
+    (void)same;
+    n->window[to] = n->window[from];
+    memcpy(n->slot[to], n->slot[from], sizeof(n->slot[to]));
+    n->length[to] = n->length[from];
+}
+
+int net_slot_length(const struct net *n, int slot)
+{
+    return n->length[slot];
+}
+
+void net_slot_truncate(struct net *n, int slot, int length)
+{
+    assert_true(length <= n->length[slot]);
+    n->length[slot] = length;
+}
+
+static const struct line *line_at(const struct net *n, int64_t frame)
+{
+    for (size_t i = 0; i < n->n_lines; i++) {
+        if (n->script[i].frame == frame || n->script[i].frame < 0)
+            return &n->script[i];
+    }
+    fail_msg("no one asked for a window at frame %lld", (long long)frame);
+    return NULL;
+}
+
+/* Logits after token `at` of a slot. */
+static void speak(const struct net *n, int slot, int at, float *logits)
+{
+    const struct line *l = line_at(n, n->frame[n->window[slot]]);
+    for (int i = 0; i < VOCAB; i++)
+        logits[i] = 0;
+    if (n->slot[slot][at] == SOT) {
+        logits[special.no_speech] = l->no_speech;
+        logits[ZH] = l->zh;
+        return;
+    }
+    int said = at + 1 - n->n_read[n->window[slot]];
+    if (said < 0)
+        return;
+    int32_t next = said < (int)ARRAY_LENGTH(l->tokens) ? l->tokens[said] : 0;
+    logits[next ? next : EOT] = l->logit;
+}
+
+int net_decode(struct net *n, const struct net_input *inputs, int count, float *logits,
+               struct err *e)
+{
+    n->decoded++;
+    for (int i = 0; i < count; i++) {
+        const struct net_input *in = &inputs[i];
+        int before = n->length[in->slot];
+        if (before + in->n_tokens > CONTEXT)
+            return err_set(e, ERR_INVALID, "the slot would overflow");
+        memcpy(&n->slot[in->slot][before], in->tokens,
+               (size_t)in->n_tokens * sizeof(*in->tokens));
+        n->length[in->slot] += in->n_tokens;
+        if (before == 0) {
+            memcpy(n->prompt, n->slot[in->slot], sizeof(n->prompt));
+            n->n_prompt = in->n_tokens;
+            n->n_read[n->window[in->slot]] = in->n_tokens;
+        }
+        for (int t = in->logits_from; t < in->n_tokens; t++, logits += VOCAB)
+            speak(n, in->slot, before + t, logits);
+    }
+    return 0;
+}
+
+int tokenizer_open(struct tokenizer **out, const struct whisper_model *m, struct err *e)
+{
+    (void)m;
+    (void)e;
+    *out = (struct tokenizer *)&net;
+    return 0;
+}
+
+void tokenizer_close(struct tokenizer *t)
+{
+    (void)t;
+}
+
+const struct special_tokens *tokenizer_specials(const struct tokenizer *t)
+{
+    (void)t;
+    return &special;
+}
+
+/* Text is letters: "a" is token 1. */
+int tokenizer_encode(const struct tokenizer *t, const char *text, size_t length,
+                     int32_t **out, size_t *count, size_t *capacity, struct err *e)
+{
+    (void)t;
+    (void)e;
+    assert_int_equal(text[0], ' ');
+    for (size_t i = 1; i < length; i++) {
+        assert_int_equal(mem_grow(out, capacity, *count + 1, sizeof(**out)), 0);
+        (*out)[(*count)++] = text[i] - 'a' + 1;
+    }
+    return 0;
+}
+
+/* Token 19 is white space. */
+char *tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count)
+{
+    (void)t;
+    char *text = mem_array(count + 1, 1);
+    assert_non_null(text);
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (ids[i] < EOT)
+            text[n++] = ids[i] == 19 ? ' ' : (char)('a' + ids[i] - 1);
+    }
+    return text;
+}
+
+const int32_t *tokenizer_non_speech(const struct tokenizer *t, size_t *count)
+{
+    static const int32_t list[] = {18};
+    (void)t;
+    *count = 1;
+    return list;
+}
+
+int32_t tokenizer_blank(const struct tokenizer *t)
+{
+    (void)t;
+    return 19;
+}
+
+/* ---- driving it ------------------------------------------------------------------ */
+
+static bool on_cancelled(void *arg)
+{
+    struct watch *w = arg;
+    return w->cancel_after > 0 && w->n_checkpoints >= w->cancel_after;
+}
+
+static void on_language(void *arg, int language, float probability)
+{
+    struct watch *w = arg;
+    assert_true(probability > 0 && probability <= 1);
+    w->language = language;
+    w->n_languages++;
+}
+
+static void on_segment(void *arg, const struct whisper_segment *segment)
+{
+    struct watch *w = arg;
+    assert_int_equal(segment->id, w->n_segments);
+    w->n_segments++;
+}
+
+static void on_window(void *arg, int64_t next, int64_t total)
+{
+    struct watch *w = arg;
+    assert_int_equal(total, n_frames);
+    if (w->n_checkpoints < (int)ARRAY_LENGTH(w->checkpoints))
+        w->checkpoints[w->n_checkpoints] = next;
+    w->n_checkpoints++;
+}
+
+static void on_note(void *arg, const struct whisper_note *note)
+{
+    struct watch *w = arg;
+    assert_true(note->start_seconds < note->end_seconds);
+    w->n_notes++;
+}
+
+void begin(struct fixture *f, const struct line *script, size_t n_lines)
+{
+    *f = (struct fixture){.model.config = {.n_vocab = VOCAB,
+                                           .n_text_ctx = CONTEXT,
+                                           .n_mels = 80,
+                                           .multilingual = true,
+                                           .n_languages = 2}};
+    net = (struct net){.script = script, .n_lines = n_lines};
+    whisper_params_init(&f->params);
+    f->params.language = "en";
+    whisper_result_init(&f->result);
+    const struct whisper_session_options options = {.max_batch = WINDOWS};
+    assert_int_equal(whisper_session_open(&f->session, &f->model, &options, &f->e), 0);
+}
+
+void end(struct fixture *f)
+{
+    whisper_result_release(&f->result);
+    whisper_session_close(f->session);
+}
+
+static float sound[130 * 16000];
+double quiet_from, quiet_to;
+
+int go(struct fixture *f, double seconds)
+{
+    size_t n_samples = (size_t)(seconds * 16000);
+    assert_true(n_samples <= ARRAY_LENGTH(sound));
+    for (size_t i = 0; i < n_samples; i++)
+        sound[i] = i % 2 ? 0.1f : -0.1f;
+    for (size_t i = (size_t)(quiet_from * 16000);
+         i < n_samples && i < (size_t)(quiet_to * 16000); i++)
+        sound[i] = 0;
+    const struct whisper_callbacks c = {&f->watch,  on_cancelled, on_language,
+                                        on_segment, on_window,    on_note};
+    return whisper_transcribe(f->session, sound, n_samples, &f->params, &c, &f->result,
+                              &f->e);
+}
+
+void expect(const struct fixture *f, size_t i, const char *text, double start,
+            double stop)
+{
+    assert_true(i < f->result.n_segments);
+    const struct whisper_segment *s = &f->result.segments[i];
+    assert_string_equal(s->text, text);
+    assert_true(fabs(s->start_seconds - start) < 1e-9);
+    assert_true(fabs(s->end_seconds - stop) < 1e-9);
+}

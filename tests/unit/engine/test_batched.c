@@ -1,0 +1,106 @@
+/* Windows side by side: the same text whatever the batch, and in order. */
+#include "scripted.h"
+
+#include "base/mem.h"
+
+#include <math.h>
+
+/* The sound is equally loud everywhere: a window ends as late as it may, which is the
+ * middle of the last fifth of a second. */
+static const struct line talk[] = {
+    {0, 20, 0, {BEGIN, 1, 2, BEGIN + 500, BEGIN + 600, 3}}, /* no last timestamp */
+    {2990, 20, 0, {BEGIN + 40, 3, 4, BEGIN + 1400}},
+    {5980, 20, 0, {BEGIN, 5, BEGIN + 300, BEGIN + 300}},
+};
+
+static void each_window_is_heard_once(void **state)
+{
+    (void)state;
+    for (int batch = 0; batch <= WINDOWS; batch++) {
+        struct fixture f;
+        begin(&f, talk, ARRAY_LENGTH(talk));
+        f.params.mode = WHISPER_MODE_BATCHED;
+        f.params.batch_size = batch;
+        assert_int_equal(go(&f, 70), 0);
+        assert_int_equal(f.result.n_segments, 4);
+        expect(&f, 0, "ab", 0, 10);
+        expect(&f, 1, "c", 12, 29.9);
+        expect(&f, 2, "cd", 29.9, 57.9);
+        expect(&f, 3, "e", 59.8, 65.8);
+        assert_int_equal(net.encoded, 3);
+        assert_int_equal(net.most, batch == 0 || batch > 3 ? 3 : batch);
+        assert_int_equal(f.watch.n_checkpoints, 3);
+        assert_int_equal(f.watch.checkpoints[0], 2990);
+        assert_int_equal(f.watch.checkpoints[2], 7000);
+        end(&f);
+    }
+}
+
+static void going_on_gives_the_same(void **state)
+{
+    (void)state;
+    for (int after = 1; after <= 2; after++) {
+        struct fixture f;
+        begin(&f, talk, ARRAY_LENGTH(talk));
+        f.params.mode = WHISPER_MODE_BATCHED;
+        f.params.batch_size = 1;
+        f.watch.cancel_after = after;
+        assert_int_equal(go(&f, 70), ERR_CANCELLED);
+        f.watch.cancel_after = 0;
+        f.params.start_frame = f.watch.checkpoints[after - 1];
+        f.params.batch_size = 0;
+        assert_int_equal(go(&f, 70), 0);
+        assert_int_equal(f.result.n_segments, 4);
+        expect(&f, 3, "e", 59.8, 65.8);
+        assert_int_equal(net.encoded, 3);
+        end(&f);
+    }
+}
+
+static void only_what_is_bad_is_heard_again(void **state)
+{
+    (void)state;
+    /* The second window is unsure of itself: half the probability at each token. */
+    static const struct line lines[] = {
+        {0, 20, 0, {BEGIN, 1, BEGIN + 500}},
+        {2990, 7.5f, 0, {BEGIN, 2, BEGIN + 500}},
+        {5980, 20, 0, {BEGIN, 3, BEGIN + 400}},
+    };
+    struct fixture f;
+    begin(&f, lines, ARRAY_LENGTH(lines));
+    f.params.mode = WHISPER_MODE_BATCHED;
+    f.params.log_prob_threshold = -0.3f;
+    assert_int_equal(go(&f, 70), 0);
+    assert_int_equal(f.result.n_segments, 3);
+    expect(&f, 0, "a", 0, 10);
+    expect(&f, 2, "c", 59.8, 67.8);
+    assert_true(f.result.segments[0].temperature == 0);
+    assert_true(f.result.segments[2].temperature == 0);
+    assert_int_equal(net.encoded, 3);
+    end(&f);
+}
+
+static void what_was_said_cannot_be_told(void **state)
+{
+    (void)state;
+    static const struct line lines[] = {{-1, 20, 0, {BEGIN, 1, BEGIN + 1500}}};
+    struct fixture f;
+    begin(&f, lines, 1);
+    f.params.mode = WHISPER_MODE_BATCHED;
+    f.params.condition_on_previous_text = true;
+    assert_int_equal(go(&f, 70), 0);
+    assert_int_equal(net.most, 1); /* one after the other */
+    assert_true(net.n_prompt > 3);
+    end(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_window_is_heard_once),
+        cmocka_unit_test(going_on_gives_the_same),
+        cmocka_unit_test(only_what_is_bad_is_heard_again),
+        cmocka_unit_test(what_was_said_cannot_be_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
