@@ -44,7 +44,7 @@ static int part(struct hearing *h, int32_t eot, struct branch *branches, int n)
         if (b.choice.token != eot) {
             branches[going++] = b;
         } else if (h->n_ended < h->most_ended) {
-            search_offer(h, &h->sequences[b.source], b.sum);
+            search_offer(h, &h->sequences[b.source], b.sum, false);
             h->n_ended++;
         }
     }

@@ -8,6 +8,8 @@
 /* Asked for only every so many steps: a step takes milliseconds. */
 enum { STEPS_PER_CANCEL_CHECK = 4 };
 
+static const float window_seconds = 30;
+
 /* Rows of a prompt whose logits are computed in one piece with it, at most: from
  * start-of-transcript to the end. */
 enum { PROMPT_ROWS = 4 };
@@ -50,8 +52,9 @@ static int open_scratch(struct search *s)
     s->logits = mem_array(slots * row, sizeof(float));
     s->inputs = mem_array(slots, sizeof(*s->inputs));
     s->rows = mem_array(slots, sizeof(*s->rows));
+    s->paces = loop_paces(s->t, s->n_vocab);
     if (!s->hearings || !s->tokens || !s->logprobs || !s->prompt_logits || !s->logits ||
-        !s->inputs || !s->rows)
+        !s->inputs || !s->rows || !s->paces)
         return ERR_NOMEM;
     for (size_t w = 0; w < windows; w++) {
         struct hearing *h = &s->hearings[w];
@@ -92,6 +95,7 @@ void search_close(struct search *s)
 {
     if (!s)
         return;
+    free(s->paces);
     free(s->hearings);
     free(s->tokens);
     free(s->logprobs);
@@ -277,11 +281,11 @@ void search_append(struct sequence *q, struct choice c)
     q->sum += c.logprob;
 }
 
-void search_offer(struct hearing *h, const struct sequence *q, double sum)
+void search_offer(struct hearing *h, const struct sequence *q, double sum, bool loops)
 {
     struct sequence *best = &h->best;
     double score = rules_score(sum, q->count - h->n_given, h->length_penalty);
-    if (h->has_best && !(score > h->best_score))
+    if (h->has_best && (loops != h->best_loops ? loops : !(score > h->best_score)))
         return;
     memcpy(best->tokens, q->tokens, q->count * sizeof(*q->tokens));
     memcpy(best->logprobs, q->logprobs, q->count * sizeof(*q->logprobs));
@@ -289,6 +293,7 @@ void search_offer(struct hearing *h, const struct sequence *q, double sum)
     best->sum = sum;
     h->best_score = score;
     h->has_best = true;
+    h->best_loops = loops;
 }
 
 /* There is no more room: what has not ended counts as it is. Of a beam only as many as
@@ -297,7 +302,7 @@ static void offer_unfinished(struct hearing *h, bool beam)
 {
     for (int i = 0; i < h->n_live && !(beam && h->n_ended >= h->width); i++) {
         const struct sequence *q = &h->sequences[h->live[i]];
-        search_offer(h, q, q->sum);
+        search_offer(h, q, q->sum, false);
         h->n_ended++;
     }
     h->n_live = 0;
@@ -374,11 +379,32 @@ static void extend(struct search *s, struct hearing *h)
         struct sequence *q = &h->sequences[h->live[i]];
         struct choice c = q->choices[0];
         if (c.token == s->special.eot) {
-            search_offer(h, q, q->sum + c.logprob);
+            search_offer(h, q, q->sum + c.logprob, false);
             continue;
         }
         search_append(q, c);
         h->live[n++] = h->live[i];
+    }
+    h->n_live = n;
+}
+
+/* Sequences that repeat what nobody can have said go no further: the rest of their room
+ * would be filled with the same. When it is the best of a beam, the others are what the
+ * model believes even less. */
+static void break_loops(struct search *s, struct hearing *h, bool beam)
+{
+    float seconds = h->task->seconds > 0 ? h->task->seconds : window_seconds;
+    int n = 0;
+    for (int i = 0; i < h->n_live; i++) {
+        const struct sequence *q = &h->sequences[h->live[i]];
+        struct loop l = loop_find(&s->special, s->paces, q->tokens, q->count, seconds);
+        if (!loop_is_impossible(&l)) {
+            h->live[n++] = h->live[i];
+            continue;
+        }
+        search_offer(h, q, q->sum, true);
+        if (beam && i == 0)
+            break;
     }
     h->n_live = n;
 }
@@ -392,6 +418,7 @@ static void advance(struct search *s, struct hearing *h, size_t chosen)
         beam_advance(s, h);
     else
         extend(s, h);
+    break_loops(s, h, beam);
     if (chosen >= h->room)
         offer_unfinished(h, beam);
 }

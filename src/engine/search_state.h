@@ -3,6 +3,7 @@
 #ifndef ENGINE_SEARCH_STATE_H
 #define ENGINE_SEARCH_STATE_H
 
+#include "engine/loop.h"
 #include "engine/search.h"
 
 /* The best that may follow a sequence: enough for a beam to go on when one of them is
@@ -58,6 +59,8 @@ struct search {
     size_t n_non_speech, n_suppressed;
     int32_t blank;
 
+    uint8_t *paces; /* owned [n_vocab]: loop.h */
+
     const struct whisper_params *params; /* borrowed */
     struct rules rules;
 
@@ -74,9 +77,9 @@ struct search {
 
 void search_append(struct sequence *q, struct choice c);
 
-/* A sequence goes no further: it is copied when it is the best until now. `sum` is that
- * of its log probabilities. */
-void search_offer(struct hearing *h, const struct sequence *q, double sum);
+/* A sequence goes no further: it is copied when it is the best until now; any is better
+ * than one that loops. `sum` is that of its log probabilities. */
+void search_offer(struct hearing *h, const struct sequence *q, double sum, bool loops);
 
 /* ---- beam.c ----------------------------------------------------------------------- */
 

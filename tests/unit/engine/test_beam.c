@@ -39,6 +39,7 @@ struct net {
     size_t copied;   /* positions */
     bool coarse;     /* few different logits: many ties */
     float end;       /* added to end-of-text's */
+    int32_t again;   /* if not 0: said again and again */
     uint64_t seed;
 };
 
@@ -65,6 +66,8 @@ static void dream(int window, const int32_t *tokens, int n, float *logits)
             logits[i] -= 3;
     }
     logits[EOT] += net.end;
+    if (net.again)
+        logits[net.again] += 20;
 }
 
 int net_open(struct net **out, const struct whisper_model *m, const struct net_options *o,
@@ -138,6 +141,13 @@ int net_decode(struct net *n, const struct net_input *inputs, int count, float *
         }
     }
     return 0;
+}
+
+const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *length)
+{
+    (void)t;
+    *length = id < EOT ? 4 : 0;
+    return "word";
 }
 
 const struct special_tokens *tokenizer_specials(const struct tokenizer *t)
@@ -617,6 +627,42 @@ static void beams_copy_little(void **state)
     assert_true(positions > 0);
 }
 
+/* ---- loops ------------------------------------------------------------------------- */
+
+static void a_loop_ends_early(void **state)
+{
+    struct fixture *f = *state;
+    net.again = 1;
+    f->p.without_timestamps = true;
+    f->p.max_new_tokens = 20;
+    static const float temperatures[] = {0, 0, 0.2f};
+    for (size_t i = 0; i < ARRAY_LENGTH(temperatures); i++) {
+        f->p.beam_size = i == 0 ? 1 : 3;
+        f->p.best_of = 2;
+        struct search_task t = task_of(0);
+        t.temperature = temperatures[i];
+        net.end = -60; /* nothing else ends it */
+        t.seconds = 1; /* 12 words take longer */
+        run(f, &t, 1);
+        assert_true(t.looping);
+        assert_int_equal(t.count, 12);
+        assert_true(net.calls > 0);
+        /* In 30 seconds anybody can. */
+        t.seconds = 0;
+        run(f, &t, 1);
+        assert_false(t.looping);
+        assert_int_equal(t.count, 20);
+    }
+    /* Whatever has ended is better, however improbable. */
+    f->p.beam_size = 3;
+    net.end = 12;
+    struct search_task t = task_of(0);
+    t.seconds = 1;
+    run(f, &t, 1);
+    assert_false(t.looping);
+    assert_true(t.count < 12);
+}
+
 /* ---- what is given ----------------------------------------------------------------- */
 
 static void a_prefix_begins_the_text(void **state)
@@ -680,6 +726,7 @@ int main(void)
         TEST(draws_depend_on_seed_seek_and_attempt),
         TEST(a_window_that_is_done_costs_nothing_more),
         TEST(beams_copy_little),
+        TEST(a_loop_ends_early),
         TEST(a_prefix_begins_the_text),
         TEST(cancelled_between_steps),
     };
