@@ -9,9 +9,23 @@
 
 #define MIN_PAUSE_FRAMES 9.8 /* of a place to cut */
 #define SHORTEST_PART    50  /* frames, whatever max_speech_duration_s says */
+#define EDGE_SHARE       0.2 /* of the threshold: beside speech it is speech too … */
+#define EDGE_LENGTH      31  /* … for so many probabilities: a second */
+
+/* A span by itself that the network is hardly sure of, and that is no louder than what
+ * surrounds it, is a note of music or a knock in noise. */
+#define WEAK_COUNT    3   /* probabilities that reach the threshold, at most … */
+#define WEAK_SHARE    0.6 /* … and do not come so far from there to 1 */
+#define ALONE_FRAMES  200 /* to the next span on either side */
+#define AROUND_FRAMES 300
+#define AROUND_LEAST  50
+#define AROUND_SHARE  0.9
+#define STANDS_OUT_DB 6
 
 struct rules {
     double threshold, neg_threshold;
+    bool plain;                          /* no more than the options say */
+    double edge;                         /* below threshold: what adjoins speech */
     double min_silence, min_speech, pad; /* in frames */
     int64_t longest;                     /* of a span without its padding; 0: any */
 };
@@ -39,8 +53,10 @@ static void set_rules(struct rules *r, const struct whisper_vad_options *o)
 {
     r->threshold = (double)o->threshold;
     r->neg_threshold = (double)o->neg_threshold;
-    if (isnan(r->neg_threshold))
+    r->plain = !isnan(r->neg_threshold);
+    if (!r->plain)
         r->neg_threshold = fmax(r->threshold - 0.15, 0.01);
+    r->edge = EDGE_SHARE * r->threshold;
     r->neg_threshold = fmin(r->neg_threshold, r->threshold);
     r->min_silence = o->min_silence_duration_ms / 10.0;
     r->min_speech = o->min_speech_duration_ms / 10.0;
@@ -66,11 +82,37 @@ static int64_t at_most(int64_t value, int64_t limit)
 
 /* ---- stretches ------------------------------------------------------------------- */
 
+/* One that meets the stretch before it goes on with that. */
+static int add_stretch(struct speech *s, size_t start, size_t end, struct err *e)
+{
+    int64_t from = frame_before(start);
+    int64_t to = at_most(frame_behind(end), s->total_frames);
+    if (s->n_spans && s->spans[s->n_spans - 1].end_frame >= from) {
+        s->spans[s->n_spans - 1].end_frame = to;
+        return 0;
+    }
+    return spans_add(s, from, to, e);
+}
+
+/* [*start, *end) with what adjoins it, from `least` on. Soft beginnings and ends of words
+ * are where the network is unsure. */
+static void widen(const struct speech *s, const struct rules *r, size_t least,
+                  size_t *start, size_t *end)
+{
+    const float *p = s->probabilities;
+    for (int i = 0; i<EDGE_LENGTH && * start> least; i++, (*start)--)
+        if ((double)p[*start - 1] < r->edge)
+            break;
+    for (int i = 0; i < EDGE_LENGTH && *end < s->n_probabilities; i++, (*end)++)
+        if ((double)p[*end] < r->edge || (double)p[*end] >= r->threshold)
+            break;
+}
+
 /* Speech between all pauses, however short. */
 static int find_stretches(struct speech *s, const struct rules *r, struct err *e)
 {
     int rc = 0;
-    size_t n = s->n_probabilities, start = 0;
+    size_t n = s->n_probabilities, start = 0, last = 0;
     bool speaking = false;
     for (size_t i = 0; rc == 0 && i <= n; i++) {
         double p = i < n ? (double)s->probabilities[i] : -1;
@@ -79,8 +121,11 @@ static int find_stretches(struct speech *s, const struct rules *r, struct err *e
             start = i;
         } else if (speaking && p < r->neg_threshold) {
             speaking = false;
-            rc = spans_add(s, frame_before(start),
-                           at_most(frame_behind(i), s->total_frames), e);
+            size_t end = i;
+            if (!r->plain)
+                widen(s, r, last, &start, &end);
+            rc = add_stretch(s, start, end, e);
+            last = end;
         }
     }
     return rc;
@@ -148,12 +193,51 @@ static int join_stretches(struct speech *out, const struct speech *s,
     return rc;
 }
 
-static void drop_short(struct speech *s, const struct rules *r)
+static bool is_unsure(const struct speech *s, const struct rules *r,
+                      const struct speech_span *span)
+{
+    size_t count = 0, start = (size_t)span->start_frame * 160 / VAD_SAMPLES;
+    size_t end = ((size_t)span->end_frame * 160 + VAD_SAMPLES - 1) / VAD_SAMPLES;
+    double peak = 0;
+    for (size_t i = start; i < end && i < s->n_probabilities; i++) {
+        double p = (double)s->probabilities[i];
+        peak = fmax(peak, p);
+        count += p >= r->threshold;
+    }
+    return count <= WEAK_COUNT && peak < r->threshold + WEAK_SHARE * (1 - r->threshold);
+}
+
+/* Whether a span is louder than the three seconds before or those behind it. */
+static bool stands_out(const struct speech *s, const struct speech_span *span)
+{
+    int64_t before = span->start_frame - at_most(AROUND_FRAMES, span->start_frame);
+    int64_t behind = at_most(span->end_frame + AROUND_FRAMES, s->total_frames);
+    int level = speech_loudness(s, span->start_frame, span->end_frame, AROUND_SHARE);
+    int loudest = 0;
+    if (span->start_frame - before >= AROUND_LEAST)
+        loudest = speech_loudness(s, before, span->start_frame, AROUND_SHARE);
+    if (behind - span->end_frame >= AROUND_LEAST) {
+        int other = speech_loudness(s, span->end_frame, behind, AROUND_SHARE);
+        loudest = other > loudest ? other : loudest;
+    }
+    return level >= loudest + STANDS_OUT_DB;
+}
+
+/* Spans that are too short, and those that may as well be something else. */
+static void drop_doubtful(struct speech *s, const struct rules *r)
 {
     size_t kept = 0;
-    for (size_t i = 0; i < s->n_spans; i++)
-        if ((double)(s->spans[i].end_frame - s->spans[i].start_frame) >= r->min_speech)
-            s->spans[kept++] = s->spans[i];
+    int64_t last = -ALONE_FRAMES; /* the end of the span before */
+    for (size_t i = 0; i < s->n_spans; i++) {
+        const struct speech_span span = s->spans[i];
+        bool alone = span.start_frame - last >= ALONE_FRAMES &&
+                     (i + 1 == s->n_spans || pause_behind(s, i) >= ALONE_FRAMES);
+        bool doubtful =
+            !r->plain && alone && is_unsure(s, r, &span) && !stands_out(s, &span);
+        last = span.end_frame;
+        if ((double)(span.end_frame - span.start_frame) >= r->min_speech && !doubtful)
+            s->spans[kept++] = span;
+    }
     s->n_spans = kept;
 }
 
@@ -183,7 +267,7 @@ int spans_find(struct speech *s, const struct whisper_vad_options *o, struct err
     s->spans = out.spans;
     s->n_spans = out.n_spans;
     s->capacity = out.capacity;
-    drop_short(s, &r);
+    drop_doubtful(s, &r);
     pad(s, &r);
     return rc;
 }

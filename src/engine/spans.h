@@ -10,10 +10,14 @@
  *
  *   speech begins with a probability of at least threshold, and ends with the first below
  *     neg_threshold that is not followed by speech within min_silence_duration_ms;
+ *   unless neg_threshold was given, what adjoins speech on either side is speech too as
+ *     long as its probability is a fifth of threshold, but for no more than a second;
  *   a span longer than max_speech_duration_s is cut: at its longest pause of at least
  *     98 ms, if there is one in the second half of what it may last, else where it is
  *     quietest (without its padding it may last half a second at least);
- *   a span shorter than min_speech_duration_ms is dropped;
+ *   a span shorter than min_speech_duration_ms is dropped, and, unless neg_threshold was
+ *     given, one that stands alone, of which the network is hardly sure, and that is no
+ *     louder than what surrounds it;
  *   speech_pad_ms are added on both sides; neighbours that are nearer share what lies
  *     between them.
  *

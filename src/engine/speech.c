@@ -1,8 +1,8 @@
 #include "engine/speech.h"
 
 #include "base/mem.h"
+#include "engine/detect.h"
 #include "engine/spans.h"
-#include "engine/vad.h"
 
 #include <math.h>
 
@@ -39,28 +39,27 @@ static int measure(struct speech *s, const float *samples, size_t n_samples,
     return 0;
 }
 
-/* The level that `share` of all frames above 0 do not exceed; digital silence is left
- * out, as it says nothing of the background. */
-static int centile(const size_t histogram[LEVELS], size_t total, double share)
+int speech_loudness(const struct speech *s, int64_t from, int64_t to, double share)
 {
-    size_t wanted = (size_t)(share * (double)total), seen = 0;
+    size_t histogram[LEVELS] = {0}, sounding = 0, seen = 0;
+    for (int64_t i = from; i < to; i++) {
+        histogram[s->levels[i]]++;
+        sounding += s->levels[i] > 0;
+    }
+    size_t wanted = (size_t)(share * (double)sounding);
     for (int i = 1; i < LEVELS; i++) {
         seen += histogram[i];
         if (seen > wanted)
             return i;
     }
-    return 100;
+    return LEVELS - 1;
 }
 
 /* A frame of at most this level is quiet. Digital silence is quiet in any recording. */
 static int quiet_level(const struct speech *s)
 {
-    size_t histogram[LEVELS] = {0};
-    for (int64_t i = 0; i < s->total_frames; i++)
-        histogram[s->levels[i]]++;
-    size_t sounding = (size_t)s->total_frames - histogram[0];
-    int background = centile(histogram, sounding, 0.10) + ENERGY_ABOVE_FLOOR;
-    int loud = centile(histogram, sounding, 0.99) - ENERGY_BELOW_LOUD;
+    int background = speech_loudness(s, 0, s->total_frames, 0.10) + ENERGY_ABOVE_FLOOR;
+    int loud = speech_loudness(s, 0, s->total_frames, 0.99) - ENERGY_BELOW_LOUD;
     int level = background < loud ? background : loud;
     return level < 0 ? 0 : level;
 }
@@ -209,24 +208,6 @@ static int check_options(const struct whisper_vad_options *o, struct err *e)
     return 0;
 }
 
-static int find_by_network(struct speech *s, const struct vad *vad, struct pool *pool,
-                           const float *samples, size_t n_samples,
-                           const struct whisper_vad_options *o,
-                           bool (*cancelled)(void *arg), void *arg, struct err *e)
-{
-    size_t n = vad_count(n_samples);
-    s->source = SPEECH_SILERO;
-    if (mem_grow(&s->probabilities, &s->probabilities_capacity, n,
-                 sizeof *s->probabilities))
-        return err_set(e, ERR_NOMEM, "no memory is left for the voice detector");
-    int rc =
-        vad_run(vad, pool, samples, n_samples, 1, s->probabilities, cancelled, arg, e);
-    if (rc < 0)
-        return rc;
-    s->n_probabilities = n;
-    return spans_find(s, o, e);
-}
-
 int speech_find(struct speech *s, const struct vad *vad, struct pool *pool,
                 const float *samples, size_t n_samples,
                 const struct whisper_vad_options *o, bool (*cancelled)(void *arg),
@@ -239,7 +220,7 @@ int speech_find(struct speech *s, const struct vad *vad, struct pool *pool,
         rc = err_set(e, ERR_CANCELLED, "the transcription was cancelled");
     if (rc < 0)
         return rc;
-    return vad ? find_by_network(s, vad, pool, samples, n_samples, o, cancelled, arg, e)
+    return vad ? detect(s, vad, pool, samples, n_samples, o, cancelled, arg, e)
                : find_by_level(s, o, e);
 }
 

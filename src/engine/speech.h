@@ -78,6 +78,10 @@ int64_t speech_next(const struct speech *s, int64_t frame);
 /* The first frame without speech at or after `frame`; at most total_frames. */
 int64_t speech_end(const struct speech *s, int64_t frame);
 
+/* The level that `share` of the frames of [from, to) do not exceed; digital silence is
+ * left out, as it says nothing of the background. 100 where there is nothing else. */
+int speech_loudness(const struct speech *s, int64_t from, int64_t to, double share);
+
 /* The best place to cut within [from, to], by level: the middle of the quietest fifth of
  * a second; the later one of two that are equal. */
 int64_t speech_quietest(const struct speech *s, int64_t from, int64_t to);

@@ -42,6 +42,7 @@ static void say(size_t from, size_t to, float probability)
 {
     for (size_t i = from; i < to; i++)
         probabilities[i] = probability;
+    memset(levels + AT(from), probability < 0.1f ? 60 : 80, (size_t)(AT(to) - AT(from)));
 }
 
 static void find(size_t n)
@@ -113,6 +114,7 @@ static void a_span_ends_at_the_lower_threshold(void **state)
     say(10, 11, 0.6f);
     say(11, 20, 0.36f); /* above 0.5 - 0.15 */
     find(100);
+    assert_int_equal(speech.n_spans, 1);
     assert_span(0, 32, 64);
     options.neg_threshold = 0.4f;
     find(100);
@@ -123,6 +125,60 @@ static void a_span_ends_at_the_lower_threshold(void **state)
     options.neg_threshold = 0.9f; /* counts as the threshold */
     find(100);
     assert_span(0, 32, BEHIND(11));
+}
+
+static void soft_edges_belong_to_speech(void **state)
+{
+    (void)state;
+    say(20, 30, 0.11f);
+    say(30, 40, 0.9f);
+    say(40, 50, 0.11f);
+    say(60, 70, 0.11f); /* by itself it is nothing */
+    find(100);
+    assert_int_equal(speech.n_spans, 1);
+    assert_span(0, AT(20), AT(50));
+    options.neg_threshold = 0.35f; /* then it is as was said */
+    find(100);
+    assert_span(0, AT(30), AT(40));
+    options.neg_threshold = NAN;
+    say(0, 200, 0.11f); /* a second of it, no more */
+    say(100, 110, 0.9f);
+    find(200);
+    assert_int_equal(speech.n_spans, 1);
+    assert_span(0, AT(100 - 31), BEHIND(110 + 31));
+    say(50, 60, 0.9f); /* they meet */
+    find(200);
+    assert_int_equal(speech.n_spans, 1);
+    assert_span(0, AT(50 - 31), BEHIND(110 + 31));
+}
+
+static void a_weak_blip_that_does_not_stand_out_is_dropped(void **state)
+{
+    (void)state;
+    say(500, 503, 0.79f);
+    find(1000);
+    assert_int_equal(speech.n_spans, 1); /* it is louder than the rest */
+    memset(levels, 80, sizeof levels);
+    find(1000);
+    assert_int_equal(speech.n_spans, 0);
+    options.neg_threshold = 0.35f; /* then it is as was said */
+    find(1000);
+    assert_int_equal(speech.n_spans, 1);
+    options.neg_threshold = NAN;
+    say(500, 503, 0.81f); /* surer */
+    memset(levels, 80, sizeof levels);
+    find(1000);
+    assert_int_equal(speech.n_spans, 1);
+    say(500, 504, 0.79f); /* longer */
+    memset(levels, 80, sizeof levels);
+    find(1000);
+    assert_int_equal(speech.n_spans, 1);
+    say(500, 503, 0.79f);
+    say(503, 504, 0.02f);
+    say(540, 560, 0.9f); /* not alone */
+    memset(levels, 80, sizeof levels);
+    find(1000);
+    assert_int_equal(speech.n_spans, 2);
 }
 
 static void the_lower_threshold_is_never_below_a_hundredth(void **state)
@@ -262,6 +318,8 @@ int main(void)
         TEST(speech_at_the_first_and_the_last_sample),
         TEST(one_probability_is_enough),
         TEST(a_span_ends_at_the_lower_threshold),
+        TEST(soft_edges_belong_to_speech),
+        TEST(a_weak_blip_that_does_not_stand_out_is_dropped),
         TEST(the_lower_threshold_is_never_below_a_hundredth),
         TEST(short_pauses_are_joined),
         TEST(short_speech_can_be_dropped),

@@ -163,12 +163,75 @@ static void speech_between_silences_is_found(void **state)
     vad_close(v);
 }
 
+static void find(struct speech *s, const struct vad *v, size_t n)
+{
+    assert_int_equal(speech_find(s, v, NULL, samples, n, &options, NULL, NULL, NULL), 0);
+}
+
+/* 45 dB softer the network by itself hears nothing. */
+static void a_soft_recording_is_heard(void **state)
+{
+    (void)state;
+    struct vad *v = open_real();
+    struct speech loud = {0}, soft = {0};
+    size_t n = read_wav("clean");
+    find(&loud, v, n);
+    for (size_t i = 0; i < n; i++)
+        samples[i] *= 0.0056f;
+    find(&soft, v, n);
+    int64_t all = loud.total_frames;
+    assert_true(fabs(speech_seconds(&soft, 0, all) - speech_seconds(&loud, 0, all)) <
+                0.3);
+    speech_release(&loud);
+    speech_release(&soft);
+    vad_close(v);
+}
+
+static void somebody_far_away_beside_somebody_near_is_heard(void **state)
+{
+    (void)state;
+    struct vad *v = open_real();
+    struct speech s = {0};
+    size_t near = read_wav("noisy"), silence = 48000;
+    memcpy(samples + near + silence, samples, near * sizeof *samples);
+    size_t n = 2 * near + silence;
+    for (size_t i = near; i < n; i++) /* 34 dB softer, over a faint hiss */
+        samples[i] = 0.02f * (i < near + silence ? 0 : samples[i]) +
+                     1e-4f * (float)((int)(i * 7919 % 17) - 8) / 8;
+    find(&s, v, n);
+    int64_t soft_from = (int64_t)(near + silence) / 160;
+    double there = (double)near / 16000;
+    assert_true(speech_seconds(&s, soft_from, s.total_frames) > 0.8 * there);
+    speech_release(&s);
+    vad_close(v);
+}
+
+/* Turned up it stays a hiss. */
+static void a_faint_hiss_is_no_speech(void **state)
+{
+    (void)state;
+    struct vad *v = open_real();
+    struct speech s = {0};
+    uint32_t seed = 1;
+    for (size_t i = 0; i < MAX_SAMPLES; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        samples[i] = 1e-4f * ((float)(seed >> 8) / 8388608.0f - 1.0f);
+    }
+    find(&s, v, MAX_SAMPLES);
+    assert_int_equal(s.n_spans, 0);
+    speech_release(&s);
+    vad_close(v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(probabilities_are_those_of_the_network),
         cmocka_unit_test(silence_has_no_speech),
         cmocka_unit_test(speech_between_silences_is_found),
+        cmocka_unit_test(a_soft_recording_is_heard),
+        cmocka_unit_test(somebody_far_away_beside_somebody_near_is_heard),
+        cmocka_unit_test(a_faint_hiss_is_no_speech),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
