@@ -1,6 +1,7 @@
 /* The native door: jobs as resources. */
 #include "api/api.h"
 #include "api/errors.h"
+#include "api/options.h"
 #include "api/present.h"
 
 #include "http/disposition.h"
@@ -147,6 +148,36 @@ static void name_download(struct http_request *r, const char *original,
     buf_release(&header);
 }
 
+static int subtitle_options(struct http_request *r, const struct job *job,
+                            const struct transcript *t, enum format format,
+                            struct cue_options *out)
+{
+    struct err e;
+    if (api_subtitle_options(job->options, &r->query, out, &e)) {
+        api_error(&r->response, &e);
+        return e.code;
+    }
+    bool subtitles = format == FORMAT_SRT || format == FORMAT_VTT;
+    if (!subtitles || !cues_check(t, out, &e))
+        return 0;
+    api_error_as(&r->response, 409, "no_word_times", &e);
+    return e.code;
+}
+
+static void write_transcript(struct http_request *r, const struct job *job,
+                             const struct transcript *t, enum format format)
+{
+    struct cue_options subtitles;
+    if (subtitle_options(r, job, t, format, &subtitles))
+        return;
+    struct buf body;
+    buf_init(&body, HTTP_BODY_MAX);
+    if (format_write_as(format, t, &subtitles, &body))
+        body.failed = true;
+    name_download(r, job->original_filename, format);
+    http_respond_bytes(&r->response, 200, format_content_type(format), &body);
+}
+
 static void write_download(struct http_request *r, const struct job *job,
                            enum format format)
 {
@@ -154,16 +185,10 @@ static void write_download(struct http_request *r, const struct job *job,
     struct transcript transcript;
     struct err e;
     transcript_init(&transcript);
-    if (jobs_transcript(api->jobs, job->id, &transcript, &e)) {
+    if (jobs_transcript(api->jobs, job->id, &transcript, &e))
         api_error(&r->response, &e);
-    } else {
-        struct buf body;
-        buf_init(&body, HTTP_BODY_MAX);
-        if (format_write(format, &transcript, &body))
-            body.failed = true;
-        name_download(r, job->original_filename, format);
-        http_respond_bytes(&r->response, 200, format_content_type(format), &body);
-    }
+    else
+        write_transcript(r, job, &transcript, format);
     transcript_release(&transcript);
 }
 

@@ -45,3 +45,27 @@ int api_options_set_all(struct api_options *o, const struct http_params *p, stru
     }
     return 0;
 }
+
+int api_subtitle_options(const char *job_options, const struct http_params *query,
+                         struct cue_options *out, struct err *e)
+{
+    json_t *all = json_loads(job_options, 0, NULL);
+    int status = 0;
+    for (size_t i = 0; !status && i < query->count; i++) {
+        const struct http_param *p = &query->list[i];
+        const struct job_option *option = job_option_find(p->name);
+        if (option && option->group == GROUP_SUBTITLES && *p->value)
+            status = job_options_put(&all, option, p->value, e);
+    }
+    char *json = !status && all ? json_dumps(all, JSON_COMPACT) : NULL;
+    struct job_options parsed;
+    if (!status)
+        status = job_options_parse(&parsed, json, e);
+    if (!status) {
+        *out = parsed.subtitles;
+        job_options_release(&parsed);
+    }
+    free(json);
+    json_decref(all);
+    return status;
+}

@@ -2,6 +2,7 @@
 #ifndef API_OPTIONS_H
 #define API_OPTIONS_H
 
+#include "format/cues.h"
 #include "http/params.h"
 
 #include <jansson.h>
@@ -19,5 +20,9 @@ int api_options_set(struct api_options *o, const char *name, const char *value,
                     struct err *e);
 int api_options_set_all(struct api_options *o, const struct http_params *p,
                         struct err *e);
+
+/* How subtitles are to be made: as this query says, else the job's options (JSON). */
+int api_subtitle_options(const char *job_options, const struct http_params *query,
+                         struct cue_options *out, struct err *e);
 
 #endif

@@ -120,7 +120,7 @@ static int write_file(const struct outputs *o, const char *input, enum format f,
 }
 
 int outputs_write(struct outputs *o, const char *input, const struct transcript *t,
-                  struct err *e)
+                  const struct cue_options *subtitles, struct err *e)
 {
     int status = 0;
     for (int i = 0; i < FORMAT_COUNT && !status; i++) {
@@ -128,7 +128,7 @@ int outputs_write(struct outputs *o, const char *input, const struct transcript 
             continue;
         struct buf text;
         buf_init(&text, OUTPUT_BYTES);
-        if (format_write((enum format)i, t, &text))
+        if (format_write_as((enum format)i, t, subtitles, &text))
             status = err_set(e, ERR_NOMEM, "out of memory");
         else if (o->folder)
             status = write_file(o, input, (enum format)i, &text, e);

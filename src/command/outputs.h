@@ -2,7 +2,7 @@
 #ifndef COMMAND_OUTPUTS_H
 #define COMMAND_OUTPUTS_H
 
-#include "format/transcript.h"
+#include "format/cues.h"
 
 #include <limits.h>
 
@@ -24,6 +24,6 @@ int outputs_prepare(struct outputs *o, char *const *inputs, int count, struct er
 /* Write one transcript in every wanted format, each file whole or not at all; a file that
  * is there already is replaced. */
 int outputs_write(struct outputs *o, const char *input, const struct transcript *t,
-                  struct err *e);
+                  const struct cue_options *subtitles, struct err *e);
 
 #endif

@@ -244,7 +244,8 @@ static int write_outputs(struct work *w, const struct transcript *t)
     struct err e = {0};
     char took[24], of[24];
     double elapsed = clock_monotonic_seconds() - w->began_at;
-    if (outputs_write(&w->request.outputs, w->input, t, &e)) {
+    if (outputs_write(&w->request.outputs, w->input, t, &w->request.options.subtitles,
+                      &e)) {
         cli_error("%s: %s", w->input, e.message);
         return EXIT_ERROR;
     }

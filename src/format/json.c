@@ -54,8 +54,9 @@ static void write_whole_text(const struct transcript *t, struct buf *out)
     buf_release(&text);
 }
 
-void json_write(const struct transcript *t, struct buf *out)
+void json_write(const struct transcript *t, const struct cue_options *o, struct buf *out)
 {
+    (void)o;
     buf_char(out, '{');
     write_whole_text(t, out);
     buf_str(out, ",\n\"segments\": [");

@@ -87,7 +87,8 @@ void transcript_text(const struct transcript *t, struct buf *out)
 
 static const struct {
     const char *extension, *content_type;
-    void (*write)(const struct transcript *t, struct buf *out);
+    void (*write)(const struct transcript *t, const struct cue_options *o,
+                  struct buf *out);
 } formats[FORMAT_COUNT] = {
     [FORMAT_TXT] = {"txt", "text/plain; charset=utf-8", txt_write},
     [FORMAT_SRT] = {"srt", "application/x-subrip; charset=utf-8", srt_write},
@@ -116,8 +117,16 @@ const char *format_content_type(enum format f)
     return formats[f].content_type;
 }
 
+int format_write_as(enum format f, const struct transcript *t,
+                    const struct cue_options *o, struct buf *out)
+{
+    formats[f].write(t, o, out);
+    return buf_failed(out) ? ERR_NOMEM : 0;
+}
+
 int format_write(enum format f, const struct transcript *t, struct buf *out)
 {
-    formats[f].write(t, out);
-    return buf_failed(out) ? ERR_NOMEM : 0;
+    struct cue_options defaults;
+    cue_options_init(&defaults);
+    return format_write_as(f, t, &defaults, out);
 }

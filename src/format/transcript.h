@@ -77,5 +77,9 @@ const char *format_content_type(enum format f); /* "text/plain; charset=utf-8" â
 
 /* Write the whole transcript in a format. Appended to `out`; 0 or ERR_NOMEM. */
 int format_write(enum format f, const struct transcript *t, struct buf *out);
+/* The same with subtitles to order (format/cues.h). */
+struct cue_options;
+int format_write_as(enum format f, const struct transcript *t,
+                    const struct cue_options *o, struct buf *out);
 
 #endif

@@ -3,8 +3,9 @@
 
 #include "format/text.h"
 
-void tsv_write(const struct transcript *t, struct buf *out)
+void tsv_write(const struct transcript *t, const struct cue_options *o, struct buf *out)
 {
+    (void)o;
     struct buf text;
     buf_init(&text, out->maximum);
     buf_str(out, "start\tend\ttext\n");

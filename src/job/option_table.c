@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#define CUE(member)   offsetof(struct job_options, subtitles.member)
 #define FIELD(member) offsetof(struct job_options, params.member)
 
 /* docs/accuracy.md says what each does and why its default is what it is. */
@@ -98,6 +99,23 @@ static const struct job_option table[] = {
      GROUP_WORDS, "CHARS", "signs that belong to the word behind"},
     {"append_punctuations", OPTION_CHARACTERS, 0, FIELD(append_punctuations), 0, 0,
      GROUP_WORDS, "CHARS", "signs that belong to the word before"},
+
+    {"max_line_width", OPTION_WHOLE, 0, CUE(max_line_width), 8, 500, GROUP_SUBTITLES, "N",
+     "characters of a line; wide ones count twice"},
+    {"max_line_count", OPTION_WHOLE, 0, CUE(max_line_count), 1, 10, GROUP_SUBTITLES, "N",
+     "lines of a subtitle"},
+    {"max_words_per_line", OPTION_WHOLE, NONE_IS_ZERO, CUE(max_words_per_line), 0, 100,
+     GROUP_SUBTITLES, "N", "0: any number"},
+    {"max_cps", OPTION_NUMBER, 0, CUE(max_cps), 1, 1000, GROUP_SUBTITLES, "X",
+     "characters to read in a second, if there is time"},
+    {"min_cue_duration", OPTION_NUMBER, 0, CUE(min_cue_duration), 0, 5, GROUP_SUBTITLES,
+     "S", "seconds, if there is time"},
+    {"max_cue_duration", OPTION_NUMBER, 0, CUE(max_cue_duration), 1, 60, GROUP_SUBTITLES,
+     "S", "seconds; what lasts longer is divided"},
+    {"highlight_words", OPTION_BOOLEAN, 0, CUE(highlight_words), 0, 0, GROUP_SUBTITLES,
+     NULL, "underline each word as it is said"},
+    {"raw_subtitles", OPTION_BOOLEAN, 0, CUE(raw_subtitles), 0, 0, GROUP_SUBTITLES, NULL,
+     "the segments as they are, whatever their length"},
     {0},
 };
 
@@ -110,6 +128,7 @@ static const char *const titles[GROUP_COUNT] = {
     [GROUP_SPEECH] = "where speech is",
     [GROUP_LANGUAGE] = "the language",
     [GROUP_WORDS] = "words",
+    [GROUP_SUBTITLES] = "subtitles (srt, vtt)",
 };
 
 static const struct {

@@ -43,6 +43,7 @@ enum job_option_group {
     GROUP_SPEECH,
     GROUP_LANGUAGE,
     GROUP_WORDS,
+    GROUP_SUBTITLES, /* these concern srt and vtt alone, at any time */
     GROUP_COUNT
 };
 

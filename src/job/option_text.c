@@ -50,7 +50,10 @@ static json_t *list(const char *text)
         json_t *n = number(p, length);
         p += length;
         p += strspn(p, " ");
-        if (!n || (*p && *p != ',') || json_array_append_new(all, n)) {
+        bool ends = !*p || *p == ',';
+        if (!ends)
+            json_decref(n);
+        if (!ends || !n || json_array_append_new(all, n)) {
             json_decref(all);
             return NULL;
         }

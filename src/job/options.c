@@ -297,6 +297,7 @@ int job_options_parse(struct job_options *out, const char *json, struct err *e)
 {
     *out = (struct job_options){.temperature_increment = 0.2f};
     whisper_params_init(&out->params);
+    cue_options_init(&out->subtitles);
     if (!json || !*json)
         return 0;
     if (strlen(json) > OPTIONS_MAX_BYTES)
@@ -310,6 +311,8 @@ int job_options_parse(struct job_options *out, const char *json, struct err *e)
                      : err_set(e, ERR_INVALID, "the options must be a JSON object");
     if (status)
         job_options_release(out);
+    else if (out->subtitles.highlight_words)
+        out->params.word_timestamps = true;
     return status;
 }
 

@@ -9,6 +9,7 @@
 #define JOB_OPTIONS_H
 
 #include "engine/whisper.h"
+#include "format/cues.h"
 #include "job/option_table.h"
 
 #define OPTIONS_MAX_BYTES 16384
@@ -17,6 +18,7 @@ struct json_t; /* jansson's */
 
 struct job_options {
     struct whisper_params params; /* borrows what is below */
+    struct cue_options subtitles; /* highlight_words asks for word_timestamps too */
     float temperature_increment;  /* steps of the ladder; 0: no fallback */
     struct json_t *values;        /* owned: the texts are in it */
     int32_t *tokens;              /* owned */

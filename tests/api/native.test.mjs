@@ -383,6 +383,31 @@ describe('the native door', needsModel, () => {
       isError(await getJson(server, `/jobs/${id}/download?format=docx`), 400, 'invalid');
     });
 
+    test('give subtitles to order', { timeout: 300_000 }, async () => {
+      const speech = fs.readFileSync(new URL('../engine/golden/clean.wav', import.meta.url));
+      const { job_id: id } = await accepted(form(speech, 'talk.wav', { language: 'en', max_line_count: '1' }));
+      const job = await waitForJob(server, id);
+      assert.equal(job.status, 'completed', job.error_message);
+      assert.ok(job.quality.text_seconds > 5);
+      const lines = async (query) => {
+        const answer = await fetch(`${server.url}/jobs/${id}/download?${query}`);
+        assert.equal(answer.status, 200);
+        return (await answer.text()).split('\n\n').filter((cue) => cue.includes('-->'))
+          .map((cue) => cue.split('\n').filter((line) => !line.includes('-->') && !/^\d+$/.test(line)));
+      };
+      const usual = await lines('format=srt'); // as the upload asked
+      assert.ok(usual.every((cue) => cue.length === 1 && cue[0].length <= 42));
+      const small = await lines('format=vtt&max_line_width=20&max_line_count=2');
+      assert.ok(small.flat().every((line) => line.length <= 20));
+      assert.ok(small.some((cue) => cue.length === 2));
+      assert.ok((await lines('format=srt&raw_subtitles=true')).some((cue) => cue[0].length > 42));
+      isError(await getJson(server, `/jobs/${id}/download?format=srt&max_line_width=wide`), 400, 'invalid');
+      const refused = await getJson(server, `/jobs/${id}/download?format=vtt&highlight_words=true`);
+      isError(refused, 409, 'no_word_times');
+      assert.match(refused.body.detail, /word_timestamps/);
+      await lines('format=txt&highlight_words=true'); // concerns subtitles alone
+    });
+
     test('that cannot be decoded fail with a sentence', async () => {
       const broken = Buffer.concat([wav().subarray(0, 20), Buffer.alloc(3000, 0xA5)]);
       const { job_id: id } = await accepted(form(broken, 'broken.wav'));

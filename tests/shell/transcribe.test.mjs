@@ -1,5 +1,6 @@
 // `transcribe` as people use it: real speech, real weights, every format, every mistake.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -10,6 +11,7 @@ const model = ['tiny', 'tiny-q5_1'].find(modelFile);
 const english = ['base.en', 'tiny.en'].find(modelFile);
 const needsModel = { skip: !model && 'no model tiny or tiny-q5_1 in the test models folder', timeout: 300_000 };
 const needsEnglish = { skip: !english && 'no English-only model in the test models folder', timeout: 300_000 };
+const needsFfmpeg = { skip: spawnSync('ffmpeg', ['-version']).status !== 0 && 'no ffmpeg here' };
 const words = (text) => text.toLowerCase().replace(/[^a-z ]+/g, ' ').trim().split(/\s+/);
 
 let spoken; // the plain text, once it is known
@@ -41,6 +43,57 @@ test('vtt', needsModel, async () => {
   const r = await run(['transcribe', '-m', model, '-f', 'vtt', speech]);
   assert.equal(r.code, 0, r.err);
   assert.match(r.out, /^WEBVTT\n\n00:\d\d\.\d{3} --> 00:\d\d\.\d{3}\n\S[^\n]*\n\n/);
+});
+
+// "00:01:02,003" or "01:02.003" in milliseconds.
+const ms = (time) => time.split(/[:,.]/).reverse()
+  .reduce((sum, n, i) => sum + Number(n) * [1, 1000, 60_000, 3_600_000][i], 0);
+
+// [{ start, end, lines }] of an srt or vtt file.
+function cues(text) {
+  return text.split('\n\n').filter((block) => block.includes(' --> ')).map((block) => {
+    const lines = block.split('\n');
+    const at = lines.findIndex((line) => line.includes(' --> '));
+    const [start, end] = lines[at].split(' --> ').map(ms);
+    return { start, end, lines: lines.slice(at + 1) };
+  });
+}
+
+test('subtitles conform, unless they are to be raw', needsModel, async () => {
+  const all = cues((await run(['transcribe', '-m', model, '-f', 'srt', speech])).out);
+  const raw = cues((await run(['transcribe', '-m', model, '-f', 'srt', '--raw-subtitles', speech])).out);
+  const small = cues((await run(['transcribe', '-m', model, '-f', 'vtt', '--max_line_width', '20', '--max-line-count=1',
+    speech])).out);
+  assert.deepEqual(words(all.flatMap((c) => c.lines).join(' ')), words(await plain()));
+  assert.deepEqual(words(small.flatMap((c) => c.lines).join(' ')), words(await plain()));
+  assert.ok(raw.every((c) => c.lines.length === 1) && raw.length <= all.length && all.length < small.length);
+  for (const [list, width, count] of [[all, 42, 2], [small, 20, 1]])
+    for (const [i, c] of list.entries()) {
+      assert.ok(c.lines.length <= count && c.lines.every((line) => line.length <= width), c.lines.join('/'));
+      assert.ok(c.end > c.start && c.end - c.start <= 7000);
+      assert.ok(i === 0 || c.start >= list[i - 1].end);
+    }
+});
+
+test('a player reads the subtitles', { ...needsModel, ...(needsFfmpeg.skip ? needsFfmpeg : {}) }, async (t) => {
+  const dir = folder(t);
+  for (const format of ['srt', 'vtt']) {
+    const file = path.join(dir, `talk.${format}`);
+    const made = await run(['transcribe', '-m', model, '-f', format, '--max-line-width', '30', speech]);
+    fs.writeFileSync(file, made.out);
+    const read = spawnSync('ffmpeg', ['-v', 'error', '-i', file, '-f', 'srt', '-'], { encoding: 'utf8' });
+    assert.equal(read.status, 0, read.stderr);
+    assert.equal(read.stderr, '');
+    assert.deepEqual(cues(read.stdout.replaceAll('\r', '')), cues(made.out));
+  }
+});
+
+test('highlighted words ask for their times', needsModel, async () => {
+  const r = await run(['transcribe', '-m', model, '-f', 'srt', '--highlight-words', speech]);
+  assert.equal(r.code, 0, r.err);
+  assert.ok(cues(r.out).length > 0);
+  const marked = cues(r.out).filter((c) => c.lines.join('').includes('<u>'));
+  for (const c of marked) assert.match(c.lines.join('\n'), /^[^<]*(<u>[^<]+<\/u>\n?)+[^<]*$/);
 });
 
 test('tsv', needsModel, async () => {
@@ -249,6 +302,7 @@ const mistakes = [
   ['a value for what is switched off', ['transcribe', '--no-vad-filter=1', 'a.wav'], 2, /no-vad-filter/],
   ['detector parameters of another name', ['transcribe', '--vad-parameters', '{"x":1}', 'a.wav'], 2, /no "x" in vad_parameters/],
   ['parts that overlap', ['transcribe', '--clip-timestamps', '0,9,5', 'a.wav'], 2, /clip_timestamps.*rising/],
+  ['lines too narrow', ['transcribe', '--max-line-width', '3', 'a.wav'], 2, /max_line_width.*8 to 500/],
   ['a mode that is none', ['transcribe', '--mode', 'quick', 'a.wav'], 2, /mode.*sequential, batched/],
   ['numbers of another kind', ['transcribe', '--compute-type', 'f8', 'a.wav'], 2, /COMPUTE_TYPE/],
   ['a prompt that is no text', ['transcribe', '--prompt', 'x'.repeat(20000), 'a.wav'], 2, /option/],

@@ -10,6 +10,8 @@
 #include "base/fs.h"
 #include "command/outputs.h"
 
+static const struct cue_options subtitles = {.raw_subtitles = true};
+
 static void formats_are_a_list(void **state)
 {
     (void)state;
@@ -54,8 +56,9 @@ static void a_file_is_named_after_its_input(void **state)
     static const char *const names[] = {"talk.one.vtt", "stdin.vtt", "..vtt", ".mp3.vtt"};
     for (int i = 0; i < 4; i++) {
         struct err e = {0};
-        assert_int_equal(outputs_write(&o, inputs[i], &t, &e), 0);
-        assert_int_equal(outputs_write(&o, inputs[i], &t, &e), 0); /* replaces it */
+        assert_int_equal(outputs_write(&o, inputs[i], &t, &subtitles, &e), 0);
+        assert_int_equal(outputs_write(&o, inputs[i], &t, &subtitles, &e),
+                         0); /* replaces it */
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
         struct buf text;
         buf_init(&text, 100);
