@@ -8,33 +8,18 @@
 #include "base/mem.h"
 #include "engine/pack.h"
 
-static int cut(struct run *w, struct heard *h, struct err *e)
-{
-    if (h->is_void || h->silent || h->count == 0)
-        return 0;
-    h->pieces = mem_array(h->count, sizeof(*h->pieces));
-    if (!h->pieces)
-        return err_set(e, ERR_NOMEM, "no memory is left for the text");
-    h->n_pieces = segments_cut(h->tokens, h->count,
-                               tokenizer_specials(w->s->tokenizer)->timestamp_begin,
-                               h->window.frames, h->pieces);
-    return 0;
-}
-
 /* Windows that are heard together. */
 static int together(struct run *w, const struct window *windows, int n, struct err *e)
 {
-    struct heard heard[WHISPER_MAX_BATCH];
-    int rc = run_listen(w, windows, n, heard, e);
-    for (int i = 0; rc == 0 && i < n; i++) {
-        rc = cut(w, &heard[i], e);
+    struct account accounts[WHISPER_MAX_BATCH];
+    int rc = hear(w, windows, n, false, accounts, e);
+    for (int i = 0; i < n; i++) {
         if (rc == 0)
-            rc = write_heard(w, &heard[i], e);
+            rc = write_account(w, &accounts[i], e);
         if (rc == 0)
             rc = run_checkpoint(w, windows[i].at + windows[i].frames, e);
+        account_release(&accounts[i]);
     }
-    for (int i = 0; i < n; i++)
-        heard_release(&heard[i]);
     return rc;
 }
 

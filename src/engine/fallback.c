@@ -3,7 +3,7 @@
 #define ZLIB_CONST /* next_in points to what is not ours to change */
 #include <zlib.h>
 
-static bool is_repetitive(const struct whisper_params *p, const struct attempt *a)
+bool fallback_repetitive(const struct whisper_params *p, const struct attempt *a)
 {
     return p->compression_ratio_threshold > 0 &&
            a->compression_ratio > p->compression_ratio_threshold;
@@ -14,14 +14,14 @@ bool fallback_needed(const struct whisper_params *p, const struct attempt *a)
     bool improbable = a->avg_logprob < p->log_prob_threshold;
     if (improbable && a->no_speech_prob > p->no_speech_threshold)
         return false; /* silence: no other temperature will find words */
-    return improbable || is_repetitive(p, a);
+    return improbable || fallback_repetitive(p, a);
 }
 
 bool fallback_better(const struct whisper_params *p, const struct attempt *a,
                      const struct attempt *b)
 {
-    bool repetitive = is_repetitive(p, a);
-    if (repetitive != is_repetitive(p, b))
+    bool repetitive = fallback_repetitive(p, a);
+    if (repetitive != fallback_repetitive(p, b))
         return !repetitive;
     return a->avg_logprob > b->avg_logprob;
 }

@@ -15,6 +15,9 @@ struct attempt {
  * temperature. A threshold that is NaN is off. */
 bool fallback_needed(const struct whisper_params *p, const struct attempt *a);
 
+/* The text repeats itself more than text does. */
+bool fallback_repetitive(const struct whisper_params *p, const struct attempt *a);
+
 /* Of two attempts that are not good enough, is `a` the better? One that is not
  * repetitive, then the more probable. */
 bool fallback_better(const struct whisper_params *p, const struct attempt *a,

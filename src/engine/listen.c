@@ -225,20 +225,21 @@ static int ladder(struct ladder *l, struct err *e)
     return rc;
 }
 
-int run_listen(struct run *w, const struct window *windows, int n, struct heard *heard,
-               struct err *e)
+int run_listen(struct run *w, struct heard *heard, int n, struct err *e)
 {
     struct ladder l = {.w = w, .heard = heard};
+    struct window windows[WHISPER_MAX_BATCH] = {{0}};
     int index[WHISPER_MAX_BATCH], rc = 0;
-    memset(heard, 0, (size_t)n * sizeof(*heard));
+    for (int i = 0; i < n; i++)
+        windows[i] = heard[i].window;
     listen_encode(w, windows, n, index);
     for (int i = 0; rc == 0 && i < n; i++) {
-        heard[i].window = windows[i];
         heard[i].is_void = index[i] < 0;
         if (heard[i].is_void)
             continue;
         rc = run_settle_language(w, index[i], e);
-        heard[i].language = w->r->language;
+        if (heard[i].language < 0)
+            heard[i].language = w->r->language;
         if (rc == 0)
             add_task(&l, i, index[i]);
     }

@@ -3,8 +3,10 @@
  * longform.c   begins and ends; gaps, checkpoints, cancellation
  * sequential.c each window begins where the last finished text ended
  * batched.c    windows cut at pauses, several at once
+ * hear.c       windows to accounts: all that is done about a window before it is written
  * listen.c     windows to tokens: features, encoder, the fallback ladder
- * write.c      tokens to segments, in the times of the recording */
+ * guard.c      speech for which there is no text is heard again
+ * write.c      accounts to segments and notes, in the times of the recording */
 #ifndef ENGINE_LONGFORM_H
 #define ENGINE_LONGFORM_H
 
@@ -36,7 +38,7 @@ struct heard {
     struct window window;
     bool is_void; /* there is no sound in it: it was not listened to */
     bool silent;  /* the model says that nobody speaks */
-    int language;
+    int language; /* in: that of the window, or -1: that of the recording */
     struct attempt attempt;
     int32_t *tokens; /* owned [count] */
     float *logprobs; /* owned [count] */
@@ -46,6 +48,18 @@ struct heard {
 };
 
 void heard_release(struct heard *h);
+
+/* All that is known of a window in the end. */
+struct account {
+    struct window window;
+    struct heard *parts; /* owned [n_parts]; windows of their own within the window */
+    size_t n_parts, parts_capacity;
+    struct whisper_note *notes; /* owned [n_notes]: not yet in the report */
+    size_t n_notes, notes_capacity;
+    int advance; /* frames of the window that are done, 1 … */
+};
+
+void account_release(struct account *a);
 
 /* ---- longform.c ------------------------------------------------------------------- */
 
@@ -70,16 +84,44 @@ void listen_encode(struct run *w, const struct window *windows, int n, int *inde
 int listen_language(struct run *w, int index, int *language, float *probabilities,
                     struct err *e);
 
-/* Hear windows [n], at most the session's max_windows, each with the fallback ladder.
- * What is heard in one does not depend on the others. heard[n] is owned by the caller,
- * also when it fails; the pieces are not cut yet. */
-int run_listen(struct run *w, const struct window *windows, int n, struct heard *heard,
-               struct err *e);
+/* Listen to the windows of heard[n], at most the session's max_windows, each with the
+ * fallback ladder. What is heard in one does not depend on the others. The caller has set
+ * window and language, all else is 0. The pieces are not cut yet. */
+int run_listen(struct run *w, struct heard *heard, int n, struct err *e);
+
+/* ---- guard.c ---------------------------------------------------------------------- */
+
+/* Frames of the stream within [from, to) in which somebody speaks, by the network; 0 when
+ * it was not asked. */
+int64_t guard_speech(const struct run *w, int64_t from, int64_t to);
+
+/* The accounts [n] have their pieces: hear again what they leave out, once. What is left
+ * out at the end of a window that goes on is left for the next one. */
+int guard(struct run *w, struct account *accounts, int n, bool goes_on, struct err *e);
+
+/* ---- hear.c ----------------------------------------------------------------------- */
+
+/* Hear windows [n], at most the session's max_windows. When `goes_on`, a window may end
+ * within a word: then what is unfinished is left for the next window, which begins behind
+ * `advance`. accounts[n] are the caller's to release, also when it fails. */
+int hear(struct run *w, const struct window *windows, int n, bool goes_on,
+         struct account *accounts, struct err *e);
+
+/* Cut what was heard into its pieces. *advance: its frames that are done; all of them,
+ * unless it goes on. ERR_NOMEM. */
+int hear_cut(const struct run *w, struct heard *h, bool goes_on, int *advance,
+             struct err *e);
+
+/* Append a part, or a note in frames of the stream, to an account. ERR_NOMEM. */
+struct heard *account_part(struct account *a, const struct window *window, int language,
+                           struct err *e);
+int account_note(const struct run *w, struct account *a, enum whisper_note_kind kind,
+                 int64_t from, int64_t to, float value, struct err *e);
 
 /* ---- write.c ---------------------------------------------------------------------- */
 
-/* Append the segments of a window. */
-int write_heard(struct run *w, const struct heard *h, struct err *e);
+/* Append the segments and the notes of an account to the result. */
+int write_account(struct run *w, struct account *a, struct err *e);
 
 /* ---- ways ------------------------------------------------------------------------- */
 

@@ -2,26 +2,15 @@
  * that ended. */
 #include "engine/longform.h"
 
-#include "base/mem.h"
-
 /* One window; *advance is at least 1. */
 static int step(struct run *w, const struct window *window, int *advance, struct err *e)
 {
-    struct heard h;
-    *advance = window->frames;
-    int rc = run_listen(w, window, 1, &h, e);
-    if (rc == 0 && !h.is_void && !h.silent && h.count > 0) {
-        h.pieces = mem_array(h.count, sizeof(*h.pieces));
-        if (!h.pieces)
-            rc = err_set(e, ERR_NOMEM, "no memory is left for the text");
-        else
-            h.n_pieces = segments_split(
-                h.tokens, h.count, tokenizer_specials(w->s->tokenizer)->timestamp_begin,
-                window->frames, h.pieces, advance);
-    }
+    struct account a;
+    int rc = hear(w, window, 1, true, &a, e);
     if (rc == 0)
-        rc = write_heard(w, &h, e);
-    heard_release(&h);
+        rc = write_account(w, &a, e);
+    *advance = a.advance;
+    account_release(&a);
     return rc;
 }
 

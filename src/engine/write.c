@@ -62,10 +62,48 @@ static int write_piece(struct run *w, const struct heard *h, const struct piece 
     return add(w, &segment, h->tokens + piece->from, piece->to - piece->from, e);
 }
 
-int write_heard(struct run *w, const struct heard *h, struct err *e)
+/* One segment to be, of one of the parts. */
+struct line {
+    const struct heard *heard;
+    const struct piece *piece;
+};
+
+static int64_t line_at(const struct line *l)
 {
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < h->n_pieces; i++)
-        rc = write_piece(w, h, &h->pieces[i], e);
+    return l->heard->window.at + l->piece->start_frame;
+}
+
+/* The lines of all parts, in the order of their times; most are in order already. */
+static struct line *sort_lines(const struct account *a, size_t *n)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < a->n_parts; i++)
+        count += a->parts[i].n_pieces;
+    struct line *lines = mem_array(count + 1, sizeof(*lines));
+    *n = 0;
+    for (size_t i = 0; lines && i < a->n_parts; i++) {
+        for (size_t j = 0; j < a->parts[i].n_pieces; j++) {
+            const struct line line = {&a->parts[i], &a->parts[i].pieces[j]};
+            size_t at = (*n)++;
+            for (; at > 0 && line_at(&lines[at - 1]) > line_at(&line); at--)
+                lines[at] = lines[at - 1];
+            lines[at] = line;
+        }
+    }
+    return lines;
+}
+
+int write_account(struct run *w, struct account *a, struct err *e)
+{
+    size_t n;
+    struct line *lines = sort_lines(a, &n);
+    int rc = lines ? 0 : err_set(e, ERR_NOMEM, "no memory is left for the text");
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = write_piece(w, lines[i].heard, lines[i].piece, e);
+    free(lines);
+    for (size_t i = 0; rc == 0 && i < a->n_notes; i++) {
+        rc = report_note(w->r, w->c, &a->notes[i], e);
+        a->notes[i].text = NULL; /* it is the report's now */
+    }
     return rc;
 }

@@ -1,6 +1,7 @@
 #include "scripted.h"
 
 #include "base/mem.h"
+#include "engine/vad.h"
 
 #include <math.h>
 
@@ -275,7 +276,28 @@ static void on_note(void *arg, const struct whisper_note *note)
     w->n_notes++;
 }
 
-void begin(struct fixture *f, const struct line *script, size_t n_lines)
+size_t vad_count(size_t n_samples)
+{
+    return (n_samples + VAD_SAMPLES - 1) / VAD_SAMPLES;
+}
+
+int vad_run(const struct vad *v, struct pool *pool, const float *samples,
+            size_t n_samples, float gain, float *probabilities,
+            bool (*cancelled)(void *arg), void *arg, struct err *e)
+{
+    (void)v;
+    (void)pool;
+    (void)gain;
+    (void)cancelled;
+    (void)arg;
+    (void)e;
+    for (size_t i = 0; i < vad_count(n_samples); i++)
+        probabilities[i] = samples[i * VAD_SAMPLES] != 0 ? 0.95f : 0.02f;
+    return 0;
+}
+
+static void open_session(struct fixture *f, const struct line *script, size_t n_lines,
+                         const struct vad *vad)
 {
     *f = (struct fixture){.model.config = {.n_vocab = VOCAB,
                                            .n_text_ctx = CONTEXT,
@@ -286,8 +308,18 @@ void begin(struct fixture *f, const struct line *script, size_t n_lines)
     whisper_params_init(&f->params);
     f->params.language = "en";
     whisper_result_init(&f->result);
-    const struct whisper_session_options options = {.max_batch = WINDOWS};
+    const struct whisper_session_options options = {.max_batch = WINDOWS, .vad = vad};
     assert_int_equal(whisper_session_open(&f->session, &f->model, &options, &f->e), 0);
+}
+
+void begin(struct fixture *f, const struct line *script, size_t n_lines)
+{
+    open_session(f, script, n_lines, NULL);
+}
+
+void begin_with_voice(struct fixture *f, const struct line *script, size_t n_lines)
+{
+    open_session(f, script, n_lines, (const struct vad *)&net);
 }
 
 void end(struct fixture *f)

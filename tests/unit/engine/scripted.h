@@ -60,6 +60,8 @@ struct fixture {
     struct err e;
 };
 
+/* With a voice detector, which hears somebody wherever it is loud. */
+void begin_with_voice(struct fixture *f, const struct line *script, size_t n_lines);
 void begin(struct fixture *f, const struct line *script, size_t n_lines);
 void end(struct fixture *f);
 
