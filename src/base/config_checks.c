@@ -160,3 +160,8 @@ bool setting_is_compute_type(const char *value)
 {
     return !strcmp(value, "auto") || !strcmp(value, "f32");
 }
+
+bool compute_type_is_exact(const char *compute_type)
+{
+    return !strcmp(compute_type, "f32");
+}

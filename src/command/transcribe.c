@@ -2,6 +2,7 @@
 #include "command/command.h"
 
 #include "base/clock.h"
+#include "base/config_checks.h"
 #include "command/cli.h"
 #include "command/request.h"
 #include "command/switches.h"
@@ -121,7 +122,9 @@ static int load_model(struct work *w)
         return code;
     open_detector(w);
     const struct whisper_session_options options = {
-        .threads = (int)w->request.config.worker_threads, .vad = w->vad};
+        .threads = (int)w->request.config.worker_threads,
+        .exact = compute_type_is_exact(w->request.config.compute_type),
+        .vad = w->vad};
     status = whisper_session_open(&w->session, w->model, &options, &e);
     if (status)
         cli_error("%s", e.message);

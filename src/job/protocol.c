@@ -30,6 +30,7 @@ enum field_id {
     F_MAX_SECONDS,
     F_FORMATS,
     F_VAD,
+    F_COMPUTE_TYPE,
     F_SCRATCH,
     F_LANGUAGE,
     F_PROBABILITY,
@@ -62,6 +63,7 @@ static const struct field {
     [F_MAX_SECONDS] = FIELD("max_seconds", max_seconds, KIND_NUMBER),
     [F_FORMATS] = FIELD("formats", formats, KIND_TEXT),
     [F_VAD] = FIELD("vad", vad, KIND_TEXT),
+    [F_COMPUTE_TYPE] = FIELD("compute_type", compute_type, KIND_TEXT),
     [F_SCRATCH] = FIELD("scratch", scratch, KIND_TEXT),
     [F_LANGUAGE] = FIELD("language", language, KIND_TEXT),
     [F_PROBABILITY] = FIELD("probability", probability, KIND_NUMBER),
@@ -84,8 +86,8 @@ static const struct form {
                      WHICH_JOB | BIT(F_MODEL) | BIT(F_PATH) | BIT(F_SERIAL) |
                          BIT(F_TASK) | BIT(F_THREADS) | BIT(F_ATTACHED) |
                          BIT(F_MAX_SECONDS) | BIT(F_FORMATS) | BIT(F_VAD) |
-                         BIT(F_SCRATCH) | BIT(F_LANGUAGE) | BIT(F_PROBABILITY) |
-                         BIT(F_NEXT),
+                         BIT(F_COMPUTE_TYPE) | BIT(F_SCRATCH) | BIT(F_LANGUAGE) |
+                         BIT(F_PROBABILITY) | BIT(F_NEXT),
                      1, 3},
     [MESSAGE_CANCEL] = {"cancel", WHICH_JOB, 0, 0},
     [MESSAGE_READY] = {"ready", 0, 0, 0},

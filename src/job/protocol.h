@@ -51,10 +51,11 @@ struct message {
     int64_t serial;      /* names one state of the model's file */
     char task[16];
     int threads;
-    int attached;       /* enum attached */
-    double max_seconds; /* of audio */
-    char formats[1024]; /* "": all */
-    char vad[PATH_MAX]; /* of the voice detector */
+    int attached;          /* enum attached */
+    double max_seconds;    /* of audio */
+    char formats[1024];    /* "": all */
+    char vad[PATH_MAX];    /* of the voice detector */
+    char compute_type[16]; /* COMPUTE_TYPE */
     char scratch[PATH_MAX];
     /* JOB (in a language, from a frame on), WINDOW, FINISHED */
     char language[16];  /* code, "auto" or "" */

@@ -98,6 +98,7 @@ static void fill_message(const struct run *r, const struct run_context *c,
     (void)snprintf(m->formats, sizeof m->formats, "%s",
                    config->allowed_formats ? config->allowed_formats : "");
     (void)catalog_detector_path(config, m->vad, NULL); /* the worker says if it is none */
+    (void)snprintf(m->compute_type, sizeof m->compute_type, "%s", config->compute_type);
     (void)snprintf(m->scratch, sizeof m->scratch, "%s",
                    blob_store_scratch(c->jobs->blobs));
 }

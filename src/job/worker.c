@@ -1,5 +1,6 @@
 #include "job/worker.h"
 
+#include "base/config_checks.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "format/text.h"
@@ -25,6 +26,7 @@
 struct loaded {
     int64_t serial; /* 0: free */
     int threads;
+    bool exact;
     struct whisper_model *model;     /* owned */
     struct whisper_session *session; /* owned */
     uint64_t used;                   /* rises with every job */
@@ -93,9 +95,11 @@ static int open_session(struct worker *w, const struct message *job,
                         struct whisper_session **out, struct err *e)
 {
     struct loaded *l = &w->loaded[0];
+    bool exact = compute_type_is_exact(job->compute_type);
     for (size_t i = 0; i < MAX_SESSIONS; i++) {
         struct loaded *candidate = &w->loaded[i];
-        if (candidate->serial == job->serial && candidate->threads == job->threads) {
+        if (candidate->serial == job->serial && candidate->threads == job->threads &&
+            candidate->exact == exact) {
             candidate->used = w->jobs;
             *out = candidate->session;
             return 0;
@@ -105,7 +109,8 @@ static int open_session(struct worker *w, const struct message *job,
     }
     unload(l);
     int status = load_model(w, job, &l->model, e);
-    struct whisper_session_options options = {.threads = job->threads, .vad = w->vad};
+    struct whisper_session_options options = {
+        .threads = job->threads, .exact = exact, .vad = w->vad};
     if (!status)
         status = whisper_session_open(&l->session, l->model, &options, e);
     if (status) {
@@ -114,6 +119,7 @@ static int open_session(struct worker *w, const struct message *job,
     }
     l->serial = job->serial;
     l->threads = job->threads;
+    l->exact = exact;
     l->used = w->jobs;
     *out = l->session;
     return 0;

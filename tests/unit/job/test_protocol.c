@@ -55,6 +55,7 @@ static void a_job_arrives_as_it_was_sent(void **state)
                         .attached = ATTACHED_MODEL,
                         .max_seconds = 0.1,
                         .vad = "/models/detector.onnx",
+                        .compute_type = "f32",
                         .scratch = "/scratch",
                         .language = "de",
                         .probability = 1.0 / 3,
@@ -81,6 +82,7 @@ static void a_job_arrives_as_it_was_sent(void **state)
     assert_true(r.next_frame == 123456789012);
     assert_string_equal(r.formats, "");
     assert_string_equal(r.vad, "/models/detector.onnx");
+    assert_string_equal(r.compute_type, "f32");
     assert_string_equal(r.body, body);
     assert_int_equal(r.n_fds, 2);
     char zero = 1;
