@@ -1,18 +1,21 @@
 #include "engine/align.h"
 
-#include "base/buf.h"
 #include "base/mem.h"
 #include "engine/align_heads.h"
-#include "engine/utf8.h"
+#include "engine/sound.h"
 #include "engine/warp.h"
 #include "engine/words.h"
 
 #include <math.h>
 
-#define FRAMES_PER_COLUMN  2 /* mel frames of one audio position */
-#define SECONDS_PER_COLUMN 0.02
-#define LOGIT_ROWS         16 /* whose probabilities are computed at a time */
-#define MAX_PROMPT         4  /* start, language, task, no timestamps */
+#define FRAMES_PER_COLUMN 2  /* mel frames of one audio position */
+#define LOGIT_ROWS        16 /* whose probabilities are computed at a time */
+
+/* What a column that is sound takes from a pause, and a pause's own gives to it; and what
+ * it takes from a word. Attention is about 3 where it is sure and -0.5 where it is not:
+ * a word lies in silence only when there is nowhere else to lie. */
+#define PAUSE_GAIN 2.0f
+#define PAUSE_LOSS 5.0f
 
 struct align {
     const struct whisper_model *model; /* borrowed */
@@ -21,20 +24,27 @@ struct align {
     struct net_head *heads;            /* owned [n_heads] */
     int n_heads;
 
-    /* Scratch; R = n_text_ctx, C = n_audio_ctx. Memory that is never touched is never
-     * taken. */
-    float *seen;          /* owned [heads of a layer][R][C] */
-    float *matrix;        /* owned [R][C]: the mean over the heads */
-    float *line;          /* owned [2 * C] */
-    double *cost;         /* owned [2 * (C + 1)] */
-    unsigned char *trace; /* owned [R * C] */
-    float *logits;        /* owned [LOGIT_ROWS][n_vocab] */
+    float lag; /* columns by which their attention comes after the sound */
 
+    /* Scratch; R = n_text_ctx, C = n_audio_ctx, S = 2 R + 1 states. Memory that is never
+     * touched is never taken. */
+    float *seen;               /* owned [heads of a layer][R][C] */
+    float *matrix;             /* owned [R][C]: the mean over the heads */
+    float *line;               /* owned [2 * C] */
+    float *pause;              /* owned [C]: how well a pause fits each column */
+    bool *cut;                 /* owned [C + 1] */
+    uint8_t *sound;            /* owned [WHISPER_WINDOW_FRAMES] */
+    float *logits;             /* owned [LOGIT_ROWS][n_vocab] */
+    struct warp_state *states; /* owned [S] */
+    float *sum;                /* owned [2 * S] */
+    unsigned char *trace;      /* owned [S * C] */
+    size_t *first, *last;      /* owned [S]: columns of each state */
+    size_t *state_of;          /* owned [R]: the first state of each word */
+    size_t *start, *end;       /* owned [R]: frames of each word */
     int32_t *prompt;           /* owned [R]: all that the decoder is told */
     struct word_piece *pieces; /* owned [R]: the bytes of each text token */
-    size_t *origin;            /* owned [R]: where each text token is in the request */
-    float *probability;        /* owned [R]: of each text token */
-    size_t *first;             /* owned [R]: column where the path comes to each */
+    size_t *origin;            /* owned [R]: where each is in the request */
+    float *probability;        /* owned [R]: of each */
 
     /* Of the window at hand. */
     size_t n_prompt; /* tokens before the first of the text */
@@ -55,27 +65,47 @@ static size_t most_heads_of_a_layer(const struct align *a)
     return most;
 }
 
+/* Everything that is sized by the dimensions; each is freed by align_close. */
 static int take_scratch(struct align *a)
 {
     const struct whisper_config *c = &a->model->config;
     size_t rows = (size_t)c->n_text_ctx, columns = (size_t)c->n_audio_ctx, all, seen;
-    if (!size_mul(rows, columns, &all) || !size_mul(all, most_heads_of_a_layer(a), &seen))
+    size_t states = 2 * rows + 1, trace;
+    if (!size_mul(rows, columns, &all) ||
+        !size_mul(all, most_heads_of_a_layer(a), &seen) ||
+        !size_mul(states, columns, &trace))
         return ERR_NOMEM;
-    a->seen = mem_array(seen, sizeof *a->seen);
-    a->matrix = mem_array(all, sizeof *a->matrix);
-    a->line = mem_array(2 * columns, sizeof *a->line);
-    a->cost = mem_array(2 * (columns + 1), sizeof *a->cost);
-    a->trace = mem_array(all, sizeof *a->trace);
-    a->logits = mem_array((size_t)c->n_vocab * LOGIT_ROWS, sizeof *a->logits);
-    a->prompt = mem_array(rows, sizeof *a->prompt);
-    a->pieces = mem_array(rows, sizeof *a->pieces);
-    a->origin = mem_array(rows, sizeof *a->origin);
-    a->probability = mem_array(rows, sizeof *a->probability);
-    a->first = mem_array(rows, sizeof *a->first);
-    return a->seen && a->matrix && a->line && a->cost && a->trace && a->logits &&
-                   a->prompt && a->pieces && a->origin && a->probability && a->first
-               ? 0
-               : ERR_NOMEM;
+    const struct {
+        void *out;
+        size_t count, size;
+    } parts[] = {
+        {&a->seen, seen, sizeof *a->seen},
+        {&a->matrix, all, sizeof *a->matrix},
+        {&a->line, 2 * columns, sizeof *a->line},
+        {&a->pause, columns, sizeof *a->pause},
+        {&a->cut, columns + 1, sizeof *a->cut},
+        {&a->sound, WHISPER_WINDOW_FRAMES, sizeof *a->sound},
+        {&a->logits, (size_t)c->n_vocab * LOGIT_ROWS, sizeof *a->logits},
+        {&a->states, states, sizeof *a->states},
+        {&a->sum, 2 * states, sizeof *a->sum},
+        {&a->trace, trace, sizeof *a->trace},
+        {&a->first, states, sizeof *a->first},
+        {&a->last, states, sizeof *a->last},
+        {&a->state_of, rows, sizeof *a->state_of},
+        {&a->start, rows, sizeof *a->start},
+        {&a->end, rows, sizeof *a->end},
+        {&a->prompt, rows, sizeof *a->prompt},
+        {&a->pieces, rows, sizeof *a->pieces},
+        {&a->origin, rows, sizeof *a->origin},
+        {&a->probability, rows, sizeof *a->probability},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(parts); i++) {
+        void *memory = mem_array(parts[i].count, parts[i].size);
+        if (!memory)
+            return ERR_NOMEM;
+        memcpy(parts[i].out, &memory, sizeof memory);
+    }
+    return 0;
 }
 
 int align_open(struct align **out, const struct whisper_model *m, struct net *n,
@@ -88,7 +118,7 @@ int align_open(struct align **out, const struct whisper_model *m, struct net *n,
     a->model = m;
     a->net = n;
     a->tokenizer = t;
-    int status = align_heads_of(m, &a->heads, &a->n_heads, e);
+    int status = align_heads_of(m, &a->heads, &a->n_heads, &a->lag, e);
     if (!status && take_scratch(a))
         status = err_set(e, ERR_NOMEM, "no memory is left for word times");
     if (status) {
@@ -107,14 +137,22 @@ void align_close(struct align *a)
     free(a->seen);
     free(a->matrix);
     free(a->line);
-    free(a->cost);
-    free(a->trace);
+    free(a->pause);
+    free(a->cut);
+    free(a->sound);
     free(a->logits);
+    free(a->states);
+    free(a->sum);
+    free(a->trace);
+    free(a->first);
+    free(a->last);
+    free(a->state_of);
+    free(a->start);
+    free(a->end);
     free(a->prompt);
     free(a->pieces);
     free(a->origin);
     free(a->probability);
-    free(a->first);
     free(a);
 }
 
@@ -167,6 +205,10 @@ static int check_request(const struct align *a, const struct align_request *r,
     if (special->language_begin >= 0 &&
         (r->language < 0 || r->language >= special->n_languages))
         return err_set(e, ERR_INVALID, "the model has no language %d", r->language);
+    int cut = 0;
+    for (size_t i = 0; i < r->n_cuts; cut = r->cuts[i++])
+        if (r->cuts[i] < cut || r->cuts[i] > r->frames)
+            return err_set(e, ERR_INVALID, "a cut lies outside of the window");
     size_t before = 0;
     for (size_t i = 0; i < r->n_segments; before = r->segment_ends[i++])
         if (r->segment_ends[i] < before || r->segment_ends[i] > r->n_tokens)
@@ -179,13 +221,14 @@ static int check_request(const struct align *a, const struct align_request *r,
 /* ---- attention -----------------------------------------------------------------------
  */
 
-/* Attention to what is recording alone: the rest of the window is passed over. */
+/* Attention to what is recording alone: the rest of the window is passed over. Square
+ * roots, because a token looks hardest at a few columns, and all of its own count. */
 static void restrict_rows(float *w, size_t rows, size_t columns)
 {
     for (size_t r = 0; r < rows; r++, w += columns) {
         float sum = 0;
         for (size_t c = 0; c < columns; c++)
-            sum += w[c];
+            sum += w[c] = sqrtf(w[c]);
         float factor = sum > 0 ? 1 / sum : 0;
         for (size_t c = 0; c < columns; c++)
             w[c] *= factor;
@@ -193,14 +236,14 @@ static void restrict_rows(float *w, size_t rows, size_t columns)
 }
 
 /* Row k of the matrix is what the decoder looks at when it is about to say text token k;
- * the last one, when it is about to end. */
+ * the last one, when it is about to end: nobody needs it. */
 static void add_head(struct align *a, float *w, size_t rows)
 {
-    size_t columns = a->columns, text = a->n_text + 1;
+    size_t columns = a->columns;
     restrict_rows(w, rows, columns);
     warp_standardise(w, rows, columns, a->line);
     const float *from = w + (a->n_prompt - 1) * columns;
-    for (size_t k = 0; k < text; k++) {
+    for (size_t k = 0; k < a->n_text; k++) {
         float *to = a->matrix + k * columns;
         warp_median(a->line, from + k * columns, columns);
         for (size_t c = 0; c < columns; c++)
@@ -240,7 +283,7 @@ static void take_probabilities(struct align *a)
 static int look(struct align *a, const struct align_request *r, struct err *e)
 {
     a->columns = (size_t)(r->frames + FRAMES_PER_COLUMN - 1) / FRAMES_PER_COLUMN;
-    memset(a->matrix, 0, (a->n_text + 1) * a->columns * sizeof *a->matrix);
+    memset(a->matrix, 0, a->n_text * a->columns * sizeof *a->matrix);
     struct net_capture capture = {
         .heads = a->heads,
         .n_heads = a->n_heads,
@@ -287,6 +330,109 @@ static int split(struct align *a, const struct align_request *r, struct words *w
     return 0;
 }
 
+/* ---- times ---------------------------------------------------------------------------
+ */
+
+/* How quiet a column is: 1 in a pause, -1 in sound. Without levels, 0. */
+static float quietness(const struct align *a, const struct align_request *r, size_t c)
+{
+    if (!r->levels)
+        return 0;
+    static const float of[] = {[SOUND_LOUD] = -1, [SOUND_SHORT] = 0, [SOUND_PAUSE] = 1};
+    size_t frame = c * FRAMES_PER_COLUMN, other = frame + 1;
+    if (other >= (size_t)r->frames)
+        other = frame;
+    return (of[a->sound[frame]] + of[a->sound[other]]) / 2;
+}
+
+static void hear(struct align *a, const struct align_request *r)
+{
+    if (r->levels)
+        sound_find(r->levels, (size_t)r->frames, r->cuts, r->n_cuts, a->sound);
+    for (size_t c = 0; c < a->columns; c++)
+        a->pause[c] = PAUSE_GAIN * quietness(a, r, c);
+    memset(a->cut, 0, a->columns * sizeof *a->cut);
+    for (size_t i = 0; i < r->n_cuts; i++)
+        a->cut[r->cuts[i] / FRAMES_PER_COLUMN] = true;
+}
+
+/* Row k becomes how well text token k fits each column. */
+static const float *token_gain(struct align *a, size_t k)
+{
+    float *row = a->matrix + k * a->columns;
+    warp_shift(a->line, row, a->columns, a->lag);
+    for (size_t c = 0; c < a->columns; c++) {
+        float quiet = a->pause[c] / PAUSE_GAIN;
+        row[c] = a->line[c] - PAUSE_LOSS * (quiet > 0 ? quiet : 0);
+    }
+    return row;
+}
+
+/* A pause, the spoken tokens of a word, a pause, and so on. A word of punctuation alone
+ * has no states. */
+static size_t list_states(struct align *a, const struct words *w)
+{
+    size_t n = 0;
+    a->states[n++] = (struct warp_state){.gain = a->pause, .pause = true};
+    for (size_t i = 0; i < w->n_spans; i++) {
+        const struct word_span *span = &w->spans[i];
+        a->state_of[i] = n;
+        for (size_t k = span->core_from; k < span->core_to; k++)
+            a->states[n++] = (struct warp_state){.gain = token_gain(a, k),
+                                                 .begins = k == span->core_from};
+        if (span->core_from < span->core_to)
+            a->states[n++] = (struct warp_state){.gain = a->pause, .pause = true};
+    }
+    return n;
+}
+
+/* When there is more text than columns: each has its share. */
+static void spread(struct align *a, size_t n)
+{
+    for (size_t s = 0; s < n; s++) {
+        a->first[s] = s * a->columns / n;
+        a->last[s] = (s + 1) * a->columns / n;
+        a->last[s] -= a->last[s] > a->first[s];
+    }
+}
+
+static size_t frame_of(const struct align_request *r, size_t column)
+{
+    size_t frame = column * FRAMES_PER_COLUMN;
+    return frame < (size_t)r->frames ? frame : (size_t)r->frames;
+}
+
+/* The frames of every word; what is not spoken lies where the word before it ends. */
+static void take_frames(struct align *a, const struct align_request *r,
+                        const struct words *w)
+{
+    size_t before = 0;
+    for (size_t i = 0; i < w->n_spans; i++) {
+        const struct word_span *span = &w->spans[i];
+        size_t spoken = span->core_to - span->core_from, s = a->state_of[i];
+        a->start[i] = spoken ? frame_of(r, a->first[s]) : before;
+        a->end[i] = spoken ? frame_of(r, a->last[s + spoken - 1] + 1) : before;
+        before = a->end[i];
+    }
+}
+
+static void find_times(struct align *a, const struct align_request *r,
+                       const struct words *w)
+{
+    hear(a, r);
+    size_t n = list_states(a, w);
+    if (!warp_path(a->states, n, a->columns, a->cut, a->sum, a->trace, a->first,
+                   a->last) &&
+        !warp_path(a->states, n, a->columns, NULL, a->sum, a->trace, a->first, a->last))
+        spread(a, n);
+    take_frames(a, r, w);
+    if (r->levels)
+        sound_snap(a->sound, (size_t)r->frames, a->start, a->end, w->n_spans);
+}
+
+/* ---- out -----------------------------------------------------------------------------
+ */
+
 static float mean_probability(const struct align *a, size_t from, size_t to)
 {
     double sum = 0;
@@ -295,19 +441,15 @@ static float mean_probability(const struct align *a, size_t from, size_t to)
     return (float)(sum / (double)(to - from));
 }
 
-static int make_words(struct align *a, const struct align_request *r,
-                      const struct words *w, struct align_word *out)
+static int make_words(struct align *a, const struct words *w, struct align_word *out)
 {
-    double end = (double)r->frames / WHISPER_FRAMES_PER_SECOND;
     for (size_t i = 0; i < w->n_spans; i++) {
         const struct word_span *span = &w->spans[i];
-        double from = (double)a->first[span->from] * SECONDS_PER_COLUMN;
-        double to = (double)a->first[span->to] * SECONDS_PER_COLUMN;
         out[i] = (struct align_word){
             .from = a->origin[span->from],
             .to = a->origin[span->to - 1] + 1,
-            .start_seconds = from < end ? from : end,
-            .end_seconds = to < end ? to : end,
+            .start_seconds = (double)a->start[i] / WHISPER_FRAMES_PER_SECOND,
+            .end_seconds = (double)a->end[i] / WHISPER_FRAMES_PER_SECOND,
             .probability = mean_probability(a, span->from, span->to),
             .text = tokenizer_decode(a->tokenizer, a->prompt + a->n_prompt + span->from,
                                      span->to - span->from),
@@ -318,11 +460,11 @@ static int make_words(struct align *a, const struct align_request *r,
     return 0;
 }
 
-static int hand_out(struct align *a, const struct align_request *r, const struct words *w,
-                    struct align_word **words, size_t *n_words, struct err *e)
+static int hand_out(struct align *a, const struct words *w, struct align_word **words,
+                    size_t *n_words, struct err *e)
 {
     struct align_word *out = mem_array(w->n_spans, sizeof *out);
-    if (!out || make_words(a, r, w, out)) {
+    if (!out || make_words(a, w, out)) {
         align_words_free(out, out ? w->n_spans : 0);
         return err_set(e, ERR_NOMEM, "no memory is left for the words");
     }
@@ -348,8 +490,8 @@ int align_window(struct align *a, const struct align_request *r,
     if (!status)
         status = look(a, r, e);
     if (!status) {
-        warp_path(a->matrix, a->n_text + 1, a->columns, a->cost, a->trace, a->first);
-        status = hand_out(a, r, &w, words, n_words, e);
+        find_times(a, r, &w);
+        status = hand_out(a, &w, words, n_words, e);
     }
     words_release(&w);
     return status;

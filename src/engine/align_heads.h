@@ -6,8 +6,9 @@
 
 /* The heads that were published for this model, or, for one that is not among the
  * published, every head of the upper half of its layers: *out is owned by the caller,
- * ascending by layer, then head. ERR_NOMEM. */
+ * ascending by layer, then head. *lag: how many audio positions (20 ms) their attention
+ * comes after the sound that it belongs to. ERR_NOMEM. */
 int align_heads_of(const struct whisper_model *m, struct net_head **out, int *n_heads,
-                   struct err *e);
+                   float *lag, struct err *e);
 
 #endif

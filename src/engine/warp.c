@@ -1,7 +1,6 @@
 #include "engine/warp.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <string.h>
 
 void warp_standardise(float *w, size_t rows, size_t columns, float *scratch)
@@ -56,41 +55,76 @@ void warp_median(float *out, const float *row, size_t columns)
     }
 }
 
-enum step { STEP_BOTH, STEP_ROW, STEP_COLUMN };
-
-void warp_path(const float *gain, size_t rows, size_t columns, double *cost,
-               unsigned char *trace, size_t *first)
+void warp_shift(float *out, const float *row, size_t columns, float lag)
 {
-    double *above = cost, *here = cost + columns + 1;
-    above[0] = 0;
-    for (size_t c = 1; c <= columns; c++)
-        above[c] = INFINITY;
-    for (size_t r = 0; r < rows; r++) {
-        here[0] = INFINITY;
-        for (size_t c = 0; c < columns; c++) {
-            double both = above[c], row = above[c + 1], column = here[c];
-            enum step step = both < row && both < column  ? STEP_BOTH
-                             : row < both && row < column ? STEP_ROW
-                                                          : STEP_COLUMN;
-            double least = step == STEP_BOTH ? both : step == STEP_ROW ? row : column;
-            here[c + 1] = least - (double)gain[r * columns + c];
-            trace[r * columns + c] = (unsigned char)step;
-        }
-        double *swap = above;
-        above = here;
+    float most = (float)(columns - 1);
+    for (size_t c = 0; c < columns; c++) {
+        float at = (float)c + lag;
+        at = at < 0 ? 0 : at > most ? most : at;
+        size_t left = (size_t)at, right = left + 1 < columns ? left + 1 : left;
+        out[c] = row[left] + (at - (float)left) * (row[right] - row[left]);
+    }
+}
+
+/* How many states back the one of the column before lies. */
+enum { STAY, NEXT, SKIP };
+
+/* The best way into state s, or -INFINITY. */
+static float best_step(const struct warp_state *states, size_t s, const float *before,
+                       bool cut, unsigned char *step)
+{
+    bool begins = states[s].begins || states[s].pause;
+    float best = cut && !states[s].pause ? -INFINITY : before[s];
+    *step = STAY;
+    if (s >= 1 && (!cut || begins) && before[s - 1] > best) {
+        best = before[s - 1];
+        *step = NEXT;
+    }
+    if (s >= 2 && states[s - 1].pause && before[s - 2] > best) {
+        best = before[s - 2];
+        *step = SKIP;
+    }
+    return best;
+}
+
+static void trace_back(size_t s, size_t n, size_t columns, const unsigned char *trace,
+                       size_t *first, size_t *last)
+{
+    for (size_t i = 0; i < n; i++) {
+        first[i] = 1;
+        last[i] = 0;
+    }
+    last[s] = columns - 1;
+    for (size_t c = columns - 1;; c--) {
+        first[s] = c;
+        if (c == 0)
+            break;
+        size_t back = trace[c * n + s];
+        if (back)
+            last[s - back] = c - 1;
+        s -= back;
+    }
+}
+
+bool warp_path(const struct warp_state *states, size_t n, size_t columns, const bool *cut,
+               float *sum, unsigned char *trace, size_t *first, size_t *last)
+{
+    float *before = sum, *here = sum + n;
+    for (size_t s = 0; s < n; s++)
+        before[s] = s == 0 || (s == 1 && states[0].pause) ? states[s].gain[0] : -INFINITY;
+    for (size_t c = 1; c < columns; c++) {
+        for (size_t s = 0; s < n; s++)
+            here[s] = best_step(states, s, before, cut && cut[c], &trace[c * n + s]) +
+                      states[s].gain[c];
+        float *swap = before;
+        before = here;
         here = swap;
     }
-    size_t r = rows - 1, c = columns - 1;
-    for (;;) {
-        first[r] = c;
-        enum step step = r == 0   ? STEP_COLUMN
-                         : c == 0 ? STEP_ROW
-                                  : trace[r * columns + c];
-        if (r == 0 && c == 0)
-            break;
-        if (step != STEP_ROW)
-            c--;
-        if (step != STEP_COLUMN)
-            r--;
-    }
+    size_t s = n - 1;
+    if (s > 0 && states[s].pause && before[s - 1] > before[s])
+        s--;
+    if (!(before[s] > -INFINITY))
+        return false;
+    trace_back(s, n, columns, trace, first, last);
+    return true;
 }

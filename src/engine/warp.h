@@ -1,7 +1,8 @@
-/* The arithmetic of alignment: attention to a path, by dynamic time warping. */
+/* The arithmetic of alignment: attention to a path, by dynamic programming. */
 #ifndef ENGINE_WARP_H
 #define ENGINE_WARP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define WARP_MEDIAN 7 /* columns */
@@ -14,11 +15,24 @@ void warp_standardise(float *w, size_t rows, size_t columns, float *scratch);
  * that are too short for it are copied. */
 void warp_median(float *out, const float *row, size_t columns);
 
-/* The monotonic path through gain [rows][columns] from its first to its last corner, by
- * steps of one row, one column or both, whose sum is greatest: first[r] is the column
- * where it enters row r. `cost` [2 * (columns + 1)], `trace` [rows * columns]; rows and
- * columns >= 1. */
-void warp_path(const float *gain, size_t rows, size_t columns, double *cost,
-               unsigned char *trace, size_t *first);
+/* out[i] = row[i + lag], linear between two, the ends repeated. */
+void warp_shift(float *out, const float *row, size_t columns, float lag);
+
+/* What the columns are shared out among, in order. */
+struct warp_state {
+    const float *gain; /* borrowed [columns]: how well it fits each */
+    bool pause;        /* may have no column; its neighbours may not be pauses */
+    bool begins;       /* a word; never of a pause */
+};
+
+/* Give every column to one state, in order, so that the sum of the gains is greatest and
+ * every state but pauses has at least one: state s has [first[s], last[s]], and a pause
+ * without any has first > last. At a column for which `cut` (NULL: none) is set, a word
+ * may begin but not go on.
+ *
+ * `sum` [2 * n], `trace` [n * columns]. False, with nothing given, when that cannot be.
+ */
+bool warp_path(const struct warp_state *states, size_t n, size_t columns, const bool *cut,
+               float *sum, unsigned char *trace, size_t *first, size_t *last);
 
 #endif

@@ -50,66 +50,117 @@ static void the_median_ignores_what_is_alone(void **state)
     assert_near(out[0], 5);
 }
 
-static void path_of(const char *const *drawn, size_t rows, size_t *first)
+/* Rows from top to bottom are the states; a row that begins with "pause" is one, and one
+ * that begins with "word" begins a word. Returns which state each column belongs to, as
+ * digits; "" when there is no path. */
+static const char *path_of(const char *const *drawn, size_t n, const char *cuts)
 {
-    float gain[16 * 32];
-    double cost[2 * 33];
+    static char owner[33];
+    static float gain[16][32];
+    struct warp_state states[16];
+    float sum[2 * 16];
     unsigned char trace[16 * 32];
-    size_t columns = strlen(drawn[0]);
-    for (size_t r = 0; r < rows; r++)
+    size_t first[16], last[16], columns = strlen(drawn[0]) - 5;
+    bool cut[32];
+    for (size_t s = 0; s < n; s++) {
+        const char *row = drawn[s] + 5;
         for (size_t c = 0; c < columns; c++)
-            gain[r * columns + c] = drawn[r][c] == '#'   ? 1
-                                    : drawn[r][c] == '+' ? 0.4f
-                                                         : -1;
-    warp_path(gain, rows, columns, cost, trace, first);
+            gain[s][c] = row[c] == '#' ? 1 : row[c] == '+' ? 0.4f : -1;
+        states[s] = (struct warp_state){.gain = gain[s],
+                                        .pause = strncmp(drawn[s], "pause", 5) == 0,
+                                        .begins = strncmp(drawn[s], "word ", 5) == 0};
+    }
+    for (size_t c = 0; cuts && c < columns; c++)
+        cut[c] = cuts[c] == '|';
+    owner[0] = '\0';
+    if (!warp_path(states, n, columns, cuts ? cut : NULL, sum, trace, first, last))
+        return owner;
+    memset(owner, '?', columns);
+    owner[columns] = '\0';
+    for (size_t s = 0; s < n; s++)
+        for (size_t c = first[s]; c <= last[s] && c < columns; c++)
+            owner[c] = owner[c] == '?' ? (char)('0' + s) : '!';
+    return owner;
 }
 
 static void the_path_follows_the_ridge(void **state)
 {
     (void)state;
     const char *const ridge[] = {
-        "###.......",
-        "...##.....",
-        ".....#....",
-        "......####",
+        "word ###.......",
+        "word ...##.....",
+        "     .....#....",
+        "word ......####",
     };
-    size_t first[4];
-    const size_t wanted[] = {0, 3, 5, 6};
-    path_of(ridge, 4, first);
-    assert_memory_equal(first, wanted, sizeof wanted);
+    assert_string_equal(path_of(ridge, 4, NULL), "0001123333");
 }
 
 static void a_false_ridge_out_of_order_is_left(void **state)
 {
     (void)state;
-    /* Row 1 looks more at the end, where rows 2 and 3 belong. */
+    /* The second looks more at the end, where the others belong. */
     const char *const ridge[] = {
-        "###.......",
-        "...++...##",
-        ".....##...",
-        ".......###",
+        "word ###.......",
+        "word ...++...##",
+        "word .....##...",
+        "word .......###",
     };
-    size_t first[4];
-    const size_t wanted[] = {0, 3, 5, 7};
-    path_of(ridge, 4, first);
-    assert_memory_equal(first, wanted, sizeof wanted);
+    assert_string_equal(path_of(ridge, 4, NULL), "0001122333");
 }
 
-static void more_rows_than_columns_share_them(void **state)
+static void a_pause_is_taken_where_it_fits(void **state)
 {
     (void)state;
-    const char *const tall[] = {"#.", "#.", ".#", ".#", ".#"};
-    size_t first[5];
-    path_of(tall, 5, first);
-    for (size_t r = 0; r < 5; r++)
-        assert_int_equal(first[r], r < 2 ? 0 : 1);
-    const char *const one[] = {"#", "#", "#"};
-    path_of(one, 3, first);
-    for (size_t r = 0; r < 3; r++)
-        assert_int_equal(first[r], 0);
-    const char *const flat[] = {"#########"};
-    path_of(flat, 1, first);
-    assert_int_equal(first[0], 0);
+    const char *const both[] = {
+        "pause##.......##", "word ..##.......", "pause##..##...##",
+        "word ......###..", "pause##..##...##",
+    };
+    assert_string_equal(path_of(both, 5, NULL), "00112233344");
+    const char *const none[] = {
+        "pause.......", "word ####...", "pause.......", "word ....###", "pause.......",
+    };
+    assert_string_equal(path_of(none, 5, NULL), "1111333");
+    const char *const alone[] = {"pause..."};
+    assert_string_equal(path_of(alone, 1, NULL), "000");
+}
+
+static void a_word_does_not_go_over_a_cut(void **state)
+{
+    (void)state;
+    const char *const word[] = {
+        "word ##.......", "pause.........", "word ...##....",
+        "     .....####", "pause.........",
+    };
+    assert_string_equal(path_of(word, 5, NULL), "002223333");
+    /* Where the second word would be cut in two it is on one side, whole. */
+    assert_string_equal(path_of(word, 5, ".....|..."), "001112333");
+    assert_string_equal(path_of(word, 5, ".......|."), "002223344");
+    assert_string_equal(path_of(word, 5, "...|....."), "001223333");
+}
+
+static void what_does_not_fit_is_refused(void **state)
+{
+    (void)state;
+    const char *const tall[] = {"word #.", "     #.", "     .#"};
+    assert_string_equal(path_of(tall, 3, NULL), "");
+    assert_string_equal(path_of(tall, 2, NULL), "01");
+    assert_string_equal(path_of(tall, 2, ".|"), "");
+    const char *const flat[] = {"word #########"};
+    assert_string_equal(path_of(flat, 1, NULL), "000000000");
+}
+
+static void rows_are_shifted_by_parts_of_a_column(void **state)
+{
+    (void)state;
+    const float row[] = {0, 10, 20, 40};
+    const float later[] = {15, 30, 40, 40}, earlier[] = {0, 0, 5, 15};
+    float out[4];
+    warp_shift(out, row, 4, 1.5f);
+    assert_memory_equal(out, later, sizeof later);
+    warp_shift(out, row, 4, -1.5f);
+    assert_memory_equal(out, earlier, sizeof earlier);
+    warp_shift(out, row, 1, 3);
+    assert_near(out[0], 0);
 }
 
 int main(void)
@@ -119,7 +170,10 @@ int main(void)
         cmocka_unit_test(the_median_ignores_what_is_alone),
         cmocka_unit_test(the_path_follows_the_ridge),
         cmocka_unit_test(a_false_ridge_out_of_order_is_left),
-        cmocka_unit_test(more_rows_than_columns_share_them),
+        cmocka_unit_test(a_pause_is_taken_where_it_fits),
+        cmocka_unit_test(a_word_does_not_go_over_a_cut),
+        cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(rows_are_shifted_by_parts_of_a_column),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
