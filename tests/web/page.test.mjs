@@ -109,6 +109,19 @@ describe('the page', { skip: reason }, () => {
     }
   });
 
+  test('says what to check in a transcript', async () => {
+    const { body } = await transcribe(server, form(wav({ seconds: 40 }), 'quiet room.wav'));
+    const job = await waitForJob(server, body.job_id);
+    assert.equal(job.warnings.length, 1);
+    const { page, problems, close } = await openPage({ hash: `#/jobs/${job.id}` });
+    const notes = page.getByRole('region', { name: 'Please check' });
+    await notes.waitFor();
+    assert.deepEqual(await notes.getByRole('listitem').allInnerTexts(), job.warnings);
+    await accessible(page, 'warnings');
+    assert.deepEqual(problems, []);
+    await close();
+  });
+
   test('works from the keyboard alone, and asks before it deletes', async () => {
     const { body } = await transcribe(server, form(wav(), 'keyboard.wav', { language: 'en' }));
     await waitForJob(server, body.job_id);

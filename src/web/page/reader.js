@@ -93,6 +93,14 @@ function tools(job) {
     el('div', { class: 'formats' }, el('span', { class: 'label' }, 'Download'), ...links), button);
 }
 
+/** What the reader should know before relying on the text: the service's own sentences. */
+function warnings(job) {
+  if (!job.warnings?.length) return [];
+  return [el('section', { class: 'notice warnings', 'aria-labelledby': 'warnings-title' },
+    el('h3', { id: 'warnings-title' }, 'Please check'),
+    el('ul', {}, ...job.warnings.map((text) => el('li', {}, sentence(text)))))];
+}
+
 /** The nodes of a transcript, or of the reason why there is none to read. */
 async function segments(job) {
   let transcript;
@@ -101,10 +109,9 @@ async function segments(job) {
   } catch (error) {
     return [el('p', { class: 'notice bad', role: 'alert' }, sentence(error.message))];
   }
-  const nodes = [];
-  if (transcript.warning) nodes.push(el('p', { class: 'notice' }, sentence(transcript.warning)));
+  const nodes = warnings(job);
   if (!transcript.segments.length) {
-    return [...nodes, el('p', { class: 'notice' }, 'No speech was found in this recording.')];
+    return nodes.length ? nodes : [el('p', { class: 'notice' }, 'No speech was found in this recording.')];
   }
   const language = job.task === 'translate' ? 'en' : job.language;
   return [...nodes, el('ol', { class: 'segments', lang: language, 'aria-label': 'Transcript' },
