@@ -174,7 +174,7 @@ static bool too_long(const struct divider *d, const struct atom *a, size_t count
 static double cue_cost(const struct divider *d, size_t i, size_t j, int width)
 {
     static const double after[] = {
-        [ATOM_JOINED] = 14, [ATOM_PLAIN] = 10, [ATOM_CLAUSE] = 3, [ATOM_SENTENCE] = 0};
+        [ATOM_JOINED] = 20, [ATOM_PLAIN] = 10, [ATOM_CLAUSE] = 3, [ATOM_SENTENCE] = 0};
     const struct atom *a = d->atoms.list;
     double cost = 5;
     if (j < d->atoms.count) {

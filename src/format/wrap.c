@@ -373,7 +373,7 @@ static int lines_needed(const struct atom *a, size_t count,
 static double line_cost(const struct atom *a, size_t i, size_t j, size_t count,
                         double share)
 {
-    static const double after[] = {[ATOM_JOINED] = 0.2,
+    static const double after[] = {[ATOM_JOINED] = 0.6,
                                    [ATOM_PLAIN] = 0.15,
                                    [ATOM_CLAUSE] = 0.01,
                                    [ATOM_SENTENCE] = 0};

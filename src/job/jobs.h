@@ -46,7 +46,7 @@ struct job_request {
 int jobs_check(struct jobs *s, const struct job_request *request, struct err *e);
 
 /* Validates (ERR_INVALID: unknown model, language, task, option, empty file;
- * ERR_UNSUPPORTED: an option that we do not have; ERR_NOT_FOUND: model not present;
+ * ERR_NOT_FOUND: model not present;
  * ERR_NOT_MEDIA and ERR_UNSUPPORTED as above), makes the upload durable, writes the row,
  * COMMITs, wakes a worker. Takes the upload over in every case. *out is filled on
  * success. */

@@ -309,6 +309,38 @@ static void defaults_for_people(void **state)
     }
 }
 
+/* What is not described does not exist for its users. */
+static void every_option_is_documented(void **state)
+{
+    (void)state;
+    const char *root = getenv("WT_SOURCE_ROOT");
+    char path[4096], name[100];
+    static char text[1 << 20];
+    snprintf(path, sizeof path, "%s/docs/api.md", root ? root : ".");
+    FILE *f = fopen(path, "r");
+    if (!f)
+        skip();
+    size_t length = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[length] = '\0';
+    for (const struct job_option *row = job_option_table(); row->name; row++) {
+        snprintf(name, sizeof name, "`%s`", row->name);
+        if (!strstr(text, name))
+            fail_msg("docs/api.md does not have %s", name);
+        assert_true(row->help && *row->help);
+    }
+}
+
+static void highlighting_asks_for_words(void **state)
+{
+    (void)state;
+    struct job_options o = parsed("{\"highlight_words\":true,\"max_line_width\":30}");
+    assert_true(o.params.word_timestamps);
+    assert_int_equal(o.subtitles.max_line_width, 30);
+    assert_int_equal(o.subtitles.max_line_count, 2);
+    job_options_release(&o);
+}
+
 static void wrong_options_are_named(void **state)
 {
     (void)state;
@@ -361,6 +393,8 @@ int main(void)
         cmocka_unit_test(detector_parameters_in_both_ways),
         cmocka_unit_test(texts_become_values),
         cmocka_unit_test(defaults_for_people),
+        cmocka_unit_test(every_option_is_documented),
+        cmocka_unit_test(highlighting_asks_for_words),
         cmocka_unit_test(wrong_options_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
