@@ -9,12 +9,18 @@ bool fallback_repetitive(const struct whisper_params *p, const struct attempt *a
            a->compression_ratio > p->compression_ratio_threshold;
 }
 
+bool fallback_improbable(const struct whisper_params *p, const struct attempt *a)
+{
+    /* In silence no other temperature will find words. */
+    return a->avg_logprob < p->log_prob_threshold &&
+           !(a->no_speech_prob > p->no_speech_threshold);
+}
+
 bool fallback_needed(const struct whisper_params *p, const struct attempt *a)
 {
-    bool improbable = a->avg_logprob < p->log_prob_threshold;
-    if (improbable && a->no_speech_prob > p->no_speech_threshold)
-        return false; /* silence: no other temperature will find words */
-    return improbable || fallback_repetitive(p, a);
+    bool silent = a->avg_logprob < p->log_prob_threshold &&
+                  a->no_speech_prob > p->no_speech_threshold;
+    return !silent && (fallback_improbable(p, a) || fallback_repetitive(p, a));
 }
 
 bool fallback_better(const struct whisper_params *p, const struct attempt *a,

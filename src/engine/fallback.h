@@ -15,6 +15,9 @@ struct attempt {
  * temperature. A threshold that is NaN is off. */
 bool fallback_needed(const struct whisper_params *p, const struct attempt *a);
 
+/* Too improbable, and not because nothing is said. */
+bool fallback_improbable(const struct whisper_params *p, const struct attempt *a);
+
 /* The text repeats itself more than text does. */
 bool fallback_repetitive(const struct whisper_params *p, const struct attempt *a);
 

@@ -31,14 +31,18 @@ struct holes {
     size_t n, capacity;
 };
 
-int64_t guard_speech(const struct run *w, int64_t from, int64_t to)
+bool guard_speaks(const struct run *w, int64_t at)
 {
     const struct speech *s = &w->s->speech;
+    size_t i = (size_t)(timeline_recording(w->t, at) * 160 / 512);
+    return i < s->n_probabilities && s->probabilities[i] >= SPEECH_PROBABILITY;
+}
+
+int64_t guard_speech(const struct run *w, int64_t from, int64_t to)
+{
     int64_t sum = 0;
-    for (; s->n_probabilities > 0 && from < to; from++) {
-        size_t i = (size_t)(timeline_recording(w->t, from) * 160 / 512);
-        sum += i < s->n_probabilities && s->probabilities[i] >= SPEECH_PROBABILITY;
-    }
+    for (; w->s->speech.n_probabilities > 0 && from < to; from++)
+        sum += guard_speaks(w, from);
     return sum;
 }
 
@@ -131,8 +135,7 @@ static void step_back(const struct run *w, struct account *a)
  * text may be less sure than elsewhere. */
 static bool is_good(const struct run *w, const struct heard *h)
 {
-    return !h->is_void && !h->silent && h->n_pieces > 0 &&
-           !fallback_repetitive(w->p, &h->attempt) &&
+    return !h->is_void && !h->silent && h->n_pieces > 0 && h->verdict == VERDICT_FINE &&
            !(h->attempt.avg_logprob < w->p->log_prob_threshold - UNSURE);
 }
 

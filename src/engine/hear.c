@@ -116,8 +116,11 @@ int hear(struct run *w, const struct window *windows, int n, bool goes_on,
         }
         *part = heard[i];
     }
-    for (int i = 0; rc == 0 && i < n; i++)
-        rc = cut(w, &accounts[i], goes_on, e);
+    for (int i = 0; rc == 0 && i < n; i++) {
+        rc = mend(w, &accounts[i], e);
+        if (rc == 0)
+            rc = cut(w, &accounts[i], goes_on, e);
+    }
     if (rc == 0)
         rc = guard(w, accounts, n, goes_on, e);
     for (int i = 0; rc == 0 && i < n; i++)

@@ -184,20 +184,62 @@ static void add_task(struct ladder *l, int i, int index)
     l->of[l->n++] = i;
 }
 
+/* Is `a` with its verdict better than what is kept? What nobody can have said is worse
+ * than anything. */
+static bool is_better(const struct run *w, const struct attempt *a, enum verdict v,
+                      const struct heard *h)
+{
+    bool impossible = v == VERDICT_CERTAIN;
+    if (impossible != (h->verdict == VERDICT_CERTAIN))
+        return !impossible;
+    return fallback_better(w->p, a, &h->attempt);
+}
+
+/* Is no other attempt needed? A long window in doubt is not heard again as it is, but in
+ * pieces (mend.c); text that repeats itself is good enough where there is time for it. */
+static bool is_done(const struct run *w, const struct heard *h, const struct attempt *a,
+                    enum verdict v)
+{
+    if (v != VERDICT_FINE && h->window.frames >= MEND_LEAST_FRAMES)
+        return true;
+    return v != VERDICT_CERTAIN && !fallback_improbable(w->p, a);
+}
+
+static int climb_one(struct ladder *l, int i, bool first, bool *done, struct err *e)
+{
+    struct run *w = l->w;
+    const struct search_task *t = &l->tasks[i];
+    struct heard *h = &l->heard[l->of[i]];
+    struct attempt a;
+    enum verdict v = VERDICT_FINE;
+    int rc = judge(w, t, &a, e);
+    if (rc == 0)
+        rc = mend_judge(w, &h->window, t->tokens, t->count, fallback_repetitive(w->p, &a),
+                        &v, e);
+    if (rc < 0)
+        return rc;
+    if (t->looping)
+        v = VERDICT_CERTAIN;
+    *done = is_done(w, h, &a, v);
+    if (first || *done || is_better(w, &a, v, h)) {
+        h->mended = !first && v != VERDICT_CERTAIN &&
+                    (h->mended || h->verdict == VERDICT_CERTAIN);
+        h->verdict = v;
+        rc = keep(h, &a, t, e);
+    }
+    return rc;
+}
+
 /* Judge what was just heard; those that are not good enough stay on the ladder. */
 static int climb(struct ladder *l, bool first, struct err *e)
 {
     int left = 0;
     for (int i = 0; i < l->n; i++) {
-        struct attempt a;
-        struct heard *h = &l->heard[l->of[i]];
-        int rc = judge(l->w, &l->tasks[i], &a, e);
-        bool good = rc == 0 && !fallback_needed(l->w->p, &a);
-        if (rc == 0 && (first || good || fallback_better(l->w->p, &a, &h->attempt)))
-            rc = keep(h, &a, &l->tasks[i], e);
+        bool done;
+        int rc = climb_one(l, i, first, &done, e);
         if (rc < 0)
             return rc;
-        if (good)
+        if (done)
             continue;
         l->tasks[left] = l->tasks[i];
         l->of[left++] = l->of[i];

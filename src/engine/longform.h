@@ -5,6 +5,7 @@
  * batched.c    windows cut at pauses, several at once
  * hear.c       windows to accounts: all that is done about a window before it is written
  * listen.c     windows to tokens: features, encoder, the fallback ladder
+ * mend.c       loops are broken
  * guard.c      speech for which there is no text is heard again
  * write.c      accounts to segments and notes, in the times of the recording */
 #ifndef ENGINE_LONGFORM_H
@@ -16,6 +17,7 @@
 #include "engine/segments.h"
 #include "engine/session.h"
 #include "engine/timeline.h"
+#include "engine/verdict.h"
 
 /* One call of whisper_transcribe. All is borrowed but `texts`. */
 struct run {
@@ -43,6 +45,8 @@ struct heard {
     int32_t *tokens; /* owned [count] */
     float *logprobs; /* owned [count] */
     size_t count;
+    enum verdict verdict; /* of the attempt that was kept */
+    bool mended;          /* an earlier attempt was impossible, this one is not */
     struct piece *pieces; /* owned [n_pieces]: its segments */
     size_t n_pieces;
 };
@@ -91,6 +95,9 @@ int run_listen(struct run *w, struct heard *heard, int n, struct err *e);
 
 /* ---- guard.c ---------------------------------------------------------------------- */
 
+/* Does somebody speak in a frame of the stream? False when the network was not asked. */
+bool guard_speaks(const struct run *w, int64_t at);
+
 /* Frames of the stream within [from, to) in which somebody speaks, by the network; 0 when
  * it was not asked. */
 int64_t guard_speech(const struct run *w, int64_t from, int64_t to);
@@ -98,6 +105,19 @@ int64_t guard_speech(const struct run *w, int64_t from, int64_t to);
 /* The accounts [n] have their pieces: hear again what they leave out, once. What is left
  * out at the end of a window that goes on is left for the next one. */
 int guard(struct run *w, struct account *accounts, int n, bool goes_on, struct err *e);
+
+/* ---- mend.c ----------------------------------------------------------------------- */
+
+/* A shorter window is not worth to be cut: other temperatures are tried instead. */
+#define MEND_LEAST_FRAMES 600
+
+/* Judge the tokens [count] of a window; `repetitive` by their compression ratio. */
+int mend_judge(const struct run *w, const struct window *window, const int32_t *tokens,
+               size_t count, bool repetitive, enum verdict *out, struct err *e);
+
+/* An account of one part, its window: where its text cannot be right, mend it. Then it
+ * has several parts, one behind the other, which fill the window. */
+int mend(struct run *w, struct account *a, struct err *e);
 
 /* ---- hear.c ----------------------------------------------------------------------- */
 

@@ -274,6 +274,11 @@ static void begin_hearing(struct search *s, const struct search_task *t)
     }
 }
 
+const uint8_t *search_paces(const struct search *s)
+{
+    return s->paces;
+}
+
 void search_append(struct sequence *q, struct choice c)
 {
     q->tokens[q->count] = c.token;

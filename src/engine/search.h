@@ -26,6 +26,9 @@ void search_close(struct search *s);
  * are borrowed until the last search_run. */
 void search_set_params(struct search *s, const struct whisper_params *p);
 
+/* How long anybody needs for each token (engine/loop.h). Borrowed. */
+const uint8_t *search_paces(const struct search *s);
+
 /* One window that is being decoded. A call names a window once. */
 struct search_task {
     int window;            /* in: of the net; it is encoded */

@@ -184,9 +184,11 @@ void tokenizer_close(struct tokenizer *t)
 
 const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *length)
 {
+    static const char letters[] =
+        "wordswordswordswordswordswordswordswordswordswordswords";
     (void)t;
-    *length = id < EOT ? 4 : 0;
-    return "word";
+    *length = id >= EOT ? 0 : id == 17 ? 50 : id == 16 ? 25 : 4;
+    return letters;
 }
 
 const struct special_tokens *tokenizer_specials(const struct tokenizer *t)

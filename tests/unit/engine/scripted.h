@@ -1,7 +1,8 @@
 /* A scripted network, features and tokenizer: what a model would say in the window that
  * begins at a frame is written down by a test, so that the way through a recording is
  * tested without weights. The small vocabulary is that of test_search.c: 0 … 19 text, 20
- * end-of-text, markers, 32 … timestamps. A test that links this replaces the network, the
+ * end-of-text, markers, 32 … timestamps; 16 and 17 are so long that nobody says them in
+ * less than one and two seconds. A test that links this replaces the network, the
  * features and the tokenizer of the engine. */
 #ifndef TESTS_SCRIPTED_H
 #define TESTS_SCRIPTED_H

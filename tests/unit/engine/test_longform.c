@@ -349,7 +349,7 @@ static void endless_text_ends(void **state)
 {
     (void)state;
     static const struct line endless[] = {
-        {0, 30, 0, {BEGIN, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}},
+        {0, 30, 0, {BEGIN, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
     };
     struct fixture f;
     begin(&f, endless, 1);
@@ -360,7 +360,7 @@ static void endless_text_ends(void **state)
     assert_int_equal(f.result.n_segments, 1);
     /* 15 tokens of prompt in a context of 24, and one that is chosen but not read. */
     assert_int_equal(f.result.segments[0].n_tokens, 10);
-    expect(&f, 0, "aaaaaaaaa", 0, 20);
+    expect(&f, 0, "abcdefghi", 0, 20);
     end(&f);
 }
 
