@@ -4,7 +4,7 @@
  * deaf, though the models are not. So a soft recording is turned up first, and what is
  * left without speech is turned up by its own loudness and heard a second time: somebody
  * far away beside somebody near. Noise and music that are turned up stay what they are
- * (docs/accuracy.md has the numbers). */
+ * (docs/model.md has the numbers). */
 #ifndef ENGINE_DETECT_H
 #define ENGINE_DETECT_H
 
