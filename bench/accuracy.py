@@ -49,6 +49,11 @@ class Setting:
             self.paths[name] = find_model(name)
         return self.paths[name]
 
+    def may_run_peer(self, wav, model, language, search, mode="default"):
+        if mode == "vad" and not self.peer.vad:
+            return False
+        return not self.cached_peer or self.peer.has(wav, model, language, search, mode)
+
     def progress(self, line):
         if not self.quiet:
             print(line, file=sys.stderr, flush=True)
@@ -70,8 +75,8 @@ def parse():
     parser.add_argument("--peer-vad", type=Path, default=os.environ.get("WHISPER_CPP_VAD"),
                         help="Silero weights in ggml for whisper.cpp's --vad (default: $WHISPER_CPP_VAD, else that mode "
                         "is left out)")
-    parser.add_argument("--cached-peer", action="store_true", help="compare over what the cache has of whisper.cpp; do "
-                        "not run it on clips and long recordings")
+    parser.add_argument("--cached-peer", action="store_true", help="compare over what the cache has of whisper.cpp "
+                        "and do not run it")
     parser.add_argument("--fill-peer", action="store_true", help="only run whisper.cpp over all of it, into the cache")
     parser.add_argument("--cache", type=Path, default=DEFAULT, help=f"folder of results (default: {DEFAULT})")
     parser.add_argument("--binary", type=Path, default=OURS, help="our program (default: the build)")

@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ROOT / "build" / "whisper-transcriber"
 ENGINE_BENCH = ROOT / "build" / "bench" / "engine-bench"
+MODELS = Path(os.environ.get("WHISPER_MODEL_DIR", ROOT / "models"))
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper-transcriber"
 
 
@@ -133,8 +134,7 @@ def row(what, ours, theirs, unit):
 def find_model(name):
     if os.path.exists(name):
         return Path(name).resolve()
-    folder = Path(os.environ.get("WHISPER_MODEL_DIR", ROOT / "models"))
-    path = folder / f"ggml-{name}.bin"
+    path = MODELS / f"ggml-{name}.bin"
     if not path.exists():
         run([str(OURS), "models", "pull", name])
     return path.resolve()

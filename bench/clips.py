@@ -55,7 +55,7 @@ def measure(setting, model, search):
         if model.endswith(".en") and clip["language"] != "en":
             continue
         wav, language = as_wav(setting.cache, clip["file"]), clip["spoken"]
-        if setting.cached_peer and not setting.peer.has(wav, path, language, search):
+        if not setting.may_run_peer(wav, path, language, search):
             continue
         texts = {PEER: text_of(setting.peer.transcribe(wav, path, language, search))}
         for precision in setting.precisions:

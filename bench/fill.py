@@ -5,12 +5,14 @@ what the report needs most first, and each part is a fair sample of the language
 """
 
 from recordings import as_wav
+from sounds import all_sounds
 from systems import BEAMS
+from wordtimes import EDGES, synthetic
 
 SLICE = 45  # three of every language
 
 
-def plan(clips, long, models):
+def plan(clips, long, cache, models):
     """(file, model, language, search, mode) in the order in which they are worth having."""
     english = [c for c in clips if c["spoken"] == "en"]
     light = [m for m in models if m != "small"]
@@ -22,6 +24,7 @@ def plan(clips, long, models):
             for search in BEAMS:
                 yield from over(some[first:first + 2 * SLICE], model, search)
         yield from over_long(long, model, "default", ["greedy"])
+    yield from beside_clips(light[:2], long, cache)
     if "small" in models:
         for search in BEAMS:
             yield from over(clips[:SLICE], "small", search)
@@ -37,6 +40,19 @@ def plan(clips, long, models):
             yield from over_long(long, "small", mode, BEAMS)
 
 
+def beside_clips(models, long, cache):
+    """What the parts about word times and about sounds without speech need."""
+    for model in models:
+        for file, _ in synthetic(cache):
+            yield file, model, "en", "greedy", "words"
+        for item in long:
+            if item["name"] == EDGES:
+                yield item["file"], model, "en", "greedy", "words"
+    for mode in ("default", "vad"):
+        for _, file in all_sounds(cache):
+            yield file, models[0], "en", "greedy", mode
+
+
 def over(clips, model, search):
     for clip in clips:
         yield clip["file"], model, clip["spoken"], search, "default"
@@ -50,7 +66,7 @@ def over_long(long, model, mode, searches):
 
 
 def fill(setting):
-    work = list(plan(setting.clips, setting.long, setting.models))
+    work = list(plan(setting.clips, setting.long, setting.cache, setting.models))
     for done, (source, model, language, search, mode) in enumerate(work):
         if mode == "vad" and not setting.peer.vad:
             continue

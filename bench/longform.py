@@ -56,8 +56,8 @@ def both(setting, item, wav, model, search):
         setting.progress(f"long {item['name']} {model} {search} ours {mode}")
         answer = setting.ours.transcribe(wav, path, language, search, mode)
         done.append([f"ours, {mode}", *show(judge(item, answer, wav))])
-    for mode in PEER if setting.peer.vad else PEER[:-1]:
-        if setting.cached_peer and not setting.peer.has(wav, path, language, search, mode):
+    for mode in PEER:
+        if not setting.may_run_peer(wav, path, language, search, mode):
             continue
         setting.progress(f"long {item['name']} {model} {search} whisper.cpp {mode}")
         answer = setting.peer.transcribe(wav, path, language, search, mode)

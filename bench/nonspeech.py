@@ -5,6 +5,7 @@ from collections import defaultdict
 import wer
 from clips import text_of
 from longform import seconds_of
+from recordings import as_wav
 from sounds import all_sounds
 from table import table
 
@@ -17,17 +18,20 @@ def words_of(answer):
 
 
 def report(setting):
-    model = setting.model(setting.models[0])
+    model, done = setting.model(setting.models[0]), defaultdict(list)
     seconds, words = defaultdict(float), defaultdict(lambda: defaultdict(int))
     for kind, file in all_sounds(setting.cache):
-        seconds[kind] += seconds_of(file)
+        wav = as_wav(setting.cache, file)
+        seconds[kind] += seconds_of(wav)
         for system, mode in MODES:
-            if mode == "vad" and not setting.peer.vad:
+            side = setting.ours if system == "ours" else setting.peer
+            if side is setting.peer and not setting.may_run_peer(wav, model, "en", "greedy", mode):
                 continue
             setting.progress(f"nonspeech {file.name} {system} {mode}")
-            side = setting.ours if system == "ours" else setting.peer
-            words[kind][system, mode] += words_of(side.transcribe(file, model, "en", "greedy", mode))
-    modes = [m for m in MODES if m != ("whisper.cpp", "vad") or setting.peer.vad]
+            words[kind][system, mode] += words_of(side.transcribe(wav, model, "en", "greedy", mode))
+            done[system, mode].append(file)
+    whole = max(len(files) for files in done.values())
+    modes = [m for m in MODES if len(done[m]) == whole]
     rows = [[kind, f"{seconds[kind]:.0f}", *(words[kind][m] for m in modes)] for kind in seconds]
     rows.append(["**all**", f"{sum(seconds.values()):.0f}", *(f"**{sum(w[m] for w in words.values())}**" for m in modes)])
     return (f"Model {setting.models[0]}, greedy; words written:\n\n"

@@ -6,18 +6,25 @@ for ours "default", "sequential", "batched" and "no vad", each in the default pr
 """
 
 import json
+import os
 import re
 import subprocess
 import tempfile
 from pathlib import Path
 
-from bench import OURS, Peer
+from bench import MODELS, OURS, Peer
 from recordings import run
 
 # Threads that wait for one another by spinning make it several times slower on a machine that is shared.
 PATIENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 BEAMS = {"greedy": 1, "beam 5": 5}
 DTW_NAMES = {"large-v3": "large.v3", "large-v3-turbo": "large.v3.turbo", "large-v2": "large.v2", "large-v1": "large.v1"}
+
+
+def preset(model):
+    """What whisper.cpp calls the alignment heads of a published model."""
+    name = Path(model).stem.removeprefix("ggml-").split("-q")[0]
+    return DTW_NAMES.get(name, name)
 
 
 class Ours:
@@ -33,7 +40,16 @@ class Ours:
 
     def __init__(self, cache, binary=OURS, threads=2):
         self.cache, self.binary, self.threads = cache, Path(binary).resolve(), threads
-        self.identity = cache.digest(self.binary)
+        self.environment = {"WHISPER_MODEL_DIR": str(MODELS)}  # where it finds its voice detector
+        self.identity = f"{cache.digest(self.binary)}-{cache.digest(self.detector())}"
+
+    def detector(self):
+        ask = [self.binary, "models", "path", "silero-vad"]
+        answer = subprocess.run(ask, capture_output=True, text=True, check=False, env={**os.environ, **self.environment})
+        if answer.returncode:
+            run([self.binary, "models", "pull", "silero-vad"], **self.environment)
+            return run(ask, **self.environment).decode().strip()
+        return answer.stdout.strip()
 
     def version(self):
         told = run([self.binary, "--version"]).decode().strip()
@@ -51,7 +67,8 @@ class Ours:
 
     def bytes(self, words, wav):
         """The document itself, to compare byte by byte."""
-        return run([self.binary, "transcribe", "--quiet", "--format", "json", *words, wav])
+        return run([self.binary, "transcribe", "--quiet", "--format", "json", *words, wav],
+                   **self.environment)
 
 
 class WhisperCpp:
@@ -79,24 +96,20 @@ class WhisperCpp:
         return f"{self.peer.version()}, SHA-256 {self.identity[:16]}…"
 
     def words(self, model, language, search, mode):
-        more = {"default": [], "no context": ["-mc", "0"], "vad": ["--vad", "-vm", self.vad]}[mode]
+        more = {"default": [], "no context": ["-mc", "0"], "vad": ["--vad", "-vm", self.vad],
+                "words": ["-dtw", preset(model), "-nfa"]}[mode]  # its alignment excludes flash attention
         return ["-m", Path(model), "-l", language, "-t", str(self.threads), "-bs", str(BEAMS[search]), "-bo", "5",
                 "-np", *more]
 
     def transcribe(self, wav, model, language, search="greedy", mode="default"):
+        """Mode "words": with every token's time, by its estimate and by its alignment."""
         words = self.words(model, language, search, mode)
+        convert, wanted = (self.tokens, "-ojf") if mode == "words" else (self.segments, "-oj")
         return self.cache.get(self.name, self.identity, [*words, Path(wav)],
-                              lambda: self.read([*words, "-oj"], wav, self.segments))
+                              lambda: self.read([*words, wanted], wav, convert))
 
     def has(self, wav, model, language, search="greedy", mode="default"):
         return self.cache.has(self.identity, [*self.words(model, language, search, mode), Path(wav)])
-
-    def with_words(self, wav, model, language, search="greedy"):
-        """With a time for every token, by its heuristic and by its alignment (which flash attention excludes)."""
-        preset = Path(model).stem.removeprefix("ggml-")
-        words = [*self.words(model, language, search, "default"), "-dtw", DTW_NAMES.get(preset, preset), "-nfa"]
-        return self.cache.get(self.name, self.identity, [*words, Path(wav)],
-                              lambda: self.read([*words, "-ojf"], wav, self.tokens))
 
     def read(self, words, wav, convert):
         with tempfile.TemporaryDirectory(dir=self.peer.jail / "tmp" if self.peer.jail else None) as folder:

@@ -15,6 +15,7 @@ from espeak import Voice, word_times
 from recordings import as_wav, run
 from table import table
 
+EDGES = "read-continuous"  # the long recording whose utterances are taken for their edges
 VOICES = [("en-us", 160), ("en-gb", 150), ("en-us+f3", 155), ("en-gb+m3", 140), ("en-gb-scotland+f2", 145), ("en-us+m7", 165)]
 
 TEXTS = [
@@ -169,7 +170,8 @@ def report(setting):
     rows = []
     for model in setting.models[:2]:
         collected = {}
-        for wav, truth in synthetic(setting.cache):
+        for file, truth in synthetic(setting.cache):
+            wav = as_wav(setting.cache, file)
             setting.progress(f"words {model} {wav.name}")
             for label, words in each_system(setting, wav, model):
                 starts, ends = collected.setdefault(label, ([], []))
@@ -178,7 +180,7 @@ def report(setting):
                 ends += more[1]
         rows += [row(f"synthetic, {model}: {label}", *pair) for label, pair in collected.items()]
         for item in setting.long:
-            if item["name"] != "read-continuous":
+            if item["name"] != EDGES:
                 continue
             wav = as_wav(setting.cache, item["file"])
             edges = list(spoken_edges(wav, item["utterances"]))
@@ -191,6 +193,8 @@ def report(setting):
 def each_system(setting, wav, model):
     path = setting.model(model)
     yield "ours", our_words(setting.ours.transcribe(wav, path, "en", more=["--word-timestamps"]))
-    answer = setting.peer.with_words(wav, path, "en")
+    if not setting.may_run_peer(wav, path, "en", "greedy", "words"):
+        return
+    answer = setting.peer.transcribe(wav, path, "en", "greedy", "words")
     yield "whisper.cpp, alignment", peer_words(answer, True)
     yield "whisper.cpp, without", peer_words(answer, False)
