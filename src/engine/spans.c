@@ -1,5 +1,5 @@
-/* Two lists are made one after the other in the same array: stretches of speech between
- * all pauses, however short, then what becomes of them. */
+/* Two lists are made one after the other: stretches of speech between all pauses, however
+ * short, then the spans that they become. */
 #include "engine/spans.h"
 
 #include "base/mem.h"
@@ -100,12 +100,14 @@ static void widen(const struct speech *s, const struct rules *r, size_t least,
                   size_t *start, size_t *end)
 {
     const float *p = s->probabilities;
-    for (int i = 0; i<EDGE_LENGTH && * start> least; i++, (*start)--)
-        if ((double)p[*start - 1] < r->edge)
-            break;
-    for (int i = 0; i < EDGE_LENGTH && *end < s->n_probabilities; i++, (*end)++)
-        if ((double)p[*end] < r->edge || (double)p[*end] >= r->threshold)
-            break;
+    size_t from = *start, to = *end;
+    while (from > least && *start - from < EDGE_LENGTH && (double)p[from - 1] >= r->edge)
+        from--;
+    while (to < s->n_probabilities && to - *end < EDGE_LENGTH &&
+           (double)p[to] >= r->edge && (double)p[to] < r->threshold)
+        to++;
+    *start = from;
+    *end = to;
 }
 
 /* Speech between all pauses, however short. */
