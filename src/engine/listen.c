@@ -267,6 +267,17 @@ static int ladder(struct ladder *l, struct err *e)
     return rc;
 }
 
+/* Only a window that is sure of it has another language than the recording. */
+static int settle_language(struct run *w, struct heard *h, int index, struct err *e)
+{
+    bool own = w->p->multilingual && w->s->model->config.multilingual;
+    if (h->language >= 0)
+        return 0;
+    h->language = w->r->language;
+    return own || h->language < 0 ? vote_window(w, index, &h->window, &h->language, e)
+                                  : 0;
+}
+
 int run_listen(struct run *w, struct heard *heard, int n, struct err *e)
 {
     struct ladder l = {.w = w, .heard = heard};
@@ -279,9 +290,7 @@ int run_listen(struct run *w, struct heard *heard, int n, struct err *e)
         heard[i].is_void = index[i] < 0;
         if (heard[i].is_void)
             continue;
-        rc = run_settle_language(w, index[i], e);
-        if (heard[i].language < 0)
-            heard[i].language = w->r->language;
+        rc = settle_language(w, &heard[i], index[i], e);
         if (rc == 0)
             add_task(&l, i, index[i]);
     }

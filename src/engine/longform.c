@@ -2,7 +2,6 @@
  */
 #include "engine/longform.h"
 
-#include "base/mem.h"
 #include "engine/params.h"
 #include "engine/search.h"
 #include "engine/segments.h"
@@ -10,6 +9,9 @@
 
 /* Stretches of speech further apart than this share no window. */
 #define JOIN_FRAMES 1000
+
+/* Where each window has a language of its own, it had better not hold two. */
+#define MULTILINGUAL_FRAMES 1500
 
 /* ---- checkpoints ------------------------------------------------------------------ */
 
@@ -65,36 +67,9 @@ int run_checkpoint(struct run *w, int64_t at, struct err *e)
     return 0;
 }
 
-/* ---- language -------------------------------------------------------------------- */
-
-static void tell_language(struct run *w, int language, float probability)
-{
-    w->r->language = language;
-    w->r->language_probability = probability;
-    if (language >= 0 && w->c && w->c->language)
-        w->c->language(w->c->arg, language, probability);
-}
-
-int run_settle_language(struct run *w, int index, struct err *e)
-{
-    if (w->r->language >= 0)
-        return 0;
-    float *probabilities =
-        mem_array((size_t)whisper_language_count(), sizeof(*probabilities));
-    if (!probabilities)
-        return err_set(e, ERR_NOMEM, "no memory is left to detect the language");
-    int language;
-    int rc = listen_language(w, index, &language, probabilities, e);
-    if (rc == 0)
-        tell_language(w, language, probabilities[language]);
-    free(probabilities);
-    return rc;
-}
-
 /* ---- a recording ------------------------------------------------------------------ */
 
-/* Where is what is to be heard? */
-static int begin(struct run *w, const float *samples, size_t n_samples, struct err *e)
+int run_begin(struct run *w, const float *samples, size_t n_samples, struct err *e)
 {
     struct whisper_session *s = w->s;
     const struct whisper_params *p = w->p;
@@ -123,6 +98,11 @@ static bool is_batched(const struct whisper_params *p)
     return p->mode == WHISPER_MODE_BATCHED && !p->condition_on_previous_text;
 }
 
+int run_window_frames(const struct whisper_params *p)
+{
+    return p->multilingual ? MULTILINGUAL_FRAMES : WHISPER_WINDOW_FRAMES;
+}
+
 static int go(struct run *w, struct err *e)
 {
     int64_t start = w->p->start_frame, total = w->t->total_frames;
@@ -130,7 +110,9 @@ static int go(struct run *w, struct err *e)
     w->checkpoint = start;
     int64_t at = timeline_stream(w->t, start);
     w->is_batched = is_batched(w->p);
-    int rc = w->is_batched ? batched(w, at, e) : sequential(w, at, e);
+    int rc = w->r->language < 0 ? vote(w, e) : 0;
+    if (rc == 0)
+        rc = w->is_batched ? batched(w, at, e) : sequential(w, at, e);
     /* Behind the last word there may be something that is not heard. */
     if (rc == 0 && w->checkpoint < total && total >= WINDOW_MIN_FRAMES)
         rc = run_checkpoint(w, w->t->length, e);
@@ -149,46 +131,13 @@ int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n
     if (rc == 0)
         rc = run_check(&w, e);
     if (rc == 0)
-        rc = begin(&w, samples, n_samples, e);
+        rc = run_begin(&w, samples, n_samples, e);
     if (rc < 0)
         return rc;
-    tell_language(&w, language, language < 0 ? 0 : 1);
+    run_tell_language(&w, language, language < 0 ? 0 : 1);
     search_set_params(s->search, p);
     if ((rc = prompt_texts_init(&w.texts, s->tokenizer, p, e)) == 0)
         rc = go(&w, e);
     prompt_texts_release(&w.texts);
     return rc;
-}
-
-/* The first 30 s as they are, speech or not. */
-int whisper_detect_language(struct whisper_session *s, const float *samples,
-                            size_t n_samples, int *language, float *probabilities,
-                            struct err *e)
-{
-    if (!s->model->config.multilingual)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "this model knows only English and cannot tell languages apart; "
-                       "choose a multilingual model (without \".en\")");
-    struct run w = {.s = s, .t = &s->timeline};
-    int rc = mel_begin(s->mel, samples, n_samples, e);
-    if (rc < 0)
-        return rc;
-    int64_t total = mel_frames(s->mel);
-    const struct speech_span all = {0, total};
-    rc = timeline_build(&s->timeline, &all, 1, NULL, 0, total, 0, e);
-    if (rc < 0)
-        return rc;
-    const struct window window = {
-        0, total < WHISPER_WINDOW_FRAMES ? (int)total : WHISPER_WINDOW_FRAMES};
-    int index;
-    listen_encode(&w, &window, 1, &index);
-    if (index >= 0)
-        return listen_language(&w, index, language, probabilities, e);
-    /* There is no sound: one is as good as another. */
-    *language = 0;
-    for (int i = 0; i < whisper_language_count(); i++)
-        probabilities[i] = i < s->model->config.n_languages
-                               ? 1.0f / (float)s->model->config.n_languages
-                               : 0;
-    return 0;
 }

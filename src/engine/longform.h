@@ -5,6 +5,7 @@
  * batched.c    windows cut at pauses, several at once
  * hear.c       windows to accounts: all that is done about a window before it is written
  * listen.c     windows to tokens: features, encoder, the fallback ladder
+ * vote.c       languages
  * mend.c       loops are broken
  * guard.c      speech for which there is no text is heard again
  * write.c      accounts to segments and notes, in the times of the recording */
@@ -74,8 +75,24 @@ int run_check(const struct run *w, struct err *e);
  * it, and of the checkpoint. ERR_NOMEM. */
 int run_checkpoint(struct run *w, int64_t at, struct err *e);
 
-/* Detect the language of the recording in an encoded window, unless it is known. */
-int run_settle_language(struct run *w, int index, struct err *e);
+/* Find what of a recording is to be heard. */
+int run_begin(struct run *w, const float *samples, size_t n_samples, struct err *e);
+
+/* The longest that a window may be. */
+int run_window_frames(const struct whisper_params *p);
+
+/* ---- vote.c ----------------------------------------------------------------------- */
+
+/* Which language is the recording in? Unknown it stays only where nothing sounds. */
+int vote(struct run *w, struct err *e);
+
+/* Which language is an encoded window in? That of the recording, unless it is sure of
+ * another. */
+int vote_window(struct run *w, int index, const struct window *window, int *language,
+                struct err *e);
+
+/* The language of the recording is known. */
+void run_tell_language(struct run *w, int language, float probability);
 
 /* ---- listen.c --------------------------------------------------------------------- */
 
@@ -147,6 +164,8 @@ int write_account(struct run *w, struct account *a, struct err *e);
 
 /* From `at` to the end of the stream. */
 int sequential(struct run *w, int64_t at, struct err *e);
+/* The window that the sequential way hears at `at`. */
+struct window sequential_window(const struct run *w, int64_t at);
 int batched(struct run *w, int64_t at, struct err *e);
 
 #endif

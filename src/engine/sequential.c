@@ -14,22 +14,25 @@ static int step(struct run *w, const struct window *window, int *advance, struct
     return rc;
 }
 
+struct window sequential_window(const struct run *w, int64_t at)
+{
+    int64_t left = timeline_to_break(w->t, at), most = run_window_frames(w->p);
+    return (struct window){at, (int)(left < most ? left : most)};
+}
+
 int sequential(struct run *w, int64_t at, struct err *e)
 {
     while (at < w->t->length) {
-        int64_t left = timeline_to_break(w->t, at);
-        int advance = (int)left;
+        const struct window window = sequential_window(w, at);
+        int advance = window.frames;
         int rc = run_check(w, e);
-        if (rc == 0 && left >= WINDOW_MIN_FRAMES) {
-            const struct window window = {
-                at, left < WHISPER_WINDOW_FRAMES ? (int)left : WHISPER_WINDOW_FRAMES};
+        if (rc == 0 && window.frames >= WINDOW_MIN_FRAMES)
             rc = step(w, &window, &advance, e);
-        }
         if (rc < 0)
             return rc;
         at += advance;
         /* A rest too short for a window is done too. */
-        left = timeline_to_break(w->t, at);
+        int64_t left = timeline_to_break(w->t, at);
         if (left < WINDOW_MIN_FRAMES)
             at += left;
         if ((rc = run_checkpoint(w, at, e)) < 0)

@@ -284,9 +284,10 @@ int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n
                        const struct whisper_params *p, const struct whisper_callbacks *c,
                        struct whisper_result *r, struct err *e);
 
-/* Language of the first 30 s: *language and the probability of every language
- * [whisper_language_count()] (0 for those that the model does not know). ERR_UNSUPPORTED
- * for a model that knows only English. */
+/* Language of a recording, by the vote of some of its windows in which somebody speaks:
+ * *language and the probability of every language [whisper_language_count()] (0 for those
+ * that the model does not know; the same for all when nobody speaks). ERR_UNSUPPORTED for
+ * a model that knows only English. */
 int whisper_detect_language(struct whisper_session *s, const float *samples,
                             size_t n_samples, int *language, float *probabilities,
                             struct err *e);

@@ -49,14 +49,14 @@ static void a_language_is_detected_once(void **state)
     struct line chinese[ARRAY_LENGTH(talk)];
     memcpy(chinese, talk, sizeof(talk));
     for (size_t i = 0; i < ARRAY_LENGTH(talk); i++)
-        chinese[i].zh = 2;
+        chinese[i].zh = 4;
     begin(&f, chinese, ARRAY_LENGTH(chinese));
     f.params.language = "auto";
     assert_int_equal(go(&f, talk_seconds), 0);
     assert_int_equal(f.watch.n_languages, 1);
     assert_int_equal(f.watch.language, 1);
     assert_int_equal(f.result.language, 1);
-    assert_true(fabsf(f.result.language_probability - 0.8808f) < 1e-3f); /* e²/(e²+1) */
+    assert_true(fabsf(f.result.language_probability - 0.9820f) < 1e-3f); /* e⁴/(e⁴+1) */
     assert_int_equal(net.prompt[1], ZH);
     assert_int_equal(net.encoded, 3); /* the first window is not encoded twice */
     end(&f);
@@ -394,34 +394,6 @@ static void a_cancelled_start_does_nothing(void **state)
     end(&f);
 }
 
-static void languages_are_told_apart(void **state)
-{
-    (void)state;
-    struct fixture f;
-    static const struct line chinese[] = {{-1, 20, 0, {0}, 2}};
-    begin(&f, chinese, 1);
-    float *p = mem_array((size_t)whisper_language_count(), sizeof(*p));
-    float samples[1600] = {0};
-    int language = -1;
-    p[5] = 9;
-    assert_int_equal(
-        whisper_detect_language(f.session, samples, 1600, &language, p, &f.e), 0);
-    assert_int_equal(language, 1);
-    assert_true(fabsf(p[0] + p[1] - 1) < 1e-6f);
-    assert_true(p[5] == 0);
-    void_frames = 3000; /* no sound: one language is as probable as another */
-    assert_int_equal(
-        whisper_detect_language(f.session, samples, 1600, &language, p, &f.e), 0);
-    assert_true(p[0] == 0.5f && p[1] == 0.5f && p[2] == 0);
-    void_frames = 0;
-    f.model.config.multilingual = false;
-    assert_int_equal(
-        whisper_detect_language(f.session, samples, 1600, &language, p, &f.e),
-        ERR_UNSUPPORTED);
-    free(p);
-    end(&f);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -441,7 +413,6 @@ int main(void)
         cmocka_unit_test(endless_text_ends),
         cmocka_unit_test(no_audio_is_no_text),
         cmocka_unit_test(a_cancelled_start_does_nothing),
-        cmocka_unit_test(languages_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
