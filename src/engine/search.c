@@ -4,6 +4,7 @@
 #include "engine/threads.h"
 
 #include <math.h>
+#include <sys/mman.h>
 
 /* Asked for only every so many steps: a step takes milliseconds. */
 enum { STEPS_PER_CANCEL_CHECK = 4 };
@@ -37,8 +38,23 @@ static int open_suppressed(struct search *s)
     return 0;
 }
 
-/* Memory that is never touched (rows and windows that are not used) is never mapped: none
- * of this is written here. */
+/* A mapping of their own: rows of windows and sequences that are not used take no memory.
+ */
+static int map_logits(struct search *s)
+{
+    size_t rows = (size_t)s->max_windows * (SEARCH_SLOTS + 1), row = (size_t)s->n_vocab;
+    if (!size_mul(rows * sizeof(float), row, &s->memory_bytes))
+        return ERR_NOMEM;
+    void *memory = mmap(NULL, s->memory_bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return ERR_NOMEM;
+    s->memory = memory;
+    s->prompt_logits = memory;
+    s->logits = s->prompt_logits + (size_t)s->max_windows * row;
+    return 0;
+}
+
 static int open_scratch(struct search *s)
 {
     /* Of every window: its sequences, and the best one. */
@@ -48,13 +64,11 @@ static int open_scratch(struct search *s)
     s->hearings = mem_array(windows, sizeof(*s->hearings));
     s->tokens = mem_array(sequences * context, sizeof(*s->tokens));
     s->logprobs = mem_array(sequences * context, sizeof(*s->logprobs));
-    s->prompt_logits = mem_array(windows * row, sizeof(float));
-    s->logits = mem_array(slots * row, sizeof(float));
     s->inputs = mem_array(slots, sizeof(*s->inputs));
     s->rows = mem_array(slots, sizeof(*s->rows));
     s->paces = loop_paces(s->t, s->n_vocab);
-    if (!s->hearings || !s->tokens || !s->logprobs || !s->prompt_logits || !s->logits ||
-        !s->inputs || !s->rows || !s->paces)
+    if (!s->hearings || !s->tokens || !s->logprobs || !s->inputs || !s->rows ||
+        !s->paces || map_logits(s) < 0)
         return ERR_NOMEM;
     for (size_t w = 0; w < windows; w++) {
         struct hearing *h = &s->hearings[w];
@@ -100,8 +114,8 @@ void search_close(struct search *s)
     free(s->tokens);
     free(s->logprobs);
     free(s->suppressed);
-    free(s->prompt_logits);
-    free(s->logits);
+    if (s->memory)
+        munmap(s->memory, s->memory_bytes);
     free(s->inputs);
     free(s->rows);
     free(s);

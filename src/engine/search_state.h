@@ -67,8 +67,10 @@ struct search {
     struct hearing *hearings; /* owned [max_windows] */
     int32_t *tokens;          /* owned: of all sequences */
     float *logprobs;          /* owned: of all sequences */
-    float *prompt_logits;     /* owned [max_windows][n_vocab] */
-    float *logits;            /* owned [max_windows * SEARCH_SLOTS][n_vocab] */
+    void *memory;             /* owned mapping of the logits */
+    size_t memory_bytes;
+    float *prompt_logits;     /* [max_windows][n_vocab] */
+    float *logits;            /* [max_windows * SEARCH_SLOTS][n_vocab] */
     struct net_input *inputs; /* owned [max_windows * SEARCH_SLOTS] */
     struct row *rows;         /* owned [max_windows * SEARCH_SLOTS] */
 };
