@@ -7,7 +7,7 @@ import http from 'node:http';
 import path from 'node:path';
 import { test } from 'node:test';
 import zlib from 'node:zlib';
-import { folder, modelFile, models, root, run } from './helper.mjs';
+import { folder, modelFile, models, root, run, until } from './helper.mjs';
 import { startServer } from '../lib/server.mjs';
 
 const name = 'silero_vad_16k_op15.onnx';
@@ -176,7 +176,7 @@ test('the service says at its start that there is none, the worker once', needsM
   const env = { VAD_MODEL: missing, DEFAULT_WHISPER_MODEL: model, WORKER_CONCURRENCY: '1' };
   const server = await startServer({ env });
   t.after(() => server.stop());
-  assert.match(server.log(), /voice detector is not at .*VAD_MODEL says.*told by its level alone/);
+  await until(() => /voice detector is not at .*VAD_MODEL says.*told by its level alone/.test(server.log()));
   assert.notEqual(await transcript(server, speech), '');
   await transcript(server, path.join(root, 'tests/engine/golden/telephone.wav'));
   assert.equal(count(server.log(), `no voice detector at ${missing}`), 1);
