@@ -26,6 +26,11 @@ static bool number_in(const json_t *value, double low, double high, double *out)
     return number >= low && number <= high;
 }
 
+static void *field(struct job_options *o, const struct job_option *option)
+{
+    return (char *)o + option->offset;
+}
+
 /* ---- the temperatures ------------------------------------------------------------ */
 
 /* The reference's ladder: from `first` in steps up to 1. */
@@ -135,7 +140,7 @@ static int set_clips(struct job_options *o, const struct job_option *option,
 static int set_number(struct job_options *o, const struct job_option *option,
                       const json_t *value, struct err *e)
 {
-    float *out = (float *)((char *)o + option->offset);
+    float *out = field(o, option);
     double number;
     if (json_is_null(value)) {
         *out = option->none == NONE_IS_OFF       ? NAN
@@ -152,7 +157,7 @@ static int set_number(struct job_options *o, const struct job_option *option,
 static int set_whole(struct job_options *o, const struct job_option *option,
                      const json_t *value, struct err *e)
 {
-    int *out = (int *)((char *)o + option->offset);
+    int *out = field(o, option);
     double number = 0;
     if (!json_is_null(value) && (!json_is_integer(value) ||
                                  !number_in(value, option->low, option->high, &number)))
@@ -188,7 +193,7 @@ static int set_mode(struct job_options *o, const struct job_option *option,
 static int set_text(struct job_options *o, const struct job_option *option,
                     const json_t *value, struct err *e)
 {
-    const char **out = (const char **)((char *)o + option->offset);
+    const char **out = field(o, option);
     if (!json_is_string(value))
         return wrong(option, e);
     const char *text = json_string_value(value);
@@ -201,7 +206,8 @@ static int set_boolean(struct job_options *o, const struct job_option *option,
 {
     if (!json_is_boolean(value))
         return wrong(option, e);
-    *(bool *)((char *)o + option->offset) = json_is_true(value);
+    bool *out = field(o, option);
+    *out = json_is_true(value);
     return 0;
 }
 

@@ -35,15 +35,18 @@ void run_set_end(struct run *r, enum run_end end, int code, const char *format, 
     err_set(&r->why, code, "%s", message);
 }
 
+static void bodies_release(struct bodies *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        free(b->list[i]);
+    free(b->list);
+}
+
 static void run_release(struct run *r)
 {
     job_release(&r->job);
-    for (size_t i = 0; i < r->n_windows; i++)
-        free(r->windows[i]);
-    free(r->windows);
-    for (size_t i = 0; i < r->n_report; i++)
-        free(r->report[i]);
-    free(r->report);
+    bodies_release(&r->windows);
+    bodies_release(&r->report);
     *r = (struct run){0};
 }
 
@@ -237,8 +240,8 @@ static int save_window(struct run *r, struct jobs *s, struct err *e)
         .next_frame = r->next_frame,
         .language = r->language[0] ? r->language : NULL,
         .language_probability = r->probability,
-        .windows = (const char *const *)r->windows,
-        .n_windows = r->n_windows - r->n_parts,
+        .windows = (const char *const *)r->windows.list,
+        .n_windows = r->windows.count - r->n_parts,
         .progress = 1 + (int)(98.0 * (double)next / (double)r->total_frames),
         .message = message,
     };
@@ -246,10 +249,10 @@ static int save_window(struct run *r, struct jobs *s, struct err *e)
     if (status)
         return status;
     for (size_t i = 0; i < cp.n_windows; i++)
-        free(r->windows[i]);
+        free(r->windows.list[i]);
     for (size_t i = 0; i < r->n_parts; i++)
-        r->windows[i] = r->windows[cp.n_windows + i];
-    r->n_windows = r->n_parts;
+        r->windows.list[i] = r->windows.list[cp.n_windows + i];
+    r->windows.count = r->n_parts;
     r->window_unsaved = false;
     advance(&r->job, cp.progress, message);
     jobs_post(s, &r->job);
@@ -264,8 +267,8 @@ static int save_finished(struct run *r, struct jobs *s, struct err *e)
                                      .probability = r->probability,
                                      .seconds = r->seconds,
                                      .warning = r->warning,
-                                     .report = r->report,
-                                     .n_report = r->n_report};
+                                     .report = r->report.list,
+                                     .n_report = r->report.count};
     struct store_resume resume;
     struct checkpoint_texts texts;
     checkpoint_texts_init(&texts);

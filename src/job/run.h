@@ -18,6 +18,12 @@ enum run_end {
     RUN_LOST,     /* cancelled, deleted or taken: nothing is left to write */
 };
 
+/* Texts that a worker sent. */
+struct bodies {
+    char **list; /* owned [count] */
+    size_t count, capacity;
+};
+
 struct run {
     bool active;
     bool sent;      /* a worker has got it … */
@@ -31,11 +37,9 @@ struct run {
 
     /* Not in the store yet: */
     bool decoded_unsaved, window_unsaved;
-    char **windows; /* owned [n_windows]: the last ones may be parts … */
-    size_t n_windows, windows_capacity;
-    size_t n_parts; /* … of a window whose end has not come: so many */
-    char **report;  /* owned [n_report]: what came with the end */
-    size_t n_report, report_capacity;
+    struct bodies windows; /* the last ones may be parts … */
+    size_t n_parts;        /* … of a window whose end has not come: so many */
+    struct bodies report;  /* what came with the end */
 
     int64_t next_frame, total_frames;
     char language[16];

@@ -8,26 +8,20 @@
 #define MAX_PARTS 4096 /* of one window, or of the report at the end */
 
 /* A body becomes the last of a list, once it is known to be a transcript. */
-static int keep_body(const struct message *m, char ***list, size_t *count,
-                     size_t *capacity, struct err *e)
+static int keep_body(struct bodies *b, const struct message *m, struct err *e)
 {
     struct transcript t;
     int status = transcript_parse(&t, m->body, m->body_length, e);
     if (status)
         return status;
     transcript_release(&t);
-    char *copy = strdup(m->body);
-    if (!copy || mem_grow(list, capacity, *count + 1, sizeof **list)) {
-        free(copy);
+    if (mem_grow(&b->list, &b->capacity, b->count + 1, sizeof *b->list))
         return err_set(e, ERR_NOMEM, "out of memory");
-    }
-    (*list)[(*count)++] = copy;
+    b->list[b->count] = mem_strdup(m->body);
+    if (!b->list[b->count])
+        return err_set(e, ERR_NOMEM, "out of memory");
+    b->count++;
     return 0;
-}
-
-static int keep_window(struct run *r, const struct message *m, struct err *e)
-{
-    return keep_body(m, &r->windows, &r->n_windows, &r->windows_capacity, e);
 }
 
 /* Of a window that is not whole yet, nothing is written down. */
@@ -35,7 +29,7 @@ static int hear_part(struct run *r, const struct message *m, struct err *e)
 {
     if (!m->body || r->n_parts >= MAX_PARTS)
         return err_set(e, ERR_CORRUPT, "the worker's parts are empty or too many");
-    int status = keep_window(r, m, e);
+    int status = keep_body(&r->windows, m, e);
     if (!status)
         r->n_parts++;
     return status;
@@ -46,7 +40,7 @@ static int hear_window(struct run *r, const struct message *m, struct err *e)
     if (m->next_frame <= r->next_frame || m->total_frames <= 0)
         return err_set(e, ERR_CORRUPT, "the worker's windows go backwards");
     if (m->body) {
-        int status = keep_window(r, m, e);
+        int status = keep_body(&r->windows, m, e);
         if (status)
             return status;
     }
@@ -62,16 +56,15 @@ static int hear_window(struct run *r, const struct message *m, struct err *e)
 /* Parts of the end belong to the report. */
 static int hear_report(struct run *r, const struct message *m, struct err *e)
 {
-    size_t from = r->n_windows - r->n_parts;
-    int status =
-        mem_grow(&r->report, &r->report_capacity, r->n_parts + 1, sizeof *r->report);
-    if (status)
-        return err_set(e, status, "out of memory");
-    for (size_t i = from; i < r->n_windows; i++)
-        r->report[r->n_report++] = r->windows[i];
-    r->n_windows = from;
+    struct bodies *b = &r->report;
+    size_t from = r->windows.count - r->n_parts;
+    if (mem_grow(&b->list, &b->capacity, b->count + r->n_parts + 1, sizeof *b->list))
+        return err_set(e, ERR_NOMEM, "out of memory");
+    for (size_t i = from; i < r->windows.count; i++)
+        b->list[b->count++] = r->windows.list[i];
+    r->windows.count = from;
     r->n_parts = 0;
-    return m->body ? keep_body(m, &r->report, &r->n_report, &r->report_capacity, e) : 0;
+    return m->body ? keep_body(b, m, e) : 0;
 }
 
 static int hear_finished(struct run *r, const struct message *m, struct err *e)
