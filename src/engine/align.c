@@ -368,6 +368,21 @@ static const float *token_gain(struct align *a, size_t k)
     return row;
 }
 
+/* What lies behind a word: where the model looks when it writes the word's punctuation
+ * tells half of it, where the recording is quiet the other. */
+static const float *pause_gain(struct align *a, const struct word_span *span)
+{
+    if (span->core_to == span->to)
+        return a->pause;
+    float *row = a->matrix + span->core_to * a->columns;
+    warp_shift(a->line, row, a->columns, a->lag);
+    for (size_t c = 0; c < a->columns; c++) {
+        float told = (a->pause[c] + a->line[c]) / 2;
+        row[c] = told > a->pause[c] ? told : a->pause[c];
+    }
+    return row;
+}
+
 /* A pause, the spoken tokens of a word, a pause, and so on. A word of punctuation alone
  * has no states. */
 static size_t list_states(struct align *a, const struct words *w)
@@ -381,7 +396,8 @@ static size_t list_states(struct align *a, const struct words *w)
             a->states[n++] = (struct warp_state){.gain = token_gain(a, k),
                                                  .begins = k == span->core_from};
         if (span->core_from < span->core_to)
-            a->states[n++] = (struct warp_state){.gain = a->pause, .pause = true};
+            a->states[n++] =
+                (struct warp_state){.gain = pause_gain(a, span), .pause = true};
     }
     return n;
 }
@@ -402,7 +418,8 @@ static size_t frame_of(const struct align_request *r, size_t column)
     return frame < (size_t)r->frames ? frame : (size_t)r->frames;
 }
 
-/* The frames of every word; what is not spoken lies where the word before it ends. */
+/* The frames of every word; what is not spoken lies where the word before it ends, and so
+ * does the beginning of a word that has to share a column. */
 static void take_frames(struct align *a, const struct align_request *r,
                         const struct words *w)
 {
@@ -410,8 +427,10 @@ static void take_frames(struct align *a, const struct align_request *r,
     for (size_t i = 0; i < w->n_spans; i++) {
         const struct word_span *span = &w->spans[i];
         size_t spoken = span->core_to - span->core_from, s = a->state_of[i];
-        a->start[i] = spoken ? frame_of(r, a->first[s]) : before;
-        a->end[i] = spoken ? frame_of(r, a->last[s + spoken - 1] + 1) : before;
+        size_t start = spoken ? frame_of(r, a->first[s]) : before;
+        size_t end = spoken ? frame_of(r, a->last[s + spoken - 1] + 1) : before;
+        a->start[i] = start > before ? start : before;
+        a->end[i] = end > a->start[i] ? end : a->start[i];
         before = a->end[i];
     }
 }

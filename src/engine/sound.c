@@ -13,7 +13,7 @@
 
 /* An edge looks so far for its sound. */
 #define REACH_BACK 6
-#define REACH_ON   10
+#define REACH_ON   25
 #define LEAST      3 /* frames that a word keeps */
 
 /* ---- levels ------------------------------------------------------------------------ */

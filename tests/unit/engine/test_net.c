@@ -50,11 +50,13 @@ static void plain_norm(const struct layer_norm *norm, const double *x, int n, do
                (double)norm->bias[i];
 }
 
+static double looked_at[3][1500]; /* by the last query */
+
 /* One query over `keys` rows of [S] each, 3 heads of 16. */
 static void plain_attention(const double *q, const double *k, const double *v, int keys,
                             double *out)
 {
-    static double p[1500];
+    double p[1500];
     for (int h = 0; h < 3; h++) {
         double most = -INFINITY, sum = 0;
         for (int t = 0; t < keys; t++) {
@@ -65,6 +67,8 @@ static void plain_attention(const double *q, const double *k, const double *v, i
         }
         for (int t = 0; t < keys; t++)
             sum += p[t] = exp(p[t] - most);
+        for (int t = 0; t < keys; t++)
+            looked_at[h][t] = p[t] / sum;
         for (int i = h * 16; i < h * 16 + 16; i++) {
             out[i] = 0;
             for (int t = 0; t < keys; t++)
@@ -305,6 +309,79 @@ static void many_rows_take_several_passes(void **state)
     close_fixture(&f);
 }
 
+struct captured {
+    float *out;     /* borrowed [heads][rows][columns] */
+    double *wanted; /* borrowed [rows][3][1500], of layer 1 */
+    int columns, calls;
+};
+
+static void compare_layer(void *arg, int first, int count, int rows)
+{
+    struct captured *c = arg;
+    static const int heads[] = {1, 0, 2}; /* of the list in the test */
+    c->calls++;
+    assert_int_equal(rows, 5);
+    assert_int_equal(first, c->calls == 1 ? 0 : 1);
+    assert_int_equal(count, c->calls == 1 ? 1 : 2);
+    for (int i = 0; c->calls == 2 && i < count; i++)
+        for (int r = 0; r < rows; r++)
+            for (int k = 0; k < c->columns; k++)
+                assert_true(fabs((double)c->out[(i * rows + r) * c->columns + k] -
+                                 c->wanted[(r * 3 + heads[first + i]) * 1500 + k]) <
+                            1e-6);
+}
+
+static void what_is_looked_at_can_be_seen(void **state)
+{
+    (void)state;
+    static const struct net_head heads[] = {{0, 1}, {1, 0}, {1, 2}};
+    struct fixture f;
+    struct plain p;
+    static float seen[2 * 5 * 701], logits[VOCAB];
+    static double wanted[5 * 3 * 1500], ignored[VOCAB];
+    struct captured c = {seen, wanted, 701, 0};
+    struct net_capture capture = {heads, 3, c.columns, seen, compare_layer, &c};
+    int32_t tokens[5];
+    open_fixture(&f, WEIGHT_F16, 2, true);
+    plain_begin(&p, f.m, net_encoded(f.net, 1));
+    for (int t = 0; t < 5; t++) {
+        tokens[t] = token_of(1, t);
+        plain_step(&p, tokens[t], ignored);
+        memcpy(wanted + (ptrdiff_t)t * 3 * 1500, looked_at, sizeof looked_at);
+    }
+    struct net_input inputs[] = {{1, tokens, 5, 4}, {2, tokens, 5, 4}};
+    net_set_capture(f.net, &capture);
+    decode(&f, inputs, 1, logits);
+    assert_int_equal(c.calls, 2);
+    struct err e = {0};
+    assert_int_equal(net_decode(f.net, inputs, 2, logits, &e), ERR_INVALID);
+    net_set_capture(f.net, NULL);
+    net_slot_begin(f.net, 1, 1);
+    decode(&f, inputs, 1, logits);
+    assert_int_equal(c.calls, 2);
+    plain_end(&p);
+    close_fixture(&f);
+}
+
+static void logits_may_be_asked_for_later(void **state)
+{
+    (void)state;
+    struct fixture f;
+    static float all[7 * VOCAB], later[3 * VOCAB];
+    int32_t tokens[7];
+    open_fixture(&f, WEIGHT_F16, 2, false);
+    for (int t = 0; t < 7; t++)
+        tokens[t] = token_of(3, t);
+    decode(&f, &(struct net_input){0, tokens, 7, 0}, 1, all);
+    net_slot_begin(f.net, 0, 0);
+    decode(&f, &(struct net_input){0, tokens, 7, 7}, 1, NULL);
+    net_logits(f.net, 4, 3, later);
+    assert_memory_equal(later, all + 4 * VOCAB, sizeof later);
+    net_logits(f.net, 0, 1, later);
+    assert_memory_equal(later, all, VOCAB * sizeof *later);
+    close_fixture(&f);
+}
+
 static void a_copied_slot_goes_its_own_way(void **state)
 {
     (void)state;
@@ -416,6 +493,8 @@ int main(void)
         cmocka_unit_test(prompt_is_the_same_as_steps),
         cmocka_unit_test(batch_is_the_same_as_alone),
         cmocka_unit_test(many_rows_take_several_passes),
+        cmocka_unit_test(what_is_looked_at_can_be_seen),
+        cmocka_unit_test(logits_may_be_asked_for_later),
         cmocka_unit_test(a_copied_slot_goes_its_own_way),
         cmocka_unit_test(the_number_of_threads_changes_nothing),
         cmocka_unit_test(wrong_inputs_are_refused),

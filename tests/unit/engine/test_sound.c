@@ -98,8 +98,9 @@ static void edges_go_to_the_sound(void **state)
     snaps("....####################....", "    aaaaaaaaabbbbbbbbbbb    ",
           "    aaaaaaaaabbbbbbbbbbb    ");
     /* A neighbour is not run over, and only the near sound is reached for. */
-    snaps("##########################", "   aaaaa  bbbbb           ",
-          "aaaaaaaaaabbbbbbbbbbbbbbb ");
+    snaps("############################################",
+          "   aaaaa  bbbbb                             ",
+          "aaaaaaaaaabbbbbbbbbbbbbbbbbbbbbbbbbbbbbb    ");
 }
 
 static void a_word_without_sound_stays(void **state)
