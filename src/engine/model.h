@@ -16,8 +16,10 @@
 
 #include "engine/whisper.h"
 
-#define WEIGHT_PANEL       16
-#define WHISPER_MAX_LAYERS 64
+#define WEIGHT_PANEL            16
+#define WHISPER_MAX_LAYERS      64
+
+#define WHISPER_MAX_ALIGN_HEADS 64
 
 struct whisper_config {
     int n_vocab;     /* 51864 .en, 51865, 51866 for large-v3 */
@@ -28,6 +30,10 @@ struct whisper_config {
     int n_mels;        /* 80 or 128 */
     bool multilingual; /* n_vocab >= 51865 */
     int n_languages;   /* 0 when not multilingual, 99, 100 for large-v3 */
+    /* Layer and head of the cross-attention that follows the speech, ascending, where the
+     * model's files tell them; 0 of them where they do not. */
+    int n_align_heads;
+    uint8_t align_heads[WHISPER_MAX_ALIGN_HEADS][2];
 };
 
 enum weight_type { WEIGHT_F32, WEIGHT_F16 };

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define IMAGE_MAGIC   0x4749545057ULL
-#define IMAGE_VERSION 1
+#define IMAGE_VERSION 2
 #define IMAGE_SEALS   (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 struct image_header {

@@ -80,6 +80,66 @@ static int read_config(const json_t *root, struct whisper_config *c, struct err 
     return status ? status : check_architecture(root, c, e);
 }
 
+/* ---- generation_config.json ------------------------------------------------------- */
+
+static int compare_heads(const void *a, const void *b)
+{
+    return memcmp(a, b, 2);
+}
+
+/* One [layer, head] of the list, when the model has it and it is not the last one's
+ * like. */
+static bool read_head(const json_t *pair, const struct whisper_config *c, uint8_t out[2])
+{
+    json_int_t layer = json_integer_value(json_array_get(pair, 0));
+    json_int_t head = json_integer_value(json_array_get(pair, 1));
+    if (json_array_size(pair) != 2 || layer < 0 || layer >= c->n_text_layer || head < 0 ||
+        head >= c->n_text_head)
+        return false;
+    out[0] = (uint8_t)layer;
+    out[1] = (uint8_t)head;
+    return true;
+}
+
+static void unique_heads(struct whisper_config *c)
+{
+    int n = 0;
+    qsort(c->align_heads, (size_t)c->n_align_heads, 2, compare_heads);
+    for (int i = 0; i < c->n_align_heads; i++)
+        if (n == 0 || memcmp(c->align_heads[n - 1], c->align_heads[i], 2) != 0)
+            memcpy(c->align_heads[n++], c->align_heads[i], 2);
+    c->n_align_heads = n;
+}
+
+/* "alignment_heads", as far as they can be those of this model: a model that was made
+ * smaller may still have its parent's list, which then says nothing. */
+static void read_heads(const json_t *root, struct whisper_config *c)
+{
+    const json_t *list = json_object_get(root, "alignment_heads");
+    size_t n = json_array_size(list);
+    if (n > WHISPER_MAX_ALIGN_HEADS)
+        return;
+    for (size_t i = 0; i < n; i++)
+        if (!read_head(json_array_get(list, i), c, c->align_heads[i]))
+            return;
+    c->n_align_heads = (int)n;
+    unique_heads(c);
+}
+
+static int read_generation_config(struct whisper_config *c, const char *folder,
+                                  struct err *e)
+{
+    static const char name[] = "generation_config.json";
+    json_t *root = NULL;
+    if (!hf_exists(folder, name))
+        return 0;
+    int status = hf_read_json(&root, folder, name, MAX_CONFIG_BYTES, e);
+    if (!status)
+        read_heads(root, c);
+    json_decref(root);
+    return status;
+}
+
 static int read_config_file(struct model_source *s, const char *folder, struct err *e)
 {
     json_t *root = NULL;
@@ -91,6 +151,8 @@ static int read_config_file(struct model_source *s, const char *folder, struct e
     if (status)
         err_prefix(e, "%s/config.json", folder);
     json_decref(root);
+    if (!status)
+        status = read_generation_config(&config, folder, e);
     return status ? status : source_plan(s, &config, e);
 }
 

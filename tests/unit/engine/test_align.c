@@ -308,6 +308,41 @@ static void every_published_model_has_its_heads(void **state)
     }
 }
 
+/* A distilled model, and a large one whose files know which it is. */
+static void a_models_own_list_is_taken(void **state)
+{
+    (void)state;
+    struct whisper_model m = {.config = {.n_vocab = 51866,
+                                         .n_audio_layer = 32,
+                                         .n_audio_state = 1280,
+                                         .n_text_layer = 2,
+                                         .n_text_state = 1280,
+                                         .n_text_head = 20,
+                                         .multilingual = true,
+                                         .n_mels = 128,
+                                         .n_align_heads = 2,
+                                         .align_heads = {{0, 7}, {1, 3}}}};
+    struct net_head *heads;
+    int n;
+    float lag;
+    assert_int_equal(align_heads_of(&m, &heads, &n, &lag, NULL), 0);
+    assert_int_equal(n, 2);
+    assert_int_equal(heads[0].layer, 0);
+    assert_int_equal(heads[0].head, 7);
+    assert_int_equal(heads[1].head, 3);
+    free(heads);
+    m.config.n_text_layer = 32;
+    m.config.n_vocab = 51865;
+    m.config.n_mels = 80;
+    assert_int_equal(align_heads_of(&m, &heads, &n, &lag, NULL), 0);
+    assert_int_equal(n, 2);
+    free(heads);
+    m.config.align_heads[1][0] = 32; /* there is no such layer */
+    assert_int_equal(align_heads_of(&m, &heads, &n, &lag, NULL), 0);
+    assert_int_equal(n, 23);
+    free(heads);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,6 +353,7 @@ int main(void)
         cmocka_unit_test(what_makes_no_sense_is_refused),
         cmocka_unit_test(the_same_request_gives_the_same),
         cmocka_unit_test(every_published_model_has_its_heads),
+        cmocka_unit_test(a_models_own_list_is_taken),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

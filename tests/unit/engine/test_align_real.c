@@ -20,8 +20,9 @@
 #include <math.h>
 #include <unistd.h>
 
-#define BOUND 0.06
-#define WORDS 27
+#define BOUND       0.06
+#define BOUND_OTHER 0.12 /* of a model that the list was not made with */
+#define WORDS       27
 
 static const char text[] =
     " He hoped there would be stew for dinner, turnips and carrots and bruised potatoes "
@@ -177,17 +178,18 @@ static double edge(const struct align_word *words, size_t i)
 }
 
 static void check_known(const struct align_word *words, double lead, double at,
-                        double pause)
+                        double pause, double bound)
 {
     for (size_t i = 0; i < ARRAY_LENGTH(known); i++) {
         double wanted = known[i].seconds + lead + (known[i].seconds > at ? pause : 0);
-        if (fabs(edge(words, i) - wanted) > BOUND + 1e-9)
+        if (fabs(edge(words, i) - wanted) > bound + 1e-9)
             fail_msg("\"%s\" %s at %.2f s, not %.2f", words[known[i].word].text,
                      known[i].end ? "ends" : "begins", edge(words, i), wanted);
     }
 }
 
-static void check_recording(struct bench *b, double lead, double at, double pause)
+static void check_recording(struct bench *b, double lead, double at, double pause,
+                            double bound)
 {
     size_t n;
     struct sound *s = make_sound(lead, at, pause);
@@ -195,7 +197,7 @@ static void check_recording(struct bench *b, double lead, double at, double paus
     assert_int_equal(n, WORDS);
     assert_string_equal(words[7].text, " dinner,");
     assert_string_equal(words[25].text, " flour-fattened");
-    check_known(words, lead, at, pause);
+    check_known(words, lead, at, pause, bound);
     for (size_t i = 0; i < n; i++)
         assert_true(words[i].probability > 0.0001f && words[i].probability <= 1);
     assert_true(words[26].probability > 0.5f);
@@ -208,7 +210,7 @@ static void words_are_where_they_are_heard(void **state)
     (void)state;
     struct bench b = {0};
     assert_true(open_bench(&b, "ggml-tiny.bin"));
-    check_recording(&b, 0, 100, 0);
+    check_recording(&b, 0, 100, 0, BOUND);
     close_bench(&b);
 }
 
@@ -217,9 +219,9 @@ static void silence_moves_what_is_behind_it(void **state)
     (void)state;
     struct bench b = {0};
     assert_true(open_bench(&b, "ggml-tiny.bin"));
-    check_recording(&b, 1.37, 100, 0);
-    check_recording(&b, 0.5, 2.58, 3);
-    check_recording(&b, 0, 6.09, 2);
+    check_recording(&b, 1.37, 100, 0, BOUND);
+    check_recording(&b, 0.5, 2.58, 3, BOUND);
+    check_recording(&b, 0, 6.09, 2, BOUND);
     close_bench(&b);
 }
 
@@ -229,7 +231,7 @@ static void another_model_says_the_same(void **state)
     struct bench b = {0};
     if (!open_bench(&b, "ggml-base.en.bin"))
         skip();
-    check_recording(&b, 0, 100, 0);
+    check_recording(&b, 0, 100, 0, BOUND_OTHER);
     close_bench(&b);
 }
 

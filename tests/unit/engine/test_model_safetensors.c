@@ -174,6 +174,33 @@ static void test_takes_the_old_tokenizer_files(void **state)
 
 /* Models of the inner class have no "model." before their names; some files have the last
  * layer as well, which is the embedding again. */
+static void heads_told(const struct folder *d, const char *json, int n)
+{
+    struct whisper_model *m = NULL;
+    struct err e;
+    model_files_write(d->path, "generation_config.json", json, strlen(json));
+    if (whisper_model_load(&m, d->path, &e))
+        fail_msg("%s", e.message);
+    assert_int_equal(m->config.n_align_heads, n);
+    if (n)
+        assert_int_equal(m->config.align_heads[0][0] + m->config.align_heads[0][1], 0);
+    whisper_model_free(m);
+}
+
+/* Of a model of one layer and one head. */
+static void test_alignment_heads(void **state)
+{
+    const struct folder *d = *state;
+    heads_told(d, "{\"alignment_heads\": [[0, 0], [0, 0]]}", 1);
+    heads_told(d, "{\"alignment_heads\": [[0, 0], [1, 0]]}", 0);
+    heads_told(d, "{\"alignment_heads\": [[0, -1]]}", 0);
+    heads_told(d, "{\"alignment_heads\": [[0]]}", 0);
+    heads_told(d, "{\"alignment_heads\": 3}", 0);
+    heads_told(d, "{}", 0);
+    model_files_write(d->path, "generation_config.json", "{", 1);
+    refused(d, "generation_config.json");
+}
+
 static void test_names_without_prefix_and_the_tied_layer(void **state)
 {
     struct folder *d = *state;
@@ -391,6 +418,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gives_what_a_ggml_file_gives),
         cmocka_unit_test(test_mel_filters_are_slaneys),
+        FOLDER_TEST(test_alignment_heads),
         FOLDER_TEST(test_takes_the_old_tokenizer_files),
         FOLDER_TEST(test_names_without_prefix_and_the_tied_layer),
         FOLDER_TEST(test_configs_of_other_models),
