@@ -123,6 +123,7 @@ static int load_model(struct work *w)
     open_detector(w);
     const struct whisper_session_options options = {
         .threads = (int)w->request.config.worker_threads,
+        .max_batch = w->request.options.params.batch_size,
         .exact = compute_type_is_exact(w->request.config.compute_type),
         .vad = w->vad};
     status = whisper_session_open(&w->session, w->model, &options, &e);

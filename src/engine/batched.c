@@ -25,8 +25,8 @@ static int together(struct run *w, const struct window *windows, int n, struct e
 
 static int batch_size(const struct run *w)
 {
-    int wanted = w->p->batch_size, most = w->s->max_windows;
-    return wanted > 0 && wanted < most ? wanted : most;
+    int wanted = w->p->batch_size > 0 ? w->p->batch_size : WHISPER_DEFAULT_BATCH;
+    return wanted < w->s->max_windows ? wanted : w->s->max_windows;
 }
 
 int batched(struct run *w, int64_t at, struct err *e)

@@ -4,10 +4,6 @@
 #include "base/mem.h"
 #include "engine/search.h"
 
-/* Windows side by side where nobody says how many. Memory is mapped when it is used: more
- * cost nothing until they are decoded. */
-enum { BATCH = 4 };
-
 static int open_scratch(struct whisper_session *s)
 {
     size_t context = (size_t)s->model->config.n_text_ctx;
@@ -22,7 +18,9 @@ static int open_scratch(struct whisper_session *s)
 static int open_parts(struct whisper_session *s,
                       const struct whisper_session_options *options, struct err *e)
 {
-    s->max_windows = options && options->max_batch > 0 ? options->max_batch : BATCH;
+    /* Memory is mapped when it is used: what is not decoded costs nothing. */
+    s->max_windows =
+        options && options->max_batch > 0 ? options->max_batch : WHISPER_DEFAULT_BATCH;
     struct net_options net = {
         .threads = options ? options->threads : 0,
         .max_windows = s->max_windows,

@@ -21,6 +21,7 @@
 #define WHISPER_MAX_TEMPERATURES  8
 #define WHISPER_MAX_SEQUENCES     8  /* of one window side by side: beams, samples */
 #define WHISPER_MAX_BATCH         16 /* windows decoded together */
+#define WHISPER_DEFAULT_BATCH     4  /* where nobody says how many */
 #define WHISPER_MAX_CLIPS         256
 
 enum whisper_task { WHISPER_TRANSCRIBE, WHISPER_TRANSLATE };
@@ -267,7 +268,7 @@ struct vad; /* the voice detector's weights: engine/vad.h */
 
 struct whisper_session_options {
     int threads;           /* 0: as many as the process may use (affinity, cgroup) */
-    int max_batch;         /* the most that batch_size may ask for; 0: decide */
+    int max_batch;         /* the most that batch_size may ask for; 0: the default */
     bool exact;            /* COMPUTE_TYPE=f32: everything in f32 */
     const struct vad *vad; /* borrowed; NULL: speech is told by level alone */
 };

@@ -25,7 +25,7 @@
 
 struct loaded {
     int64_t serial; /* 0: free */
-    int threads;
+    int threads, max_batch;
     bool exact;
     struct whisper_model *model;     /* owned */
     struct whisper_session *session; /* owned */
@@ -92,14 +92,17 @@ static int load_model(struct worker *w, const struct message *job,
 
 /* The open session of the job's model, or a new one in the place of the oldest. */
 static int open_session(struct worker *w, const struct message *job,
-                        struct whisper_session **out, struct err *e)
+                        const struct whisper_params *p, struct whisper_session **out,
+                        struct err *e)
 {
     struct loaded *l = &w->loaded[0];
     bool exact = compute_type_is_exact(job->compute_type);
+    int max_batch =
+        p->batch_size > WHISPER_DEFAULT_BATCH ? p->batch_size : WHISPER_DEFAULT_BATCH;
     for (size_t i = 0; i < MAX_SESSIONS; i++) {
         struct loaded *candidate = &w->loaded[i];
         if (candidate->serial == job->serial && candidate->threads == job->threads &&
-            candidate->exact == exact) {
+            candidate->exact == exact && candidate->max_batch >= max_batch) {
             candidate->used = w->jobs;
             *out = candidate->session;
             return 0;
@@ -110,7 +113,7 @@ static int open_session(struct worker *w, const struct message *job,
     unload(l);
     int status = load_model(w, job, &l->model, e);
     struct whisper_session_options options = {
-        .threads = job->threads, .exact = exact, .vad = w->vad};
+        .threads = job->threads, .max_batch = max_batch, .exact = exact, .vad = w->vad};
     if (!status)
         status = whisper_session_open(&l->session, l->model, &options, e);
     if (status) {
@@ -120,6 +123,7 @@ static int open_session(struct worker *w, const struct message *job,
     l->serial = job->serial;
     l->threads = job->threads;
     l->exact = exact;
+    l->max_batch = max_batch;
     l->used = w->jobs;
     *out = l->session;
     return 0;
@@ -247,7 +251,7 @@ static int transcribe(struct task *t, struct err *e)
     if (status)
         return status;
     open_detector(t->worker, job->vad);
-    status = open_session(t->worker, job, &session, e);
+    status = open_session(t->worker, job, &options.params, &session, e);
     if (status)
         err_prefix(e, "the model %s cannot be used", job->model);
     if (!status)
