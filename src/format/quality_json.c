@@ -52,7 +52,10 @@ static void write_note(struct buf *out, const struct quality_note *n)
         json_more_text(out, "reason", s->reason);
     if (n->kind == QUALITY_LOOP)
         json_more_text(out, "remedy", remedies[n->remedy]);
-    if (s->value)
+    if (n->kind == QUALITY_LOOP && n->value >= 0 && n->value < 1e6f &&
+        n->value == rintf(n->value))
+        buf_printf(out, ", \"%s\": %d", s->value, (int)n->value); /* a count */
+    else if (s->value)
         json_more_float(out, s->value, n->value);
     if (n->text)
         json_more_text(out, "text", n->text);

@@ -188,20 +188,19 @@ static void tell_language(const struct teller *s, struct buf *b)
     const struct quality_vote *other = other_vote(t);
     if (!t->language[0] || each_its_own(t))
         return;
-    if (t->language_probability < UNSURE_LANGUAGE) {
-        buf_printf(
-            b,
-            "The language is unsure (%s, %.0f %%): if that is wrong, name the right "
-            "one.",
-            t->language_name[0] ? t->language_name : t->language,
-            100 * t->language_probability);
-    } else if (other) {
+    if (other) {
         buf_str(b, "At ");
         put_time(b, other->start);
         buf_printf(b,
                    " the language seems to be %s, not %s: ask for multilingual if both "
                    "are spoken.",
                    other->language, t->language);
+    } else if (t->language_probability < UNSURE_LANGUAGE) {
+        buf_printf(
+            b,
+            "The language is unsure (%s, %.0f %%): if that is wrong, name the right one.",
+            t->language_name[0] ? t->language_name : t->language,
+            100 * t->language_probability);
     }
 }
 

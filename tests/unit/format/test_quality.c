@@ -17,7 +17,7 @@ static void note(struct transcript *t, enum quality_kind kind, double start, dou
         .start = start,
         .end = end,
         .remedy = kind == QUALITY_LOOP ? REMEDY_SPLIT : REMEDY_NONE,
-        .value = 1.0f / 3,
+        .value = kind == QUALITY_LOOP ? 12 : 1.0f / 3,
         .text = kind == QUALITY_LOOP || kind == QUALITY_HALLUCINATION ? text : NULL};
     assert_int_equal(quality_add_note(&t->quality, &n), 0);
 }
@@ -82,6 +82,7 @@ static void nothing_is_lost(void **state)
     t.quality.peak_dbfs = t.quality.speech_dbfs = -INFINITY;
     buf_init(&json, 1 << 20);
     assert_int_equal(format_write(FORMAT_JSON, &t, &json), 0);
+    assert_non_null(strstr(buf_cstr(&json), "\"repeats\": 12, "));
     parse(buf_cstr(&json), &back);
     const struct quality *q = &back.quality;
     assert_true(q->known && q->audio_seconds == 600 && q->speech_seconds == 500);
@@ -298,6 +299,7 @@ static void languages(void **state)
     assert_string_equal(warnings(&t), "The language is unsure (german, 31 %): if that is "
                                       "wrong, name the right one.\n");
     good(&t);
+    t.language_probability = 0.4f;
     vote(&t, "de", 0.99f, 0);
     vote(&t, "en", 0.95f, 90);
     assert_string_equal(warnings(&t), "At 1:30 the language seems to be en, not de: ask "
