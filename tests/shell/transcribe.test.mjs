@@ -92,7 +92,10 @@ test('highlighted words ask for their times', needsModel, async () => {
   const r = await run(['transcribe', '-m', model, '-f', 'srt', '--highlight-words', speech]);
   assert.equal(r.code, 0, r.err);
   assert.ok(cues(r.out).length > 0);
+  const t = JSON.parse((await run(['transcribe', '-m', model, '-f', 'json', '--word_timestamps', 'True', speech])).out);
+  const timed = t.segments.flatMap((s) => s.words);
   const marked = cues(r.out).filter((c) => c.lines.join('').includes('<u>'));
+  assert.ok(marked.length >= timed.length / 2, `${marked.length} of ${timed.length} words are marked`);
   for (const c of marked) assert.match(c.lines.join('\n'), /^[^<]*(<u>[^<]+<\/u>\n?)+[^<]*$/);
 });
 
