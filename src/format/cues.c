@@ -201,8 +201,9 @@ static void divide(const struct divider *d, struct choice *best)
     best[0] = (struct choice){0};
     for (size_t i = 0; i < count; i++) {
         size_t fits = wrap_fit(a + i, count - i, &d->limits);
+        int width = 0;
         for (size_t j = i + 1; j <= i + fits; j++) {
-            int width = columns(a + i, j - i);
+            width += a[j - 1].width + (j - 1 > i && a[j - 1].spaced);
             if (too_long(d, a + i, j - i, width))
                 break;
             double cost = best[i].cost + cue_cost(d, i, j, width);

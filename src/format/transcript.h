@@ -51,13 +51,12 @@ int transcript_add(struct transcript *t, const struct transcript_segment *segmen
 /* The text of all segments joined, trimmed. Appended to `out`. */
 void transcript_text(const struct transcript *t, struct buf *out);
 
-/* What a person should be warned of, as an array of JSON strings: whole sentences with
- * times, the most important first. Nothing but the transcript decides. Appended to `out`.
- */
-void transcript_warnings_json(const struct transcript *t, struct buf *out);
-/* The same for each to be used by itself. */
+/* What a person should be warned of: whole sentences with times, the most important
+ * first, made from the transcript alone. `tell` is called for each. */
 void transcript_warnings(const struct transcript *t,
                          void (*tell)(void *arg, const char *sentence), void *arg);
+/* The same as an array of JSON strings, appended to `out`. */
+void transcript_warnings_json(const struct transcript *t, struct buf *out);
 
 /* The "quality" object of the JSON, by itself; nothing is appended when there is none. */
 void transcript_quality_json(const struct transcript *t, struct buf *out);

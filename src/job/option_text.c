@@ -141,9 +141,7 @@ int job_options_put(json_t **object, const struct job_option *option, const char
 
 static void put_number(struct buf *out, double value)
 {
-    if (isnan(value))
-        buf_str(out, "none");
-    else if (isinf(value))
+    if (!isfinite(value))
         buf_str(out, "none");
     else
         buf_printf(out, "%.6g", value);
