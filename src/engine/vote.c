@@ -80,7 +80,8 @@ static int count_one(struct run *w, const struct window *window, int index,
     return report_vote(w->r, &vote, e);
 }
 
-/* Let windows from `first` to `end` of the ballot vote, all encoded at once. */
+/* Let windows from `first` to `end` of the ballot vote, as many encoded at once as the
+ * session has room for. */
 static int count_windows(struct run *w, const struct ballot *b, int first, int end,
                          struct election *v, struct err *e)
 {
@@ -89,11 +90,13 @@ static int count_windows(struct run *w, const struct ballot *b, int first, int e
     int rc = probabilities
                  ? 0
                  : err_set(e, ERR_NOMEM, "no memory is left to detect the language");
-    if (rc == 0)
-        listen_encode(w, b->windows, end, index);
-    for (int i = first; rc == 0 && i < end; i++) {
-        if (index[i] >= 0)
-            rc = count_one(w, &b->windows[i], index[i], v, probabilities, e);
+    for (int at = 0, n; rc == 0 && at < end; at += n) {
+        n = end - at < w->s->max_windows ? end - at : w->s->max_windows;
+        listen_encode(w, b->windows + at, n, index);
+        for (int i = 0; rc == 0 && i < n; i++) {
+            if (at + i >= first && index[i] >= 0)
+                rc = count_one(w, &b->windows[at + i], index[i], v, probabilities, e);
+        }
     }
     free(probabilities);
     return rc;
@@ -103,7 +106,7 @@ static int count_windows(struct run *w, const struct ballot *b, int first, int e
  * encoded once is not encoded again when the transcription begins with it. */
 static bool may_decide_alone(const struct run *w, const struct ballot *b)
 {
-    bool needed_anyway = w->is_batched && b->all <= (size_t)w->s->max_windows;
+    bool needed_anyway = w->is_batched && b->all <= WHISPER_DEFAULT_BATCH;
     return b->all <= SHORT_WINDOWS && !needed_anyway;
 }
 
@@ -112,8 +115,8 @@ static int elect(struct run *w, struct election *v, struct err *e)
     struct ballot b;
     float probability;
     int most = w->p->language_detection_segments;
-    if (most > w->s->max_windows)
-        most = w->s->max_windows;
+    if (most > WHISPER_MAX_BATCH)
+        most = WHISPER_MAX_BATCH;
     int rc = choose(w, most < 1 ? 1 : most, &b, e), first = 0;
     if (rc == 0 && b.n > 1 && may_decide_alone(w, &b)) {
         rc = count_windows(w, &b, 0, 1, v, e);

@@ -215,6 +215,59 @@ static void a_beam_finds_what_is_more_probable(void **state)
     whisper_session_close(s);
 }
 
+/* A recording of several windows, all of it. */
+static void hear_all(const float *samples, size_t count, int batch, int threads,
+                     struct whisper_result *r)
+{
+    struct whisper_params p;
+    struct whisper_session *s;
+    struct err e = {0};
+    const struct whisper_session_options o = {
+        .threads = threads, .max_batch = batch, .exact = true};
+    whisper_params_init(&p);
+    p.mode = WHISPER_MODE_BATCHED;
+    p.batch_size = batch;
+    p.beam_size = 2;
+    whisper_result_init(r);
+    if (whisper_session_open(&s, model, &o, &e) ||
+        whisper_transcribe(s, samples, count, &p, NULL, r, &e))
+        fail_msg("%s", e.message);
+    whisper_session_close(s);
+}
+
+static void the_batch_changes_nothing_in_a_recording(void **state)
+{
+    (void)state;
+    if (!model)
+        skip();
+    static const char *const names[] = {"clean", "telephone", "noisy", "clean",
+                                        "noisy", "telephone", "clean"};
+    const size_t most = 120 * WHISPER_SAMPLE_RATE, pause = WHISPER_SAMPLE_RATE * 3 / 2;
+    float *samples = mem_array(most, sizeof(*samples));
+    size_t n = 0;
+    assert_non_null(samples);
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++)
+        n += read_samples(names[i], samples + n, most - n - pause) + pause;
+    struct whisper_result a, b;
+    hear_all(samples, n, 1, 1, &a);
+    hear_all(samples, n, 5, 3, &b);
+    assert_true(a.n_segments > 4);
+    assert_int_equal(a.n_segments, b.n_segments);
+    assert_int_equal(a.language, b.language);
+    assert_true(a.language_probability == b.language_probability);
+    for (size_t i = 0; i < a.n_segments; i++) {
+        const struct whisper_segment *x = &a.segments[i], *y = &b.segments[i];
+        assert_string_equal(x->text, y->text);
+        assert_true(x->start_seconds == y->start_seconds);
+        assert_true(x->end_seconds == y->end_seconds);
+        assert_true(x->avg_logprob == y->avg_logprob);
+        assert_true(x->temperature == y->temperature);
+    }
+    whisper_result_release(&a);
+    whisper_result_release(&b);
+    free(samples);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -253,6 +306,7 @@ int main(void)
         cmocka_unit_test(exact_results_do_not_depend_on_threads_or_batch),
         cmocka_unit_test(nor_do_those_with_halves),
         cmocka_unit_test(a_beam_finds_what_is_more_probable),
+        cmocka_unit_test(the_batch_changes_nothing_in_a_recording),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
