@@ -58,6 +58,7 @@ int hear_cut(const struct run *w, struct heard *h, bool goes_on, int *advance,
     else
         h->n_pieces =
             segments_cut(h->tokens, h->count, begin, h->window.frames, h->pieces);
+    timing_bound(w, h);
     return 0;
 }
 

@@ -9,6 +9,10 @@ void heard_release(struct heard *h)
     free(h->tokens);
     free(h->logprobs);
     free(h->pieces);
+    align_words_free(h->words, h->n_words);
+    h->words = NULL;
+    h->n_words = 0;
+    h->n_pieces = 0;
     h->tokens = NULL;
     h->logprobs = NULL;
     h->pieces = NULL;
@@ -296,7 +300,10 @@ int run_listen(struct run *w, struct heard *heard, int n, struct err *e)
     }
     if (rc == 0)
         rc = ladder(&l, e);
-    for (int i = 0; rc == 0 && i < n; i++)
+    for (int i = 0; rc == 0 && i < n; i++) {
         heard[i].silent = !heard[i].is_void && fallback_silent(w->p, &heard[i].attempt);
+        if (!heard[i].is_void && !heard[i].silent && timing_wanted(w, &heard[i]))
+            rc = timing_align(w, &heard[i], index[i], e);
+    }
     return rc;
 }

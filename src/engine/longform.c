@@ -7,8 +7,11 @@
 #include "engine/segments.h"
 #include "engine/timeline.h"
 
-/* Stretches of speech further apart than this share no window. */
-#define JOIN_FRAMES 1000
+/* Stretches of speech share windows however far apart they are: a model hears a short
+ * window worse, and it costs as much as a long one. Texts are put back in their places by
+ * their words (timing.c). Another language is not to be in the same window. */
+#define JOIN_FRAMES              INT64_MAX
+#define MULTILINGUAL_JOIN_FRAMES 0
 
 /* Where each window has a language of its own, it had better not hold two. */
 #define MULTILINGUAL_FRAMES 1500
@@ -89,7 +92,8 @@ int run_begin(struct run *w, const float *samples, size_t n_samples, struct err 
     report_begin(w->r, &s->speech, p->vad_filter);
     report_level(w->r, &s->speech, samples, n_samples);
     return timeline_build(&s->timeline, s->speech.spans, s->speech.n_spans, p->clips,
-                          p->n_clips, mel_frames(s->mel), JOIN_FRAMES, e);
+                          p->n_clips, mel_frames(s->mel),
+                          p->multilingual ? MULTILINGUAL_JOIN_FRAMES : JOIN_FRAMES, e);
 }
 
 /* A window that is told what was said before has to wait for it. */

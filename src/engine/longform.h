@@ -6,12 +6,14 @@
  * hear.c       windows to accounts: all that is done about a window before it is written
  * listen.c     windows to tokens: features, encoder, the fallback ladder
  * vote.c       languages
+ * timing.c     when each word is spoken
  * mend.c       loops are broken
  * guard.c      speech for which there is no text is heard again
  * write.c      accounts to segments and notes, in the times of the recording */
 #ifndef ENGINE_LONGFORM_H
 #define ENGINE_LONGFORM_H
 
+#include "engine/align.h"
 #include "engine/fallback.h"
 #include "engine/prompt.h"
 #include "engine/report.h"
@@ -46,8 +48,10 @@ struct heard {
     int32_t *tokens; /* owned [count] */
     float *logprobs; /* owned [count] */
     size_t count;
-    enum verdict verdict; /* of the attempt that was kept */
-    bool mended;          /* an earlier attempt was impossible, this one is not */
+    enum verdict verdict;     /* of the attempt that was kept */
+    bool mended;              /* an earlier attempt was impossible, this one is not */
+    struct align_word *words; /* owned [n_words]; none unless word_timestamps */
+    size_t n_words;
     struct piece *pieces; /* owned [n_pieces]: its segments */
     size_t n_pieces;
 };
@@ -109,6 +113,33 @@ int listen_language(struct run *w, int index, int *language, float *probabilitie
  * fallback ladder. What is heard in one does not depend on the others. The caller has set
  * window and language, all else is 0. The pieces are not cut yet. */
 int run_listen(struct run *w, struct heard *heard, int n, struct err *e);
+
+/* ---- timing.c --------------------------------------------------------------------- */
+
+/* Are its words wanted: by the caller, or because one of its segments reaches over a gap
+ * of the recording over which no sentence goes? */
+bool timing_wanted(const struct run *w, const struct heard *h);
+
+/* The words of what was heard in the net's window `index`, which is still encoded. */
+int timing_align(struct run *w, struct heard *h, int index, struct err *e);
+
+/* Words stay near the segments that the pieces say they are in. */
+void timing_bound(const struct run *w, struct heard *h);
+
+/* Where words [from, to) begin and end in the recording; *end_seconds stays when that
+ * would be before the beginning. */
+void timing_edges(const struct run *w, const struct heard *h, size_t from, size_t to,
+                  double *start_seconds, double *end_seconds);
+
+/* Words [from, to) of what was heard, in the times of the recording and within those of
+ * the segment, into it. ERR_NOMEM. */
+int timing_words(const struct run *w, const struct heard *h, size_t from, size_t to,
+                 struct whisper_segment *segment, struct err *e);
+
+/* Of the words [from, to), so many belong together: between the last of them and the next
+ * lies a gap of the recording over which no sentence goes. */
+size_t timing_together(const struct run *w, const struct heard *h, size_t from,
+                       size_t to);
 
 /* ---- guard.c ---------------------------------------------------------------------- */
 

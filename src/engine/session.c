@@ -2,6 +2,7 @@
 #include "engine/session.h"
 
 #include "base/mem.h"
+#include "engine/align.h"
 #include "engine/search.h"
 
 static int open_scratch(struct whisper_session *s)
@@ -67,6 +68,7 @@ void whisper_session_close(struct whisper_session *s)
 {
     if (!s)
         return;
+    align_close(s->align);
     search_close(s->search);
     mel_close(s->mel);
     speech_release(&s->speech);

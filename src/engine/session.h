@@ -87,6 +87,7 @@ struct net_capture {
  * until then. Costs nothing when it is not used. */
 void net_set_capture(struct net *n, const struct net_capture *capture);
 
+struct align;  /* engine/align.h */
 struct search; /* engine/search.h */
 
 /* What longform.c drives. */
@@ -96,6 +97,7 @@ struct whisper_session {
     struct mel *mel;                   /* owned */
     struct tokenizer *tokenizer;       /* owned */
     struct search *search;             /* owned */
+    struct align *align;               /* owned; NULL until words are wanted */
     const struct vad *vad;             /* borrowed or NULL */
     struct speech speech;              /* of the recording at hand */
     struct timeline timeline;          /* what of it is heard */

@@ -6,8 +6,7 @@
  * frames of the recording again: these functions know the way in both directions. A frame
  * of the stream is a frame of the recording; nothing is resampled or blended.
  *
- * Stretches that lie far apart do not share a window: the words of one would be heard as
- * the continuation of the other. Where that is so, the stream has a break. */
+ * Where stretches may not share a window, the stream has a break. */
 #ifndef ENGINE_TIMELINE_H
 #define ENGINE_TIMELINE_H
 

@@ -1,6 +1,7 @@
 #include "scripted.h"
 
 #include "base/mem.h"
+#include "engine/align.h"
 #include "engine/vad.h"
 
 #include <math.h>
@@ -276,6 +277,52 @@ static void on_note(void *arg, const struct whisper_note *note)
     struct watch *w = arg;
     assert_true(note->start_seconds < note->end_seconds);
     w->n_notes++;
+}
+
+/* Every token is a word, and they share the window's time evenly. */
+int align_open(struct align **out, const struct whisper_model *m, struct net *n,
+               const struct tokenizer *t, struct err *e)
+{
+    (void)m;
+    (void)t;
+    (void)e;
+    *out = (struct align *)n;
+    return 0;
+}
+
+void align_close(struct align *a)
+{
+    (void)a;
+}
+
+int align_window(struct align *a, const struct align_request *r,
+                 struct align_word **words, size_t *n_words, struct err *e)
+{
+    (void)a;
+    (void)e;
+    *words = mem_array(r->n_tokens, sizeof(**words));
+    *n_words = 0;
+    assert_non_null(*words);
+    for (size_t i = 0; i < r->n_tokens; i++) {
+        if (r->tokens[i] < EOT) {
+            struct align_word *word = &(*words)[(*n_words)++];
+            *word = (struct align_word){.from = i, .to = i + 1, .probability = 0.5f};
+            word->text = tokenizer_decode(NULL, &r->tokens[i], 1);
+        }
+    }
+    for (size_t i = 0; i < *n_words; i++) {
+        double share = (double)r->frames / 100 / (double)*n_words;
+        (*words)[i].start_seconds = share * (double)i;
+        (*words)[i].end_seconds = share * (double)(i + 1);
+    }
+    return 0;
+}
+
+void align_words_free(struct align_word *words, size_t n_words)
+{
+    for (size_t i = 0; i < n_words; i++)
+        free(words[i].text);
+    free(words);
 }
 
 size_t vad_count(size_t n_samples)

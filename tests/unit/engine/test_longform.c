@@ -218,10 +218,11 @@ static void silence_is_skipped(void **state)
 static void quiet_is_passed_over(void **state)
 {
     (void)state;
-    /* The second window begins half a second before it sounds again, at 20.5 s. */
+    /* The first window goes on half a second before it sounds again, at 20.5 s; its text
+     * ends a tenth of a second behind that. */
     static const struct line lines[] = {
         {0, 20, 0, {BEGIN, 1, BEGIN + 100, BEGIN + 100}},
-        {2000, 20, 0, {BEGIN, 2, BEGIN + 40}},
+        {2010, 20, 0, {BEGIN, 2, BEGIN + 40}},
     };
     struct fixture f;
     begin(&f, lines, 2);
@@ -232,10 +233,10 @@ static void quiet_is_passed_over(void **state)
     assert_int_equal(f.result.n_segments, 2);
     /* 0.4 s of the quiet are heard behind the sound, and no text lasts longer. */
     expect(&f, 0, "a", 0, 1.9);
-    expect(&f, 1, "b", 20, 20.8);
+    expect(&f, 1, "b", 20.1, 20.9);
     assert_int_equal(net.encoded, 2);
     assert_int_equal(f.watch.n_checkpoints, 2);
-    assert_int_equal(f.watch.checkpoints[0], 2000);
+    assert_int_equal(f.watch.checkpoints[0], 2010);
     assert_int_equal(f.watch.checkpoints[1], 4000);
     const struct whisper_report *report = &f.result.report;
     assert_int_equal(report->detector, WHISPER_DETECTOR_ENERGY);
