@@ -14,7 +14,7 @@
 static const char *found_with(const char *drawn, const int *cuts, size_t n_cuts)
 {
     static char out[101];
-    uint8_t levels[100], sound[100];
+    uint8_t levels[100] = {0}, sound[100] = {0};
     size_t n = strlen(drawn);
     for (size_t i = 0; i < n; i++)
         levels[i] = (uint8_t)(10 * (drawn[i] - '0'));

@@ -57,11 +57,11 @@ static const char *path_of(const char *const *drawn, size_t n, const char *cuts)
 {
     static char owner[33];
     static float gain[16][32];
-    struct warp_state states[16];
+    struct warp_state states[16] = {{0}};
     float sum[2 * 16];
     unsigned char trace[16 * 32];
     size_t first[16], last[16], columns = strlen(drawn[0]) - 5;
-    bool cut[32];
+    bool cut[32] = {0};
     for (size_t s = 0; s < n; s++) {
         const char *row = drawn[s] + 5;
         for (size_t c = 0; c < columns; c++)

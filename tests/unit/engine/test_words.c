@@ -30,7 +30,7 @@ static void join(struct buf *out, const struct word_piece *pieces, size_t from, 
 static void splits_with(const char *language, const char *tokens, const char *prepend,
                         const char *append, const char *expected)
 {
-    struct word_piece pieces[64];
+    struct word_piece pieces[64] = {{0}};
     struct words w = {0};
     struct buf got;
     size_t n = cut(tokens, pieces);
