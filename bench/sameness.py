@@ -7,7 +7,7 @@ from clips import text_of
 from recordings import as_wav, run
 from table import table
 
-SECONDS = 120
+SECONDS = 60
 
 
 def pieces(setting):
