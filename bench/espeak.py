@@ -79,7 +79,8 @@ def word_times(text, samples, events, rate):
         if kind == "word":
             found = max((i for i, w in enumerate(words) if w["at"] <= what), default=-1)
             if found > last:  # at the end of a clause comes one that points back
-                words[last].setdefault("end", sample)
+                if last >= 0:
+                    words[last].setdefault("end", sample)
                 words[found]["start"], last = sample, found
         elif what.startswith("_") and last >= 0:
             words[last].setdefault("end", sample)
