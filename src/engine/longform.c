@@ -96,10 +96,12 @@ int run_begin(struct run *w, const float *samples, size_t n_samples, struct err 
                           p->multilingual ? MULTILINGUAL_JOIN_FRAMES : JOIN_FRAMES, e);
 }
 
-/* A window that is told what was said before has to wait for it. */
+/* Side by side is the default: words are lost in neither way, but windows that end in
+ * pauses lose fewer than those that end within a word (docs/accuracy.md). A window that
+ * is told what was said before has to wait for it. */
 static bool is_batched(const struct whisper_params *p)
 {
-    return p->mode == WHISPER_MODE_BATCHED && !p->condition_on_previous_text;
+    return p->mode != WHISPER_MODE_SEQUENTIAL && !p->condition_on_previous_text;
 }
 
 int run_window_frames(const struct whisper_params *p)

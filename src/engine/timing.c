@@ -4,6 +4,10 @@
 #include "base/mem.h"
 #include "engine/search.h"
 
+/* Times are not exact: a last word may end so many frames behind the end of its segment.
+ */
+#define SLACK 20
+
 /* ---- aligning ---------------------------------------------------------------------- */
 
 /* What the aligner is told of a window beside its text. */
@@ -76,6 +80,18 @@ bool timing_wanted(const struct run *w, const struct heard *h)
            has_gap(w, h->window.at, h->window.at + h->window.frames);
 }
 
+/* Frames of the window that its text can be in. Where the model has said that it ends
+ * before the window does, the rest belongs to another window, or to nobody: attention
+ * would stretch the last word over it. */
+static int frames_of(const struct run *w, const struct heard *h)
+{
+    int32_t begin = tokenizer_specials(w->s->tokenizer)->timestamp_begin;
+    int64_t end = h->window.frames;
+    if (h->tokens[h->count - 1] > begin)
+        end = FRAMES_PER_TIMESTAMP * (int64_t)(h->tokens[h->count - 1] - begin) + SLACK;
+    return end < h->window.frames ? (int)end : h->window.frames;
+}
+
 int timing_align(struct run *w, struct heard *h, int index, struct err *e)
 {
     struct whisper_session *s = w->s;
@@ -89,6 +105,9 @@ int timing_align(struct run *w, struct heard *h, int index, struct err *e)
         release(&scene);
         return err_set(e, rc, "no memory is left for the words");
     }
+    int frames = frames_of(w, h);
+    while (scene.n_cuts > 0 && scene.cuts[scene.n_cuts - 1] >= frames)
+        scene.n_cuts--;
     const struct align_request request = {
         .window = index,
         .slot = index * SEARCH_SLOTS,
@@ -98,7 +117,7 @@ int timing_align(struct run *w, struct heard *h, int index, struct err *e)
         .n_tokens = h->count,
         .segment_ends = scene.ends,
         .n_segments = scene.n_pieces,
-        .frames = h->window.frames,
+        .frames = frames,
         .levels = scene.levels,
         .cuts = scene.cuts,
         .n_cuts = scene.n_cuts,
@@ -154,6 +173,9 @@ void timing_bound(const struct run *w, struct heard *h)
         bounds_of(w, h, p, &first, &last);
         double from = (double)(first - h->window.at) / WHISPER_FRAMES_PER_SECOND;
         double to = (double)(last - h->window.at) / WHISPER_FRAMES_PER_SECOND;
+        double end = (double)p->end_frame / WHISPER_FRAMES_PER_SECOND;
+        if (i + 1 == h->n_pieces && end < to)
+            to = end;
         for (; word < h->n_words && h->words[word].to <= p->to; word++) {
             struct align_word *x = &h->words[word];
             if (x->from < p->from)

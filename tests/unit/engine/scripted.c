@@ -356,6 +356,7 @@ static void open_session(struct fixture *f, const struct line *script, size_t n_
     net = (struct net){.script = script, .n_lines = n_lines};
     whisper_params_init(&f->params);
     f->params.language = "en";
+    f->params.mode = WHISPER_MODE_SEQUENTIAL;
     whisper_result_init(&f->result);
     const struct whisper_session_options options = {.max_batch = WINDOWS, .vad = vad};
     assert_int_equal(whisper_session_open(&f->session, &f->model, &options, &f->e), 0);

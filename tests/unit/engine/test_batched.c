@@ -94,6 +94,17 @@ static void what_was_said_cannot_be_told(void **state)
     end(&f);
 }
 
+static void it_is_the_default(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f, talk, ARRAY_LENGTH(talk));
+    f.params.mode = WHISPER_MODE_DEFAULT;
+    assert_int_equal(go(&f, 70), 0);
+    assert_int_equal(net.most, 3);
+    end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -101,6 +112,7 @@ int main(void)
         cmocka_unit_test(going_on_gives_the_same),
         cmocka_unit_test(only_what_is_bad_is_heard_again),
         cmocka_unit_test(what_was_said_cannot_be_told),
+        cmocka_unit_test(it_is_the_default),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
