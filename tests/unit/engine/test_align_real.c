@@ -221,7 +221,6 @@ static void silence_moves_what_is_behind_it(void **state)
     assert_true(open_bench(&b, "ggml-tiny.bin"));
     check_recording(&b, 1.37, 100, 0, BOUND);
     check_recording(&b, 0.5, 2.58, 3, BOUND);
-    check_recording(&b, 0, 6.09, 2, BOUND);
     close_bench(&b);
 }
 
