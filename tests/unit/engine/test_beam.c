@@ -38,6 +38,7 @@ struct net {
     int rows, calls; /* decoded all in all */
     size_t copied;   /* positions */
     bool coarse;     /* few different logits: many ties */
+    bool flat;       /* none but ties */
     float end;       /* added to end-of-text's */
     int32_t again;   /* if not 0: said again and again */
     uint64_t seed;
@@ -61,7 +62,7 @@ static void dream(int window, const int32_t *tokens, int n, float *logits)
     for (int i = 0; i < VOCAB; i++) {
         h = mix(h + 0x9e3779b97f4a7c15u);
         float x = (float)(h >> 40) / (float)(1 << 24);
-        logits[i] = net.coarse ? floorf(3 * x) : 6 * x;
+        logits[i] = net.flat ? 0 : net.coarse ? floorf(3 * x) : 6 * x;
         if (i >= BEGIN)
             logits[i] -= 3;
     }
@@ -399,6 +400,21 @@ static void the_last_draw_of_equals_is_always_the_same(void **state)
     }
 }
 
+static void of_equals_the_first_is_taken(void **state)
+{
+    struct fixture *f = *state;
+    net.flat = true;
+    net.end = -30;
+    f->p.without_timestamps = true;
+    for (f->p.beam_size = 1; f->p.beam_size <= 8; f->p.beam_size++) {
+        struct search_task t = task_of(0);
+        run(f, &t, 1);
+        assert_int_equal(t.count, CONTEXT / 2);
+        for (size_t i = 0; i < t.count; i++)
+            assert_int_equal(t.tokens[i], 0);
+    }
+}
+
 static void patience_waits_for_more_texts(void **state)
 {
     struct fixture *f = *state;
@@ -717,6 +733,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(beams_are_the_references),
         TEST(the_last_draw_of_equals_is_always_the_same),
+        TEST(of_equals_the_first_is_taken),
         TEST(patience_waits_for_more_texts),
         TEST(the_length_penalty_ranks),
         TEST(rules_hold_in_every_beam),
