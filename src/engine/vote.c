@@ -163,8 +163,10 @@ int vote_window(struct run *w, int index, const struct window *window, int *lang
         run_tell_language(w, heard, p[heard]);
         main = heard;
     }
-    float sure = window->frames < VOTE_SHORT_FRAMES ? VOTE_SURE_IF_SHORT : VOTE_SURE;
-    *language = p[heard] >= sure ? heard : main;
+    bool is_short = window->frames < VOTE_SHORT_FRAMES;
+    bool sure = p[heard] >= (is_short ? VOTE_SURE_IF_SHORT : VOTE_SURE) ||
+                (!is_short && p[heard] >= VOTE_ODDS * p[main]);
+    *language = sure ? heard : main;
     return 0;
 }
 

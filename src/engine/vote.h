@@ -9,6 +9,7 @@
 /* A window that is so sure has a language of its own; a short one must be surer: a name
  * or a cry is no change of language. */
 #define VOTE_SURE          0.5f
+#define VOTE_ODDS          10.0f /* or so much surer than of the recording's language */
 #define VOTE_SURE_IF_SHORT 0.8f
 #define VOTE_SHORT_FRAMES  300
 
