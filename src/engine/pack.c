@@ -84,13 +84,13 @@ int64_t pack_cut(const struct timeline *t, const struct speech *s, int64_t from,
 /* The length of the next window when `left` frames are to be cut into windows. As much
  * as fits, less a choice of pauses; and the last window should not be a mere rest. */
 static int64_t window_frames(const struct timeline *t, const struct speech *s, int64_t at,
-                             int64_t left, int64_t most)
+                             int64_t left, int64_t most, bool few)
 {
     if (left <= most)
         return left;
     int64_t windows = (left + most - 1) / most;
     int64_t least = left - (windows - 1) * most;
-    if (least < most / 3)
+    if (least < most / 3 || !few)
         least = most / 3;
     if (least > most * 3 / 4)
         least = most * 3 / 4;
@@ -100,12 +100,12 @@ static int64_t window_frames(const struct timeline *t, const struct speech *s, i
     return pack_cut(t, s, at + least, at + greatest) - at;
 }
 
-int pack_windows(const struct timeline *t, const struct speech *s, int most,
+int pack_windows(const struct timeline *t, const struct speech *s, int most, bool few,
                  struct window **windows, size_t *n, size_t *capacity, struct err *e)
 {
     int64_t at = 0;
     while (at < t->length) {
-        int64_t frames = window_frames(t, s, at, timeline_to_break(t, at), most);
+        int64_t frames = window_frames(t, s, at, timeline_to_break(t, at), most, few);
         if (mem_grow(windows, capacity, *n + 1, sizeof(**windows)) < 0)
             return err_set(e, ERR_NOMEM, "no memory is left for the windows");
         (*windows)[(*n)++] = (struct window){at, (int)frames};

@@ -47,8 +47,8 @@ static int choose(const struct run *w, int most, struct ballot *b, struct err *e
 {
     struct window *windows = NULL;
     size_t n = 0, capacity = 0;
-    int rc = pack_windows(w->t, &w->s->speech, run_window_frames(w->p), &windows, &n,
-                          &capacity, e);
+    int rc = pack_windows(w->t, &w->s->speech, run_window_frames(w->p),
+                          !w->p->multilingual, &windows, &n, &capacity, e);
     b->all = n;
     b->n = n < (size_t)most ? (int)n : most;
     for (int i = 0; rc == 0 && i < b->n; i++)

@@ -56,11 +56,13 @@ struct packed {
     size_t n, capacity;
 };
 
-static void pack(const struct timeline *t, const struct speech *s, struct packed *p)
+static void pack_as(const struct timeline *t, const struct speech *s, bool few,
+                    struct packed *p)
 {
     struct err e;
     p->n = 0;
-    assert_int_equal(pack_windows(t, s, MOST, &p->windows, &p->n, &p->capacity, &e), 0);
+    assert_int_equal(pack_windows(t, s, MOST, few, &p->windows, &p->n, &p->capacity, &e),
+                     0);
     int64_t at = 0;
     for (size_t i = 0; i < p->n; i++) {
         const struct window *w = &p->windows[i];
@@ -70,6 +72,11 @@ static void pack(const struct timeline *t, const struct speech *s, struct packed
         at += w->frames;
     }
     assert_int_equal(at, t->length);
+}
+
+static void pack(const struct timeline *t, const struct speech *s, struct packed *p)
+{
+    pack_as(t, s, true, p);
 }
 
 static void whatever_is_said_is_in_one_window(void **state)
@@ -93,7 +100,7 @@ static void whatever_is_said_is_in_one_window(void **state)
             at = end + random_below(1200);
         }
         build(&t, spans, n, TOTAL);
-        pack(&t, &s, &p);
+        pack_as(&t, &s, round % 2, &p);
     }
     free(p.windows);
     timeline_release(&t);
@@ -118,6 +125,27 @@ static void a_cut_is_in_a_pause(void **state)
     assert_int_equal(p.n, 3);
     assert_in_range(p.windows[1].at, 2500, 2570);
     assert_in_range(p.windows[2].at, 5100, 5130);
+    free(p.windows);
+    timeline_release(&t);
+    speech_release(&s);
+}
+
+static void a_long_pause_may_count_for_more_than_few_windows(void **state)
+{
+    (void)state;
+    static const struct speech_span all = {0, 5900};
+    struct timeline t = {0};
+    struct packed p = {0};
+    struct speech s;
+    speak(&s, 5900);
+    fall_silent(&s, 1100, 1200); /* long, but then two more windows are needed */
+    fall_silent(&s, 2950, 2980);
+    build(&t, &all, 1, 5900);
+    pack_as(&t, &s, true, &p);
+    assert_int_equal(p.n, 2);
+    assert_in_range(p.windows[1].at, 2950, 2980);
+    pack_as(&t, &s, false, &p);
+    assert_in_range(p.windows[1].at, 1100, 1200);
     free(p.windows);
     timeline_release(&t);
     speech_release(&s);
@@ -176,6 +204,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whatever_is_said_is_in_one_window),
         cmocka_unit_test(a_cut_is_in_a_pause),
+        cmocka_unit_test(a_long_pause_may_count_for_more_than_few_windows),
         cmocka_unit_test(a_joint_is_the_best_pause),
         cmocka_unit_test(without_pauses_the_quietest_place_will_do),
         cmocka_unit_test(nothing_is_no_window),
