@@ -96,12 +96,15 @@ int run_begin(struct run *w, const float *samples, size_t n_samples, struct err 
                           p->multilingual ? MULTILINGUAL_JOIN_FRAMES : JOIN_FRAMES, e);
 }
 
-/* Side by side is the default: words are lost in neither way, but windows that end in
- * pauses lose fewer than those that end within a word (docs/accuracy.md). A window that
- * is told what was said before has to wait for it. */
-static bool is_batched(const struct whisper_params *p)
+/* Side by side is the default where the voice detector's network knows the pauses and
+ * what was left out: then fewer words are lost than in windows that end within a word
+ * (docs/accuracy.md). A window that is told what was said before has to wait for it. */
+static bool is_batched(const struct run *w)
 {
-    return p->mode != WHISPER_MODE_SEQUENTIAL && !p->condition_on_previous_text;
+    if (w->p->condition_on_previous_text)
+        return false;
+    return w->p->mode == WHISPER_MODE_BATCHED ||
+           (w->p->mode == WHISPER_MODE_DEFAULT && w->s->speech.source == SPEECH_SILERO);
 }
 
 int run_window_frames(const struct whisper_params *p)
@@ -115,7 +118,7 @@ static int go(struct run *w, struct err *e)
     pass_gaps(w, start > 0 ? start : -1, false, e); /* they were told of before */
     w->checkpoint = start;
     int64_t at = timeline_stream(w->t, start);
-    w->is_batched = is_batched(w->p);
+    w->is_batched = is_batched(w);
     int rc = w->r->language < 0 ? vote(w, e) : 0;
     if (rc == 0)
         rc = w->is_batched ? batched(w, at, e) : sequential(w, at, e);

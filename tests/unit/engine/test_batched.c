@@ -94,15 +94,21 @@ static void what_was_said_cannot_be_told(void **state)
     end(&f);
 }
 
-static void it_is_the_default(void **state)
+static void it_is_the_default_with_a_voice_detector(void **state)
 {
     (void)state;
-    struct fixture f;
-    begin(&f, talk, ARRAY_LENGTH(talk));
-    f.params.mode = WHISPER_MODE_DEFAULT;
-    assert_int_equal(go(&f, 70), 0);
-    assert_int_equal(net.most, 3);
-    end(&f);
+    static const struct line lines[] = {{-1, 20, 0, {BEGIN, 1, BEGIN + 1500}}};
+    for (int voice = 0; voice < 2; voice++) {
+        struct fixture f;
+        if (voice)
+            begin_with_voice(&f, lines, 1);
+        else
+            begin(&f, lines, 1);
+        f.params.mode = WHISPER_MODE_DEFAULT;
+        assert_int_equal(go(&f, 70), 0);
+        assert_int_equal(net.most, voice ? 3 : 1);
+        end(&f);
+    }
 }
 
 int main(void)
@@ -112,7 +118,7 @@ int main(void)
         cmocka_unit_test(going_on_gives_the_same),
         cmocka_unit_test(only_what_is_bad_is_heard_again),
         cmocka_unit_test(what_was_said_cannot_be_told),
-        cmocka_unit_test(it_is_the_default),
+        cmocka_unit_test(it_is_the_default_with_a_voice_detector),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
