@@ -4,6 +4,8 @@
 #include "base/mem.h"
 #include "engine/search.h"
 
+#include <math.h>
+
 /* Times are not exact: a last word may end so many frames behind the end of its segment.
  */
 #define SLACK 20
@@ -200,7 +202,8 @@ static const struct stretch *stretch_of(const struct run *w, const struct heard 
     return &w->t->stretches[i < w->t->n_stretches ? i : w->t->n_stretches - 1];
 }
 
-/* A time of the window as a time of the recording, within the stretch. */
+/* A time of the window as a time of the recording, within the stretch; in whole
+ * milliseconds, for finer ones are noise. */
 static double place(const struct heard *h, const struct stretch *s, double seconds)
 {
     double frame = (double)(s->start_frame + h->window.at - s->at) +
@@ -209,7 +212,7 @@ static double place(const struct heard *h, const struct stretch *s, double secon
         frame = (double)s->start_frame;
     if (frame > (double)s->end_frame)
         frame = (double)s->end_frame;
-    return frame / WHISPER_FRAMES_PER_SECOND;
+    return round(frame * 10) / (10 * WHISPER_FRAMES_PER_SECOND);
 }
 
 size_t timing_together(const struct run *w, const struct heard *h, size_t from, size_t to)
