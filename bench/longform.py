@@ -32,7 +32,8 @@ def judge(item, answer, wav):
 
 def show(j):
     gone = f"{len(j['lost'])} ({sum(b - a for a, b in j['lost']):.0f} s)" if j["lost"] else "0"
-    again = "; ".join(f"“{words}” × {times}" for words, times in j["loops"]) or "0"
+    again = "; ".join(f"“{words}” × {times}" for words, times in j["loops"][:2]) or "0"
+    again = f"{len(j['loops'])}: {again}" if j["loops"] else again
     return [percent(j["errors"], j["count"]), gone, j["missing"], again, j["untimely"]]
 
 

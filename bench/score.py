@@ -83,8 +83,8 @@ def loops(ref, hyp, longest=12):
         for group, times in repeats(hyp, n).items():
             if times >= REPEATS and times > said.get(group, 0) and not any(
                     set(group) <= set(g) for g, _ in found):
-                found.append((" ".join(group), times))
-    return found
+                found.append((group, times))
+    return [(" ".join(group), times) for group, times in sorted(found, key=lambda f: -f[1] * len(f[0]))]
 
 
 def untimely(segments, seconds):
@@ -108,6 +108,7 @@ def self_test():
     assert lost([(0.0, 10.0, "")], [{"start": 4, "end": 9, "text": "x"}]) == [(0.0, 4)]
     assert loops("la la".split(), "so la la la la la".split()) == [("la", 5)]
     assert loops(["la"] * 6, ["la"] * 6) == []
+    assert loops([], ["go", "on"] * 5) == [("go on", 5)]
     assert untimely([{"start": 0, "end": 2}, {"start": 1.5, "end": 3}, {"start": 3, "end": 9}], 8) == 2
 
 
