@@ -12,9 +12,9 @@ for (const mode of ['sequential', 'batched']) {
     const count = Math.ceil(600 * RATE / sentence.length);
     const file = save(dir, 'again.wav', join(...Array(count).fill(sentence)));
     const r = await transcribe(file, ...greedy, '--mode', mode);
-    const heard = Math.max(times(r.text, 'for dinner'), times(r.text, 'bruised'), times(r.text, 'sauce'));
-    const least = Math.min(times(r.text, 'for dinner'), times(r.text, 'sauce'));
-    assert.ok(heard <= 1.05 * count && least >= 0.95 * count, `said ${count} times, heard ${least} to ${heard} times`);
+    // words of its beginning, middle and end that are never misheard: here it is repetitions that count
+    const heard = ['he hoped', 'bruised', 'sauce'].map((phrase) => times(r.text, phrase));
+    for (const n of heard) assert.ok(n <= 1.05 * count && n >= 0.95 * count, `said ${count} times, heard ${heard} times`);
     checkTimes(assert, r, count * sentence.length / RATE);
   });
 }
