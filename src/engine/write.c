@@ -10,6 +10,9 @@
 #define NO_VOICE_MARGIN 30 /* frames on both sides */
 /* … and nothing rises above the background by more dB, there are no words. */
 #define ABOVE_BACKGROUND 6
+/* Without the network: 10 ms of steady noise stay within this, in dB, and speech in it
+ * does not, unless it is softer than the noise. */
+#define STEADY 3
 
 /* Every text lasts a moment. */
 #define LEAST_SECONDS 0.1
@@ -151,25 +154,32 @@ static int collect(const struct run *w, const struct account *a, struct lines *l
 /* ---- judging -------------------------------------------------------------------------
  */
 
-/* Can there be no words at all? Only where the network is sure that nobody speaks, and
- * nothing sounds above the recording's background: whispering and bad lines do. */
-static bool is_unspoken(const struct run *w, int64_t from, int64_t to)
+static bool may_be_voice(const struct speech *s, int64_t from, int64_t to)
 {
-    const struct speech *s = &w->s->speech;
-    if (s->n_probabilities == 0)
-        return false;
-    from = from > NO_VOICE_MARGIN ? from - NO_VOICE_MARGIN : 0;
-    to = to + NO_VOICE_MARGIN < s->total_frames ? to + NO_VOICE_MARGIN : s->total_frames;
     for (int64_t i = from; i < to; i++) {
         size_t at = (size_t)(i * 160 / 512);
         if (at < s->n_probabilities && s->probabilities[at] >= NO_VOICE)
-            return false;
+            return true;
     }
+    return false;
+}
+
+/* Can there be no words at all? Only where the network is sure that nobody speaks, and
+ * nothing sounds above the recording's background: whispering and bad lines do. Where the
+ * network is absent, only where the level does not move. Who wants everything heard gets
+ * everything that is heard. */
+static bool is_unspoken(const struct run *w, int64_t from, int64_t to)
+{
+    const struct speech *s = &w->s->speech;
+    from = from > NO_VOICE_MARGIN ? from - NO_VOICE_MARGIN : 0;
+    to = to + NO_VOICE_MARGIN < s->total_frames ? to + NO_VOICE_MARGIN : s->total_frames;
+    if (s->source == SPEECH_ALL || may_be_voice(s, from, to))
+        return false;
     int background = speech_loudness(s, 0, s->total_frames, 0.10);
     int loud = 0;
     for (int64_t i = from; i < to; i++)
         loud = s->levels[i] > loud ? s->levels[i] : loud;
-    return loud <= background + ABOVE_BACKGROUND;
+    return loud <= background + (s->n_probabilities > 0 ? ABOVE_BACKGROUND : STEADY);
 }
 
 /* Mean log probability of the line's text; 0 when there is none. */

@@ -385,8 +385,9 @@ int go(struct fixture *f, double seconds)
 {
     size_t n_samples = (size_t)(seconds * 16000);
     assert_true(n_samples <= ARRAY_LENGTH(sound));
+    /* The level moves, as that of speech does. */
     for (size_t i = 0; i < n_samples; i++)
-        sound[i] = i % 2 ? 0.1f : -0.1f;
+        sound[i] = (i % 2 ? 0.1f : -0.1f) * (i / 160 % 2 ? 1.0f : 0.5f);
     for (size_t i = (size_t)(quiet_from * 16000);
          i < n_samples && i < (size_t)(quiet_to * 16000); i++)
         sound[i] = 0;
