@@ -199,14 +199,18 @@ static bool is_better(const struct run *w, const struct attempt *a, enum verdict
     return fallback_better(w->p, a, &h->attempt);
 }
 
-/* Is no other attempt needed? A long window in doubt is not heard again as it is, but in
- * pieces (mend.c); text that repeats itself is good enough where there is time for it. */
+/* A window of more than this in doubt is not heard again as it is, but in pieces
+ * (mend.c), which have less room to go astray in. */
+#define PIECES_FIRST_FRAMES 2000
+
+/* Is no other attempt needed? Text that repeats itself from segment to segment is good
+ * enough where there is time for it. */
 static bool is_done(const struct run *w, const struct heard *h, const struct attempt *a,
                     enum verdict v)
 {
-    if (v != VERDICT_FINE && h->window.frames >= MEND_LEAST_FRAMES)
+    if (v != VERDICT_FINE && h->window.frames > PIECES_FIRST_FRAMES)
         return true;
-    return v != VERDICT_CERTAIN && !fallback_improbable(w->p, a);
+    return v < VERDICT_LIKELY && !fallback_improbable(w->p, a);
 }
 
 static int climb_one(struct ladder *l, int i, bool first, bool *done, struct err *e)
@@ -226,8 +230,8 @@ static int climb_one(struct ladder *l, int i, bool first, bool *done, struct err
         v = VERDICT_CERTAIN;
     *done = is_done(w, h, &a, v);
     if (first || *done || is_better(w, &a, v, h)) {
-        h->mended = !first && v != VERDICT_CERTAIN &&
-                    (h->mended || h->verdict == VERDICT_CERTAIN);
+        h->mended =
+            !first && v < VERDICT_LIKELY && (h->mended || h->verdict >= VERDICT_LIKELY);
         h->verdict = v;
         rc = keep(h, &a, t, e);
     }

@@ -4,10 +4,10 @@
 
 enum { MAX_TOKENS = 512 }; /* of a text: more than any model's context holds */
 
-/* The fastest speakers say 25 letters a second, or 10 syllables, which is what a sign of
- * Chinese, Japanese or Korean stands for; nobody says 5 words a second for long, however
- * short they are. */
-enum { LETTER_CS = 4, SYLLABLE_CS = 10, DIGIT_CS = 10, WORD_CS = 20 };
+/* The fastest speakers say 25 letters a second, 12 of the short syllables that a kana
+ * stands for, or 8 of those of a Chinese character or a hangul block; nobody says 5 words
+ * a second for long, however short they are. */
+enum { LETTER_CS = 4, KANA_CS = 8, SYLLABLE_CS = 12, DIGIT_CS = 10, WORD_CS = 20 };
 
 /* Timestamps are only so exact. */
 static const float slack_seconds = 1.0f;
@@ -29,8 +29,10 @@ static unsigned pace_of_byte(unsigned char c)
         return is_letter(c) ? LETTER_CS : c >= '0' && c <= '9' ? DIGIT_CS : 0;
     if (c < 0xc0)
         return 0;
-    /* U+3000 … U+D7FF: kana, Chinese characters, hangul. */
-    return c >= 0xe3 && c <= 0xed ? SYLLABLE_CS : LETTER_CS;
+    if (c == 0xe3) /* U+3000 … U+3FFF */
+        return KANA_CS;
+    /* U+4000 … U+D7FF: Chinese characters, hangul. */
+    return c >= 0xe4 && c <= 0xed ? SYLLABLE_CS : LETTER_CS;
 }
 
 uint8_t *loop_paces(const struct tokenizer *t, int32_t n_vocab)

@@ -7,6 +7,7 @@
 #include "engine/longform.h"
 
 #include "base/mem.h"
+#include "engine/fallback.h"
 #include "engine/loop.h"
 #include "engine/pack.h"
 #include "engine/search.h"
@@ -31,6 +32,29 @@ static int count_spoken(const struct run *w, const struct window *window, int **
     return 0;
 }
 
+/* Does a piece of the text repeat itself within? Who says a sentence again and again
+ * pauses in between, and the model begins a new segment there; one that has gone astray
+ * does not. */
+static int find_repetitive(const struct run *w, const struct testimony *t, bool *out)
+{
+    *out = false;
+    for (size_t i = 0; !*out && i < t->n_pieces; i++) {
+        const struct piece *p = &t->pieces[i];
+        struct attempt a = {0};
+        char *text =
+            tokenizer_decode(w->s->tokenizer, t->tokens + p->from, p->to - p->from);
+        size_t length = text ? strlen(text) : 0;
+        const char *trimmed = text ? words_trim(text, &length) : "";
+        int rc = text ? text_compression_ratio(trimmed, length, &a.compression_ratio)
+                      : ERR_NOMEM;
+        free(text);
+        if (rc < 0)
+            return rc;
+        *out = fallback_repetitive(w->p, &a);
+    }
+    return 0;
+}
+
 int mend_judge(const struct run *w, const struct window *window, const int32_t *tokens,
                size_t count, bool repetitive, enum verdict *out, struct err *e)
 {
@@ -39,7 +63,7 @@ int mend_judge(const struct run *w, const struct window *window, const int32_t *
     int *spoken = NULL;
     int rc = pieces ? count_spoken(w, window, &spoken) : ERR_NOMEM;
     if (rc == 0) {
-        const struct testimony t = {
+        struct testimony t = {
             .special = special,
             .paces = search_paces(w->s->search),
             .tokens = tokens,
@@ -51,6 +75,7 @@ int mend_judge(const struct run *w, const struct window *window, const int32_t *
             .spoken = spoken,
             .repetitive = repetitive,
         };
+        rc = find_repetitive(w, &t, &t.segment_repetitive);
         *out = verdict(&t);
     }
     free(pieces);
@@ -205,7 +230,7 @@ static int mend_account(struct run *w, struct account *a, struct err *e)
     if (rc == 0)
         rc = split_and_listen(w, &pieces, VERDICT_SUSPECT, e);
     if (rc == 0)
-        rc = split_and_listen(w, &pieces, VERDICT_CERTAIN, e);
+        rc = split_and_listen(w, &pieces, VERDICT_LIKELY, e);
     if (rc == 0)
         rc = same_text(w, h, &pieces, &same, e);
     if (rc == 0 && same && h->verdict == VERDICT_SUSPECT) {

@@ -61,6 +61,8 @@ enum verdict verdict(const struct testimony *t)
                               (float)t->frames / WHISPER_FRAMES_PER_SECOND);
     if (loop_is_impossible(&l) || is_impossible(t))
         return VERDICT_CERTAIN;
+    if (t->segment_repetitive)
+        return VERDICT_LIKELY;
     if (t->repetitive ||
         (l.repeats >= SUSPECT_REPEATS && l.needed_seconds >= SUSPECT_SECONDS))
         return VERDICT_SUSPECT;

@@ -13,6 +13,7 @@
 enum verdict {
     VERDICT_FINE,
     VERDICT_SUSPECT, /* it repeats itself, but there is time for it */
+    VERDICT_LIKELY,  /* and does so within a segment, where a person would pause */
     VERDICT_CERTAIN, /* nobody can have said it */
 };
 
@@ -27,7 +28,8 @@ struct testimony {
     int frames;
     /* In how many of the first i frames somebody speaks [frames + 1]; NULL: not known. */
     const int *spoken;
-    bool repetitive; /* by its compression ratio */
+    bool repetitive;         /* by its compression ratio */
+    bool segment_repetitive; /* one of its pieces is, alone */
 };
 
 enum verdict verdict(const struct testimony *t);

@@ -73,7 +73,7 @@ static void paces_are_those_of_the_letters(void **state)
     (void)state;
     assert_int_equal(paces[0], 0);
     assert_int_equal(paces[5], 20);
-    assert_int_equal(paces[EOT], 10);     /* a Chinese character */
+    assert_int_equal(paces[EOT], 12);     /* a Chinese character */
     assert_int_equal(paces[EOT + 1], 4);  /* a Thai letter */
     assert_int_equal(paces[EOT + 2], 0);  /* the rest of one */
     assert_int_equal(paces[EOT + 3], 4);  /* a comma and a space */

@@ -34,6 +34,8 @@ static void segment(struct text *t, double start, double end, int n)
     say(t, T + (int32_t)(end * 50));
 }
 
+static bool segment_repetitive;
+
 static enum verdict judge(const struct text *t, const int *spoken, bool repetitive)
 {
     struct piece pieces[400];
@@ -49,6 +51,7 @@ static enum verdict judge(const struct text *t, const int *spoken, bool repetiti
         .frames = FRAMES,
         .spoken = spoken,
         .repetitive = repetitive,
+        .segment_repetitive = segment_repetitive,
     };
     return verdict(&testimony);
 }
@@ -63,6 +66,9 @@ static void common_speech_is_fine(void **state)
     segment(&t, 12, 30, 40);
     assert_int_equal(judge(&t, NULL, false), VERDICT_FINE);
     assert_int_equal(judge(&t, NULL, true), VERDICT_SUSPECT);
+    segment_repetitive = true;
+    assert_int_equal(judge(&t, NULL, true), VERDICT_LIKELY);
+    segment_repetitive = false;
 }
 
 static void nobody_speaks_so_fast(void **state)
