@@ -27,6 +27,8 @@ struct exchange {
     int64_t started_ns, body_bytes, body_max;
     bool admitted, head, has_body, counted;
     size_t answered_bytes;
+    struct MHD_UpgradeResponseHandle *upgrade; /* borrowed; NULL: no WebSocket */
+    bool released;                             /* under the server's lock */
 };
 
 void *exchange_uri(void *cls, const char *uri, struct MHD_Connection *connection)
@@ -299,9 +301,18 @@ static bool header_has(const struct http_request *r, const char *name, const cha
     return false;
 }
 
+/* libmicrohttpd marks the connection closed and then touches it once more. Were the
+ * connection's own thread done by then, the listener could free it in between; so that
+ * thread waits for us (exchange_completed). */
 static void on_upgrade_release(void *arg)
 {
-    (void)MHD_upgrade_action(arg, MHD_UPGRADE_ACTION_CLOSE);
+    struct exchange *x = arg;
+    struct http_server *s = x->server;
+    (void)MHD_upgrade_action(x->upgrade, MHD_UPGRADE_ACTION_CLOSE);
+    pthread_mutex_lock(&s->lock);
+    x->released = true;
+    pthread_cond_broadcast(&s->released);
+    pthread_mutex_unlock(&s->lock);
 }
 
 static void on_upgraded(void *cls, struct MHD_Connection *connection, void *con_cls,
@@ -311,10 +322,10 @@ static void on_upgraded(void *cls, struct MHD_Connection *connection, void *con_
     (void)cls;
     (void)connection;
     struct exchange *x = con_cls;
-    const struct http_ws_socket socket = {fd, extra, extra_size, on_upgrade_release,
-                                          handle};
+    const struct http_ws_socket socket = {fd, extra, extra_size, on_upgrade_release, x};
+    x->upgrade = handle;
     if (http_ws_add(x->server->ws, &socket, x->route->ws, &x->request))
-        on_upgrade_release(handle);
+        on_upgrade_release(x);
 }
 
 static enum MHD_Result upgrade(struct exchange *x)
@@ -423,6 +434,14 @@ static void log_access(const struct exchange *x, enum MHD_RequestTerminationCode
                                                                         : "");
 }
 
+static void wait_for_release(struct http_server *s, const struct exchange *x)
+{
+    pthread_mutex_lock(&s->lock);
+    while (!x->released)
+        pthread_cond_wait(&s->released, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+}
+
 void exchange_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
                         enum MHD_RequestTerminationCode how)
 {
@@ -443,6 +462,8 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
             pthread_cond_broadcast(&s->idle);
         pthread_mutex_unlock(&s->lock);
     }
+    if (x->upgrade)
+        wait_for_release(s, x);
     http_params_release(&x->request.query);
     http_params_release(&x->request.captures);
     http_response_release(&x->request.response);

@@ -24,8 +24,9 @@ struct http_server {
     struct http_ws_loop *ws;  /* owned */
     pthread_mutex_t lock;
     pthread_cond_t idle;
-    int active;    /* under lock: requests that have begun */
-    bool stopping; /* under lock */
+    pthread_cond_t released; /* a WebSocket has given its connection back */
+    int active;              /* under lock: requests that have begun */
+    bool stopping;           /* under lock */
 };
 
 /* libmicrohttpd's callbacks; `cls` is the server. */

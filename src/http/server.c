@@ -92,6 +92,7 @@ static void server_free(struct http_server *s)
     http_networks_release(&s->trusted);
     http_watch_free(s->watch);
     pthread_cond_destroy(&s->idle);
+    pthread_cond_destroy(&s->released);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -133,6 +134,7 @@ int http_server_start(struct http_server **out, const struct http_server_options
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&s->idle, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    pthread_cond_init(&s->released, NULL);
     /* A client that has gone is an error of write(2), not the end of the program. */
     signal(SIGPIPE, SIG_IGN);
     int status = prepare(s, o, e);
