@@ -343,7 +343,7 @@ describe('the native door', needsModel, () => {
 
     test('can be cancelled once, and then retried', async () => {
       // Long enough to be still there when it is cancelled.
-      const { job_id: id } = await accepted(form(wav({ seconds: 60, sample: tone }), 'long.wav'));
+      const { job_id: id } = await accepted(form(wav({ seconds: 60, sample: tone }), 'long.wav', { vad_filter: 'false' }));
       const { status, body } = await getJson(server, `/jobs/${id}/cancel`, { method: 'POST' });
       assert.equal(status, 200);
       assert.equal(body.status, 'cancelled');
@@ -463,7 +463,7 @@ describe('the native door', needsModel, () => {
     });
 
     test('tells of a cancellation', async () => {
-      const { job_id: id } = await accepted(form(wav({ seconds: 60, sample: tone }), 'watched-long.wav'));
+      const { job_id: id } = await accepted(form(wav({ seconds: 60, sample: tone }), 'watched-long.wav', { vad_filter: 'false' }));
       const ws = connect(id);
       const messages = [];
       ws.on('message', (data) => messages.push(JSON.parse(data)));
@@ -485,7 +485,7 @@ describe('the native door', needsModel, () => {
     });
 
     test('survives many sockets that come and go', async () => {
-      const { job_id: id } = await accepted(form(wav({ seconds: 60, sample: tone }), 'crowd.wav'));
+      const { job_id: id } = await accepted(form(wav({ seconds: 60, sample: tone }), 'crowd.wav', { vad_filter: 'false' }));
       const sockets = Array.from({ length: 60 }, () => connect(id));
       await Promise.all(sockets.map((ws) => once(ws, 'message')));
       sockets.forEach((ws, i) => (i % 2 ? ws.terminate() : ws.ping()));
@@ -524,7 +524,7 @@ describe('the native door', needsModel, () => {
     test('closes hostile frames with the right code', async () => {
       // The last of several, so that it does not end meanwhile.
       const ids = [];
-      for (let i = 0; i < 5; i++) ids.push((await accepted(form(wav({ seconds: 60, sample: tone }), 'hostile.wav'))).job_id);
+      for (let i = 0; i < 5; i++) ids.push((await accepted(form(wav({ seconds: 60, sample: tone }), 'hostile.wav', { vad_filter: 'false' }))).job_id);
       const id = ids.at(-1);
       const mask = [1, 2, 3, 4];
       assert.equal(await hostile(id, [0x81, 0x01, 0x61]), 1002, 'not masked');
@@ -701,7 +701,7 @@ describe('the rate limit', () => {
 describe('a stop', needsModel, () => {
   test('closes sockets with 1001 and ends with 0', async () => {
     const server = await startServer();
-    const { body } = await transcribe(server, form(wav({ seconds: 120, sample: tone }), 'long.wav'));
+    const { body } = await transcribe(server, form(wav({ seconds: 120, sample: tone }), 'long.wav', { vad_filter: 'false' }));
     const ws = new WebSocket(`${server.url.replace('http', 'ws')}/ws/jobs/${body.job_id}`);
     await once(ws, 'message');
     const closed = once(ws, 'close');
