@@ -12,12 +12,12 @@
 static int together(struct run *w, const struct window *windows, int n, struct err *e)
 {
     struct account accounts[WHISPER_MAX_BATCH];
-    int rc = hear(w, windows, n, false, accounts, e);
+    int rc = hear_windows(w, windows, n, false, accounts, e);
     for (int i = 0; i < n; i++) {
         if (rc == 0)
             rc = write_account(w, &accounts[i], e);
         if (rc == 0)
-            rc = run_checkpoint(w, windows[i].at + windows[i].frames, e);
+            rc = longform_checkpoint(w, windows[i].at + windows[i].frames, e);
         account_release(&accounts[i]);
     }
     return rc;
@@ -29,18 +29,18 @@ static int batch_size(const struct run *w)
     return wanted < w->s->max_windows ? wanted : w->s->max_windows;
 }
 
-int batched(struct run *w, int64_t at, struct err *e)
+int batched_hear(struct run *w, int64_t at, struct err *e)
 {
     struct window *windows = NULL;
     size_t n = 0, capacity = 0, i = 0;
-    int rc = pack_windows(w->t, &w->s->speech, run_window_frames(w->p),
+    int rc = pack_windows(w->t, &w->s->speech, longform_window_frames(w->p),
                           !w->p->multilingual, &windows, &n, &capacity, e);
     while (i < n && windows[i].at < at)
         i++;
     while (rc == 0 && i < n) {
         size_t left = n - i, most = (size_t)batch_size(w);
         int count = (int)(left < most ? left : most);
-        rc = run_check(w, e);
+        rc = longform_check(w, e);
         if (rc == 0)
             rc = together(w, windows + i, count, e);
         i += (size_t)count;

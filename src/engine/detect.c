@@ -86,9 +86,10 @@ static int hear_gaps(struct hearing *h, int gain_db, struct err *e)
     return rc < 0 ? rc : hear_again(h, from, s->total_frames, gain_db, e);
 }
 
-int detect(struct speech *s, const struct vad *vad, struct pool *pool,
-           const float *samples, size_t n_samples, const struct whisper_vad_options *o,
-           bool (*cancelled)(void *arg), void *arg, struct err *e)
+int detect_speech(struct speech *s, const struct vad *vad, struct pool *pool,
+                  const float *samples, size_t n_samples,
+                  const struct whisper_vad_options *o, bool (*cancelled)(void *arg),
+                  void *arg, struct err *e)
 {
     struct hearing h = {.s = s,
                         .vad = vad,

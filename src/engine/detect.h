@@ -12,8 +12,9 @@
 
 /* Fill probabilities and spans. Levels and total_frames must be there. ERR_NOMEM,
  * ERR_CANCELLED. */
-int detect(struct speech *s, const struct vad *vad, struct pool *pool,
-           const float *samples, size_t n_samples, const struct whisper_vad_options *o,
-           bool (*cancelled)(void *arg), void *arg, struct err *e);
+int detect_speech(struct speech *s, const struct vad *vad, struct pool *pool,
+                  const float *samples, size_t n_samples,
+                  const struct whisper_vad_options *o, bool (*cancelled)(void *arg),
+                  void *arg, struct err *e);
 
 #endif

@@ -33,9 +33,8 @@ struct holes {
 
 bool guard_speaks(const struct run *w, int64_t at)
 {
-    const struct speech *s = &w->s->speech;
-    size_t i = (size_t)(timeline_recording(w->t, at) * 160 / 512);
-    return i < s->n_probabilities && s->probabilities[i] >= SPEECH_PROBABILITY;
+    int64_t frame = timeline_recording(w->t, at);
+    return speech_probability(&w->s->speech, frame) >= SPEECH_PROBABILITY;
 }
 
 int64_t guard_speech(const struct run *w, int64_t from, int64_t to)
@@ -170,9 +169,9 @@ static int hear_again(struct run *w, struct account *accounts, struct holes *hol
             heard[count] = holes->list[i + (size_t)count].heard;
             count++;
         }
-        rc = run_check(w, e);
+        rc = longform_check(w, e);
         if (rc == 0)
-            rc = run_listen(w, heard, count, e);
+            rc = listen_windows(w, heard, count, e);
         for (int j = 0; j < count; j++)
             holes->list[i++].heard = heard[j];
     }
@@ -181,7 +180,8 @@ static int hear_again(struct run *w, struct account *accounts, struct holes *hol
     return rc;
 }
 
-int guard(struct run *w, struct account *accounts, int n, bool goes_on, struct err *e)
+int guard_windows(struct run *w, struct account *accounts, int n, bool goes_on,
+                  struct err *e)
 {
     struct holes holes = {0};
     int rc = 0;

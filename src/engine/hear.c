@@ -97,8 +97,8 @@ static int tell_silence(const struct run *w, struct account *a, struct err *e)
     return rc;
 }
 
-int hear(struct run *w, const struct window *windows, int n, bool goes_on,
-         struct account *accounts, struct err *e)
+int hear_windows(struct run *w, const struct window *windows, int n, bool goes_on,
+                 struct account *accounts, struct err *e)
 {
     struct heard heard[WHISPER_MAX_BATCH];
     int rc = 0;
@@ -107,7 +107,7 @@ int hear(struct run *w, const struct window *windows, int n, bool goes_on,
         accounts[i].window = windows[i];
         heard[i] = (struct heard){.window = windows[i], .language = -1};
     }
-    rc = run_listen(w, heard, n, e);
+    rc = listen_windows(w, heard, n, e);
     for (int i = 0; i < n; i++) {
         struct heard *part = account_part(&accounts[i], &windows[i], -1, e);
         if (!part) {
@@ -118,12 +118,12 @@ int hear(struct run *w, const struct window *windows, int n, bool goes_on,
         *part = heard[i];
     }
     for (int i = 0; rc == 0 && i < n; i++) {
-        rc = mend(w, &accounts[i], e);
+        rc = mend_window(w, &accounts[i], e);
         if (rc == 0)
             rc = cut(w, &accounts[i], goes_on, e);
     }
     if (rc == 0)
-        rc = guard(w, accounts, n, goes_on, e);
+        rc = guard_windows(w, accounts, n, goes_on, e);
     for (int i = 0; rc == 0 && i < n; i++)
         rc = tell_silence(w, &accounts[i], e);
     return rc;

@@ -107,21 +107,28 @@ int listen_language(struct run *w, int index, int *language, float *probabilitie
 
 /* ---- the ladder ------------------------------------------------------------------ */
 
+int listen_ratio(const struct run *w, const int32_t *tokens, size_t count, float *ratio)
+{
+    char *text = tokenizer_decode(w->s->tokenizer, tokens, count);
+    if (!text)
+        return ERR_NOMEM;
+    size_t length = strlen(text);
+    const char *trimmed = words_trim(text, &length);
+    int rc = text_compression_ratio(trimmed, length, ratio);
+    free(text);
+    return rc;
+}
+
 /* How good is what was heard? */
 static int judge(const struct run *w, const struct search_task *t, struct attempt *a,
                  struct err *e)
 {
-    char *text = tokenizer_decode(w->s->tokenizer, t->tokens, t->count);
-    size_t length = text ? strlen(text) : 0;
-    const char *trimmed = text ? words_trim(text, &length) : "";
     *a = (struct attempt){
         .temperature = t->temperature,
         .avg_logprob = t->avg_logprob,
         .no_speech_prob = t->no_speech_prob,
     };
-    int rc =
-        text ? text_compression_ratio(trimmed, length, &a->compression_ratio) : ERR_NOMEM;
-    free(text);
+    int rc = listen_ratio(w, t->tokens, t->count, &a->compression_ratio);
     return rc == 0 ? 0 : err_set(e, rc, "no memory is left for the text");
 }
 
@@ -286,7 +293,7 @@ static int settle_language(struct run *w, struct heard *h, int index, struct err
                                   : 0;
 }
 
-int run_listen(struct run *w, struct heard *heard, int n, struct err *e)
+int listen_windows(struct run *w, struct heard *heard, int n, struct err *e)
 {
     struct ladder l = {.w = w, .heard = heard};
     struct window windows[WHISPER_MAX_BATCH] = {{0}};

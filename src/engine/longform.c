@@ -18,7 +18,7 @@
 
 /* ---- checkpoints ------------------------------------------------------------------ */
 
-int run_check(const struct run *w, struct err *e)
+int longform_check(const struct run *w, struct err *e)
 {
     if (w->c && w->c->cancelled && w->c->cancelled(w->c->arg))
         return err_set(e, ERR_CANCELLED, "the transcription was cancelled");
@@ -58,7 +58,7 @@ static int pass_gaps(struct run *w, int64_t frame, bool tell, struct err *e)
     return rc;
 }
 
-int run_checkpoint(struct run *w, int64_t at, struct err *e)
+int longform_checkpoint(struct run *w, int64_t at, struct err *e)
 {
     int64_t frame = timeline_recording(w->t, at);
     int rc = pass_gaps(w, frame, true, e);
@@ -72,7 +72,7 @@ int run_checkpoint(struct run *w, int64_t at, struct err *e)
 
 /* ---- a recording ------------------------------------------------------------------ */
 
-int run_begin(struct run *w, const float *samples, size_t n_samples, struct err *e)
+int longform_begin(struct run *w, const float *samples, size_t n_samples, struct err *e)
 {
     struct whisper_session *s = w->s;
     const struct whisper_params *p = w->p;
@@ -107,7 +107,7 @@ static bool is_batched(const struct run *w)
            (w->p->mode == WHISPER_MODE_DEFAULT && w->s->speech.source == SPEECH_SILERO);
 }
 
-int run_window_frames(const struct whisper_params *p)
+int longform_window_frames(const struct whisper_params *p)
 {
     return p->multilingual ? MULTILINGUAL_FRAMES : WHISPER_WINDOW_FRAMES;
 }
@@ -119,12 +119,12 @@ static int go(struct run *w, struct err *e)
     w->checkpoint = start;
     int64_t at = timeline_stream(w->t, start);
     w->is_batched = is_batched(w);
-    int rc = w->r->language < 0 ? vote(w, e) : 0;
+    int rc = w->r->language < 0 ? vote_recording(w, e) : 0;
     if (rc == 0)
-        rc = w->is_batched ? batched(w, at, e) : sequential(w, at, e);
+        rc = w->is_batched ? batched_hear(w, at, e) : sequential_hear(w, at, e);
     /* Behind the last word there may be something that is not heard. */
     if (rc == 0 && w->checkpoint < total && total >= WINDOW_MIN_FRAMES)
-        rc = run_checkpoint(w, w->t->length, e);
+        rc = longform_checkpoint(w, w->t->length, e);
     report_end(w->r);
     return rc;
 }
@@ -138,12 +138,12 @@ int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n
     int language;
     int rc = params_check(p, config, &language, e);
     if (rc == 0)
-        rc = run_check(&w, e);
+        rc = longform_check(&w, e);
     if (rc == 0)
-        rc = run_begin(&w, samples, n_samples, e);
+        rc = longform_begin(&w, samples, n_samples, e);
     if (rc < 0)
         return rc;
-    run_tell_language(&w, language, language < 0 ? 0 : 1);
+    longform_tell_language(&w, language, language < 0 ? 0 : 1);
     search_set_params(s->search, p);
     if ((rc = prompt_texts_init(&w.texts, s->tokenizer, p, e)) == 0)
         rc = go(&w, e);

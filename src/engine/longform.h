@@ -49,7 +49,7 @@ struct heard {
     float *logprobs; /* owned [count] */
     size_t count;
     enum verdict verdict;     /* of the attempt that was kept */
-    bool mended;              /* an earlier attempt was impossible, this one is not */
+    bool mended;              /* an earlier attempt was a loop, this one is none */
     struct align_word *words; /* owned [n_words]; none unless word_timestamps */
     size_t n_words;
     struct piece *pieces; /* owned [n_pieces]: its segments */
@@ -73,22 +73,22 @@ void account_release(struct account *a);
 /* ---- longform.c ------------------------------------------------------------------- */
 
 /* ERR_CANCELLED when the caller wants no more. */
-int run_check(const struct run *w, struct err *e);
+int longform_check(const struct run *w, struct err *e);
 
 /* Everything in the stream before `at` is transcribed: tell of the gaps that lie before
  * it, and of the checkpoint. ERR_NOMEM. */
-int run_checkpoint(struct run *w, int64_t at, struct err *e);
+int longform_checkpoint(struct run *w, int64_t at, struct err *e);
 
 /* Find what of a recording is to be heard. */
-int run_begin(struct run *w, const float *samples, size_t n_samples, struct err *e);
+int longform_begin(struct run *w, const float *samples, size_t n_samples, struct err *e);
 
 /* The longest that a window may be. */
-int run_window_frames(const struct whisper_params *p);
+int longform_window_frames(const struct whisper_params *p);
 
 /* ---- vote.c ----------------------------------------------------------------------- */
 
 /* Which language is the recording in? Unknown it stays only where nothing sounds. */
-int vote(struct run *w, struct err *e);
+int vote_recording(struct run *w, struct err *e);
 
 /* Which language is an encoded window in? That of the recording, unless it is sure of
  * another. */
@@ -96,7 +96,7 @@ int vote_window(struct run *w, int index, const struct window *window, int *lang
                 struct err *e);
 
 /* The language of the recording is known. */
-void run_tell_language(struct run *w, int language, float probability);
+void longform_tell_language(struct run *w, int language, float probability);
 
 /* ---- listen.c --------------------------------------------------------------------- */
 
@@ -109,10 +109,13 @@ void listen_encode(struct run *w, const struct window *windows, int n, int *inde
 int listen_language(struct run *w, int index, int *language, float *probabilities,
                     struct err *e);
 
+/* Compression ratio of the trimmed text of tokens [count]. ERR_NOMEM. */
+int listen_ratio(const struct run *w, const int32_t *tokens, size_t count, float *ratio);
+
 /* Listen to the windows of heard[n], at most the session's max_windows, each with the
  * fallback ladder. What is heard in one does not depend on the others. The caller has set
  * window and language, all else is 0. The pieces are not cut yet. */
-int run_listen(struct run *w, struct heard *heard, int n, struct err *e);
+int listen_windows(struct run *w, struct heard *heard, int n, struct err *e);
 
 /* ---- timing.c --------------------------------------------------------------------- */
 
@@ -152,11 +155,12 @@ int64_t guard_speech(const struct run *w, int64_t from, int64_t to);
 
 /* The accounts [n] have their pieces: hear again what they leave out, once. What is left
  * out at the end of a window that goes on is left for the next one. */
-int guard(struct run *w, struct account *accounts, int n, bool goes_on, struct err *e);
+int guard_windows(struct run *w, struct account *accounts, int n, bool goes_on,
+                  struct err *e);
 
 /* ---- mend.c ----------------------------------------------------------------------- */
 
-/* A shorter window is not worth to be cut: other temperatures are tried instead. */
+/* A shorter window is not worth to be cut: it has only the ladder. */
 #define MEND_LEAST_FRAMES 600
 
 /* Judge the tokens [count] of a window; `repetitive` by their compression ratio. */
@@ -165,15 +169,15 @@ int mend_judge(const struct run *w, const struct window *window, const int32_t *
 
 /* An account of one part, its window: where its text cannot be right, mend it. Then it
  * has several parts, one behind the other, which fill the window. */
-int mend(struct run *w, struct account *a, struct err *e);
+int mend_window(struct run *w, struct account *a, struct err *e);
 
 /* ---- hear.c ----------------------------------------------------------------------- */
 
 /* Hear windows [n], at most the session's max_windows. When `goes_on`, a window may end
  * within a word: then what is unfinished is left for the next window, which begins behind
  * `advance`. accounts[n] are the caller's to release, also when it fails. */
-int hear(struct run *w, const struct window *windows, int n, bool goes_on,
-         struct account *accounts, struct err *e);
+int hear_windows(struct run *w, const struct window *windows, int n, bool goes_on,
+                 struct account *accounts, struct err *e);
 
 /* Cut what was heard into its pieces. *advance: its frames that are done; all of them,
  * unless it goes on. ERR_NOMEM. */
@@ -194,9 +198,9 @@ int write_account(struct run *w, struct account *a, struct err *e);
 /* ---- ways ------------------------------------------------------------------------- */
 
 /* From `at` to the end of the stream. */
-int sequential(struct run *w, int64_t at, struct err *e);
+int sequential_hear(struct run *w, int64_t at, struct err *e);
 /* The window that the sequential way hears at `at`. */
 struct window sequential_window(const struct run *w, int64_t at);
-int batched(struct run *w, int64_t at, struct err *e);
+int batched_hear(struct run *w, int64_t at, struct err *e);
 
 #endif

@@ -2,8 +2,9 @@
  *
  * A window whose text repeats itself, or is longer than anybody could say, is cut at a
  * pause and heard again in two pieces, which have less room to go astray in, and where
- * one of them still does, in four. When only suspicion was against the text, and the
- * pieces say the same, then it was said. What no piece mends is cut out. */
+ * one of them still does, in four; listen.c tries other temperatures in the short ones.
+ * When the text was only suspect, and the pieces say the same, then it was said. What
+ * nobody can have said and no piece mends is cut out. */
 #include "engine/longform.h"
 
 #include "base/mem.h"
@@ -41,13 +42,8 @@ static int find_repetitive(const struct run *w, const struct testimony *t, bool 
     for (size_t i = 0; !*out && i < t->n_pieces; i++) {
         const struct piece *p = &t->pieces[i];
         struct attempt a = {0};
-        char *text =
-            tokenizer_decode(w->s->tokenizer, t->tokens + p->from, p->to - p->from);
-        size_t length = text ? strlen(text) : 0;
-        const char *trimmed = text ? words_trim(text, &length) : "";
-        int rc = text ? text_compression_ratio(trimmed, length, &a.compression_ratio)
-                      : ERR_NOMEM;
-        free(text);
+        int rc =
+            listen_ratio(w, t->tokens + p->from, p->to - p->from, &a.compression_ratio);
         if (rc < 0)
             return rc;
         *out = fallback_repetitive(w->p, &a);
@@ -119,14 +115,14 @@ static int split_and_listen(struct run *w, struct account *a, enum verdict bad,
         struct heard halves[2];
         if (a->parts[i].verdict < bad || !can_be_split(&a->parts[i]))
             continue;
-        int rc = run_check(w, e);
+        int rc = longform_check(w, e);
         if (rc == 0)
             rc = split(w, a, i, e);
         if (rc < 0)
             return rc;
         for (int j = 0; j < 2; j++) { /* two at once may be more than the session has */
             halves[j] = a->parts[i + (size_t)j];
-            rc = rc < 0 ? rc : run_listen(w, &halves[j], 1, e);
+            rc = rc < 0 ? rc : listen_windows(w, &halves[j], 1, e);
             a->parts[i + (size_t)j] = halves[j];
         }
         if (rc < 0)
@@ -251,7 +247,7 @@ static int mend_account(struct run *w, struct account *a, struct err *e)
     return 0;
 }
 
-int mend(struct run *w, struct account *a, struct err *e)
+int mend_window(struct run *w, struct account *a, struct err *e)
 {
     int rc = 0;
     struct heard *h = &a->parts[0];

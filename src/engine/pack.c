@@ -36,8 +36,7 @@ static void consider(struct choice *c, int64_t start, int64_t end, int64_t frame
 
 static bool is_quiet(const struct speech *s, int64_t frame)
 {
-    size_t i = (size_t)(frame * 160 / 512);
-    return i < s->n_probabilities && s->probabilities[i] < PAUSE_PROBABILITY;
+    return speech_probability(s, frame) < PAUSE_PROBABILITY;
 }
 
 /* Pauses of one stretch within the choice. */

@@ -6,13 +6,14 @@ void whisper_result_init(struct whisper_result *r)
     *r = (struct whisper_result){.language = -1};
 }
 
-static void segment_release(struct whisper_segment *s)
+void whisper_segment_release(struct whisper_segment *s)
 {
     for (size_t i = 0; i < s->n_words; i++)
         free(s->words[i].text);
     free(s->words);
     free(s->text);
     free(s->tokens);
+    *s = (struct whisper_segment){0};
 }
 
 static void report_release(struct whisper_report *r)
@@ -26,7 +27,7 @@ static void report_release(struct whisper_report *r)
 void whisper_result_release(struct whisper_result *r)
 {
     for (size_t i = 0; i < r->n_segments; i++)
-        segment_release(&r->segments[i]);
+        whisper_segment_release(&r->segments[i]);
     free(r->segments);
     report_release(&r->report);
     whisper_result_init(r);

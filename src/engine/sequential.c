@@ -6,7 +6,7 @@
 static int step(struct run *w, const struct window *window, int *advance, struct err *e)
 {
     struct account a;
-    int rc = hear(w, window, 1, true, &a, e);
+    int rc = hear_windows(w, window, 1, true, &a, e);
     if (rc == 0)
         rc = write_account(w, &a, e);
     *advance = a.advance;
@@ -16,16 +16,16 @@ static int step(struct run *w, const struct window *window, int *advance, struct
 
 struct window sequential_window(const struct run *w, int64_t at)
 {
-    int64_t left = timeline_to_break(w->t, at), most = run_window_frames(w->p);
+    int64_t left = timeline_to_break(w->t, at), most = longform_window_frames(w->p);
     return (struct window){at, (int)(left < most ? left : most)};
 }
 
-int sequential(struct run *w, int64_t at, struct err *e)
+int sequential_hear(struct run *w, int64_t at, struct err *e)
 {
     while (at < w->t->length) {
         const struct window window = sequential_window(w, at);
         int advance = window.frames;
-        int rc = run_check(w, e);
+        int rc = longform_check(w, e);
         if (rc == 0 && window.frames >= WINDOW_MIN_FRAMES)
             rc = step(w, &window, &advance, e);
         if (rc < 0)
@@ -35,7 +35,7 @@ int sequential(struct run *w, int64_t at, struct err *e)
         int64_t left = timeline_to_break(w->t, at);
         if (left < WINDOW_MIN_FRAMES)
             at += left;
-        if ((rc = run_checkpoint(w, at, e)) < 0)
+        if ((rc = longform_checkpoint(w, at, e)) < 0)
             return rc;
     }
     return 0;

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "engine/detect.h"
 #include "engine/spans.h"
+#include "engine/vad.h"
 
 #include <math.h>
 
@@ -220,7 +221,7 @@ int speech_find(struct speech *s, const struct vad *vad, struct pool *pool,
         rc = err_set(e, ERR_CANCELLED, "the transcription was cancelled");
     if (rc < 0)
         return rc;
-    return vad ? detect(s, vad, pool, samples, n_samples, o, cancelled, arg, e)
+    return vad ? detect_speech(s, vad, pool, samples, n_samples, o, cancelled, arg, e)
                : find_by_level(s, o, e);
 }
 
@@ -238,6 +239,12 @@ static size_t span_behind(const struct speech *s, int64_t frame)
             low = middle + 1;
     }
     return low;
+}
+
+float speech_probability(const struct speech *s, int64_t frame)
+{
+    size_t i = (size_t)frame * FRAME_SAMPLES / VAD_SAMPLES;
+    return i < s->n_probabilities ? s->probabilities[i] : NAN;
 }
 
 bool speech_at(const struct speech *s, int64_t frame)

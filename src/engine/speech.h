@@ -72,6 +72,10 @@ bool speech_at(const struct speech *s, int64_t frame);
 /* Seconds of speech within [from, to); for all: 0, total_frames. */
 double speech_seconds(const struct speech *s, int64_t from, int64_t to);
 
+/* What the network says of a frame; NaN, which is neither more nor less than anything,
+ * where it was not asked. */
+float speech_probability(const struct speech *s, int64_t frame);
+
 /* The first frame of speech at or after `frame`; total_frames when there is none. */
 int64_t speech_next(const struct speech *s, int64_t frame);
 

@@ -2,8 +2,9 @@
  * is for them.
  *
  * A text that repeats itself is no proof that a model went astray: people count, pray,
- * sing and rehearse. So repetition alone makes a text suspect, and only what nobody can
- * have said in the time that somebody speaks is certain. */
+ * sing and rehearse. So repetition from segment to segment makes a text suspect,
+ * repetition within one makes a loop likely, and only what nobody can have said in the
+ * time that somebody speaks is certain. */
 #ifndef ENGINE_VERDICT_H
 #define ENGINE_VERDICT_H
 

@@ -47,7 +47,7 @@ static int choose(const struct run *w, int most, struct ballot *b, struct err *e
 {
     struct window *windows = NULL;
     size_t n = 0, capacity = 0;
-    int rc = pack_windows(w->t, &w->s->speech, run_window_frames(w->p),
+    int rc = pack_windows(w->t, &w->s->speech, longform_window_frames(w->p),
                           !w->p->multilingual, &windows, &n, &capacity, e);
     b->all = n;
     b->n = n < (size_t)most ? (int)n : most;
@@ -131,7 +131,7 @@ static int elect(struct run *w, struct election *v, struct err *e)
 /* ---- the calls ----------------------------------------------------------------------
  */
 
-void run_tell_language(struct run *w, int language, float probability)
+void longform_tell_language(struct run *w, int language, float probability)
 {
     w->r->language = language;
     w->r->language_probability = probability;
@@ -139,14 +139,14 @@ void run_tell_language(struct run *w, int language, float probability)
         w->c->language(w->c->arg, language, probability);
 }
 
-int vote(struct run *w, struct err *e)
+int vote_recording(struct run *w, struct err *e)
 {
     struct election v = {.n_languages = w->s->model->config.n_languages};
     float probability;
     int rc = elect(w, &v, e);
     if (rc == 0 && v.frames > 0) {
         int language = vote_result(&v, &probability);
-        run_tell_language(w, language, probability);
+        longform_tell_language(w, language, probability);
     }
     return rc;
 }
@@ -160,7 +160,7 @@ int vote_window(struct run *w, int index, const struct window *window, int *lang
     if (rc < 0)
         return rc;
     if (main < 0) {
-        run_tell_language(w, heard, p[heard]);
+        longform_tell_language(w, heard, p[heard]);
         main = heard;
     }
     bool is_short = window->frames < VOTE_SHORT_FRAMES;
@@ -185,7 +185,7 @@ int whisper_detect_language(struct whisper_session *s, const float *samples,
     whisper_params_init(&p);
     whisper_result_init(&r);
     struct run w = {.s = s, .p = &p, .r = &r};
-    int rc = run_begin(&w, samples, n_samples, e);
+    int rc = longform_begin(&w, samples, n_samples, e);
     if (rc == 0)
         rc = elect(&w, &v, e);
     whisper_result_release(&r);

@@ -246,6 +246,9 @@ struct whisper_result {
     struct whisper_report report;
 };
 
+/* Free what a segment owns; it is zero then. */
+void whisper_segment_release(struct whisper_segment *s);
+
 void whisper_result_init(struct whisper_result *r);
 void whisper_result_release(struct whisper_result *r);
 

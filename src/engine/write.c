@@ -157,8 +157,7 @@ static int collect(const struct run *w, const struct account *a, struct lines *l
 static bool may_be_voice(const struct speech *s, int64_t from, int64_t to)
 {
     for (int64_t i = from; i < to; i++) {
-        size_t at = (size_t)(i * 160 / 512);
-        if (at < s->n_probabilities && s->probabilities[at] >= NO_VOICE)
+        if (speech_probability(s, i) >= NO_VOICE)
             return true;
     }
     return false;
@@ -199,15 +198,6 @@ static float confidence(const struct run *w, const struct line *l)
 
 /* ---- segments ------------------------------------------------------------------------
  */
-
-static void release_segment(struct whisper_segment *s)
-{
-    for (size_t i = 0; i < s->n_words; i++)
-        free(s->words[i].text);
-    free(s->words);
-    free(s->text);
-    free(s->tokens);
-}
 
 /* Text, tokens and words of a line; *empty when there is no text. */
 static int fill(const struct run *w, const struct line *l, struct whisper_segment *out,
@@ -298,7 +288,7 @@ static int write_line(struct run *w, struct account *a, const struct line *l,
         if (rc == 0 && !unspoken)
             rc = append(w, &segment, e);
     }
-    release_segment(&segment);
+    whisper_segment_release(&segment);
     return rc;
 }
 
