@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "spans_check.h"
+
 #include <math.h>
 
 #include "engine/spans.h"
@@ -52,20 +54,12 @@ static void find(size_t n)
     speech.levels = levels;
     speech.total_frames = AT(n);
     assert_int_equal(spans_find(&speech, &options, NULL), 0);
-    int64_t last = 0;
-    for (size_t i = 0; i < speech.n_spans; i++) {
-        assert_true(speech.spans[i].start_frame >= last);
-        assert_true(speech.spans[i].end_frame > speech.spans[i].start_frame);
-        last = speech.spans[i].end_frame;
-    }
-    assert_true(last <= speech.total_frames);
+    assert_spans(&speech);
 }
 
 static void assert_span(size_t i, int64_t start, int64_t end)
 {
-    assert_true(i < speech.n_spans);
-    assert_int_equal(speech.spans[i].start_frame, start);
-    assert_int_equal(speech.spans[i].end_frame, end);
+    assert_span_of(&speech, i, start, end);
 }
 
 static void nothing_gives_nothing(void **state)

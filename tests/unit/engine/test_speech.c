@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "spans_check.h"
+
 #include <math.h>
 
 #include "engine/speech.h"
@@ -55,20 +57,12 @@ static void find(size_t seconds)
                      0);
     assert_int_equal(speech.source, SPEECH_ENERGY);
     assert_int_equal(speech.total_frames, (int64_t)seconds * FRAMES);
-    int64_t last = 0;
-    for (size_t i = 0; i < speech.n_spans; i++) {
-        assert_true(speech.spans[i].start_frame >= last);
-        assert_true(speech.spans[i].end_frame > speech.spans[i].start_frame);
-        last = speech.spans[i].end_frame;
-    }
-    assert_true(last <= speech.total_frames);
+    assert_spans(&speech);
 }
 
 static void assert_span(size_t i, int64_t start, int64_t end)
 {
-    assert_true(i < speech.n_spans);
-    assert_int_equal(speech.spans[i].start_frame, start);
-    assert_int_equal(speech.spans[i].end_frame, end);
+    assert_span_of(&speech, i, start, end);
 }
 
 /* ---- by level -------------------------------------------------------------------- */
