@@ -87,7 +87,7 @@ export async function startServer({ folder = tempFolder(), env = {}, args = [] }
       const storage = path.join(folder, 'storage');
       if (!fs.existsSync(storage)) return [];
       return fs.readdirSync(storage, { recursive: true })
-        .filter((name) => fs.statSync(path.join(storage, name)).isFile());
+        .filter((name) => fs.statSync(path.join(storage, name), { throwIfNoEntry: false })?.isFile());
     },
     stop: () => end('SIGTERM'),
     kill: () => end('SIGKILL'),
