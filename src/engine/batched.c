@@ -33,8 +33,8 @@ int batched_hear(struct run *w, int64_t at, struct err *e)
 {
     struct window *windows = NULL;
     size_t n = 0, capacity = 0, i = 0;
-    int rc = pack_windows(w->t, &w->s->speech, longform_window_frames(w->p),
-                          !w->p->multilingual, &windows, &n, &capacity, e);
+    int rc = pack_windows(w->t, &w->s->speech, longform_window_frames(w),
+                          !w->r->multilingual, &windows, &n, &capacity, e);
     while (i < n && windows[i].at < at)
         i++;
     while (rc == 0 && i < n) {

@@ -285,7 +285,7 @@ static int ladder(struct ladder *l, struct err *e)
 /* Only a window that is sure of it has another language than the recording. */
 static int settle_language(struct run *w, struct heard *h, int index, struct err *e)
 {
-    bool own = w->p->multilingual && w->s->model->config.multilingual;
+    bool own = w->r->multilingual && w->s->model->config.multilingual;
     if (h->language >= 0)
         return 0;
     h->language = w->r->language;

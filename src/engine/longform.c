@@ -72,6 +72,25 @@ int longform_checkpoint(struct run *w, int64_t at, struct err *e)
 
 /* ---- a recording ------------------------------------------------------------------ */
 
+static int lay_out(struct run *w, struct err *e)
+{
+    struct whisper_session *s = w->s;
+    const struct whisper_params *p = w->p;
+    w->t = &s->timeline;
+    return timeline_build(&s->timeline, s->speech.spans, s->speech.n_spans, p->clips,
+                          p->n_clips, mel_frames(s->mel),
+                          w->r->multilingual ? MULTILINGUAL_JOIN_FRAMES : JOIN_FRAMES, e);
+}
+
+int longform_split(struct run *w, struct err *e)
+{
+    if (w->r->multilingual)
+        return 0;
+    w->r->multilingual = true;
+    w->n_encoded = 0;
+    return lay_out(w, e);
+}
+
 int longform_begin(struct run *w, const float *samples, size_t n_samples, struct err *e)
 {
     struct whisper_session *s = w->s;
@@ -88,12 +107,10 @@ int longform_begin(struct run *w, const float *samples, size_t n_samples, struct
         rc = speech_all(&s->speech, samples, n_samples, e);
     if (rc < 0)
         return rc;
-    w->t = &s->timeline;
+    w->r->multilingual = p->multilingual;
     report_begin(w->r, &s->speech, p->vad_filter);
     report_level(w->r, &s->speech, samples, n_samples);
-    return timeline_build(&s->timeline, s->speech.spans, s->speech.n_spans, p->clips,
-                          p->n_clips, mel_frames(s->mel),
-                          p->multilingual ? MULTILINGUAL_JOIN_FRAMES : JOIN_FRAMES, e);
+    return lay_out(w, e);
 }
 
 /* Side by side is the default where the voice detector's network knows the pauses and
@@ -107,21 +124,33 @@ static bool is_batched(const struct run *w)
            (w->p->mode == WHISPER_MODE_DEFAULT && w->s->speech.source == SPEECH_SILERO);
 }
 
-int longform_window_frames(const struct whisper_params *p)
+int longform_window_frames(const struct run *w)
 {
-    return p->multilingual ? MULTILINGUAL_FRAMES : WHISPER_WINDOW_FRAMES;
+    return w->r->multilingual ? MULTILINGUAL_FRAMES : WHISPER_WINDOW_FRAMES;
 }
 
-static int go(struct run *w, struct err *e)
+/* The language of the recording: given, found before, or voted on. */
+static int settle_languages(struct run *w, int language, struct err *e)
+{
+    const char *name = w->p->known_language;
+    int known = name ? whisper_language_find(name) : -1;
+    if (language < 0 && (known < 0 || !w->r->multilingual))
+        return vote_recording(w, known, e);
+    longform_tell_language(w, language < 0 ? known : language, 1);
+    return 0;
+}
+
+static int go(struct run *w, int language, struct err *e)
 {
     int64_t start = w->p->start_frame, total = w->t->total_frames;
+    w->is_batched = is_batched(w);
+    int rc = settle_languages(w, language, e);
+    if (rc < 0)
+        return rc;
     pass_gaps(w, start > 0 ? start : -1, false, e); /* they were told of before */
     w->checkpoint = start;
     int64_t at = timeline_stream(w->t, start);
-    w->is_batched = is_batched(w);
-    int rc = w->r->language < 0 ? vote_recording(w, e) : 0;
-    if (rc == 0)
-        rc = w->is_batched ? batched_hear(w, at, e) : sequential_hear(w, at, e);
+    rc = w->is_batched ? batched_hear(w, at, e) : sequential_hear(w, at, e);
     /* Behind the last word there may be something that is not heard. */
     if (rc == 0 && w->checkpoint < total && total >= WINDOW_MIN_FRAMES)
         rc = longform_checkpoint(w, w->t->length, e);
@@ -143,10 +172,11 @@ int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n
         rc = longform_begin(&w, samples, n_samples, e);
     if (rc < 0)
         return rc;
-    longform_tell_language(&w, language, language < 0 ? 0 : 1);
+    r->language = -1;
+    r->language_probability = 0;
     search_set_params(s->search, p);
     if ((rc = prompt_texts_init(&w.texts, s->tokenizer, p, e)) == 0)
-        rc = go(&w, e);
+        rc = go(&w, language, e);
     prompt_texts_release(&w.texts);
     return rc;
 }

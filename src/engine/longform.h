@@ -82,13 +82,19 @@ int longform_checkpoint(struct run *w, int64_t at, struct err *e);
 /* Find what of a recording is to be heard. */
 int longform_begin(struct run *w, const float *samples, size_t n_samples, struct err *e);
 
+/* From now on each window has a language of its own: other stretches share a window than
+ * before, so nothing of the stream that was known holds on. ERR_NOMEM. */
+int longform_split(struct run *w, struct err *e);
+
 /* The longest that a window may be. */
-int longform_window_frames(const struct whisper_params *p);
+int longform_window_frames(const struct run *w);
 
 /* ---- vote.c ----------------------------------------------------------------------- */
 
-/* Which language is the recording in? Unknown it stays only where nothing sounds. */
-int vote_recording(struct run *w, struct err *e);
+/* Which language is the recording in, and is it in one? It is told; unknown it stays only
+ * where nothing sounds. `known`: the language that an earlier attempt has found, which
+ * stays, or -1. */
+int vote_recording(struct run *w, int known, struct err *e);
 
 /* Which language is an encoded window in? That of the recording, unless it is sure of
  * another. */

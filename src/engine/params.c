@@ -144,6 +144,12 @@ static int check_language(const struct whisper_params *p, const struct whisper_c
     const char *name = p->language;
     bool detect = !name || !*name || strcmp(name, "auto") == 0;
     *language = detect ? (multilingual ? -1 : 0) : whisper_language_find(name);
+    const char *known = detect && multilingual ? p->known_language : NULL;
+    int found = known ? whisper_language_find(known) : 0;
+    if (found < 0 || (known && found >= c->n_languages))
+        return err_set(e, ERR_INVALID,
+                       "the language found before, \"%s\", is none of this model's",
+                       known);
     if (!detect && *language < 0)
         return err_set(e, ERR_INVALID,
                        "\"%s\" is not a language that Whisper knows; give a code such as "

@@ -16,7 +16,7 @@ static int step(struct run *w, const struct window *window, int *advance, struct
 
 struct window sequential_window(const struct run *w, int64_t at)
 {
-    int64_t left = timeline_to_break(w->t, at), most = longform_window_frames(w->p);
+    int64_t left = timeline_to_break(w->t, at), most = longform_window_frames(w);
     return (struct window){at, (int)(left < most ? left : most)};
 }
 

@@ -17,8 +17,12 @@
 
 void vote_add(struct election *v, const float *probabilities, int frames)
 {
-    for (int i = 0; i < v->n_languages; i++)
+    struct voice *voice = &v->voices[v->n_voices++];
+    voice->frames = frames;
+    for (int i = 0; i < v->n_languages; i++) {
         v->sums[i] += (double)probabilities[i] * frames;
+        voice->probabilities[i] = probabilities[i];
+    }
     v->frames += frames;
 }
 
@@ -31,6 +35,36 @@ int vote_result(const struct election *v, float *probability)
     }
     *probability = v->frames > 0 ? (float)(v->sums[best] / v->frames) : 0;
     return best;
+}
+
+static bool is_sure_of(const struct voice *v, int language)
+{
+    return v->frames >= VOTE_SHORT_FRAMES &&
+           v->probabilities[language] >= VOTE_MIXED_SURE;
+}
+
+static bool is_sure_of_another(const struct election *v, const struct voice *voice,
+                               int language)
+{
+    if (voice->probabilities[language] > VOTE_MIXED_REST)
+        return false;
+    for (int i = 0; i < v->n_languages; i++) {
+        if (i != language && is_sure_of(voice, i))
+            return true;
+    }
+    return false;
+}
+
+bool vote_is_mixed(const struct election *v)
+{
+    float probability;
+    int winner = vote_result(v, &probability);
+    bool its_own = false, another = false;
+    for (int i = 0; i < v->n_voices; i++) {
+        its_own = its_own || is_sure_of(&v->voices[i], winner);
+        another = another || is_sure_of_another(v, &v->voices[i], winner);
+    }
+    return its_own && another;
 }
 
 /* ---- windows ------------------------------------------------------------------------
@@ -47,8 +81,8 @@ static int choose(const struct run *w, int most, struct ballot *b, struct err *e
 {
     struct window *windows = NULL;
     size_t n = 0, capacity = 0;
-    int rc = pack_windows(w->t, &w->s->speech, longform_window_frames(w->p),
-                          !w->p->multilingual, &windows, &n, &capacity, e);
+    int rc = pack_windows(w->t, &w->s->speech, longform_window_frames(w),
+                          !w->r->multilingual, &windows, &n, &capacity, e);
     b->all = n;
     b->n = n < (size_t)most ? (int)n : most;
     for (int i = 0; rc == 0 && i < b->n; i++)
@@ -139,16 +173,19 @@ void longform_tell_language(struct run *w, int language, float probability)
         w->c->language(w->c->arg, language, probability);
 }
 
-int vote_recording(struct run *w, struct err *e)
+int vote_recording(struct run *w, int known, struct err *e)
 {
     struct election v = {.n_languages = w->s->model->config.n_languages};
     float probability;
     int rc = elect(w, &v, e);
-    if (rc == 0 && v.frames > 0) {
-        int language = vote_result(&v, &probability);
+    if (rc < 0)
+        return rc;
+    int language = vote_result(&v, &probability);
+    if (known >= 0)
+        longform_tell_language(w, known, 1);
+    else if (v.frames > 0)
         longform_tell_language(w, language, probability);
-    }
-    return rc;
+    return vote_is_mixed(&v) ? longform_split(w, e) : 0;
 }
 
 int vote_window(struct run *w, int index, const struct window *window, int *language,

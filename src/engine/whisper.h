@@ -142,7 +142,8 @@ struct whisper_params {
     size_t n_clips;
 
     /* ---- language ---- */
-    bool multilingual;                  /* each window has a language of its own */
+    bool multilingual; /* each window has a language of its own; else only where the
+                          windows that vote are sure of several */
     int language_detection_segments;    /* windows that vote, at most */
     float language_detection_threshold; /* a window that is so sure decides alone */
 
@@ -152,9 +153,13 @@ struct whisper_params {
     const char *append_punctuations;  /* borrowed; belongs to the word before it */
 
     /* Go on with a recording that was begun: the frame that the last finished window
-     * reported. The language found then belongs into `language`, and the segments made
-     * until then into the result: the text comes out as if there had been no break. */
+     * reported. The language found then belongs into `known_language`, and the segments
+     * made until then into the result: the text comes out as if there
+     * had been no break. A known language stands where it is to be detected; windows vote
+     * on nothing but whether there are others, and not on that if `multilingual` is on.
+     */
     int64_t start_frame;
+    const char *known_language; /* borrowed; NULL: none */
 };
 
 /* The reference's defaults, with condition_on_previous_text off. */
@@ -241,7 +246,9 @@ struct whisper_result {
     struct whisper_segment *segments; /* owned [n_segments] */
     size_t n_segments, capacity;
     int language;               /* index; -1: not known, for nothing was heard */
-    float language_probability; /* 1 when it was given */
+    float language_probability; /* 1 when it was given or known */
+    bool multilingual;          /* each window was heard in a language of its own: it was
+                                   asked for, or those that voted were sure of several */
     double duration_seconds;    /* of the audio */
     struct whisper_report report;
 };

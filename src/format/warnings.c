@@ -176,19 +176,31 @@ static const struct quality_vote *other_vote(const struct transcript *t)
     return NULL;
 }
 
-/* Where each window has its own language, none of them is the wrong one. */
+/* Where each window has its own language, none of them is the wrong one: but who asked
+ * for no language may not know that there are several. */
 static bool each_its_own(const struct transcript *t)
 {
     return t->n_segments && t->segments[0].language[0];
+}
+
+static void tell_languages(const struct quality_vote *other, struct buf *b)
+{
+    if (!other)
+        return;
+    buf_str(b, "Several languages seem to be spoken (at ");
+    put_time(b, other->start);
+    buf_printf(b, " %s): each part is written in its own.", other->language);
 }
 
 static void tell_language(const struct teller *s, struct buf *b)
 {
     const struct transcript *t = s->t;
     const struct quality_vote *other = other_vote(t);
-    if (!t->language[0] || each_its_own(t))
+    if (!t->language[0])
         return;
-    if (other) {
+    if (each_its_own(t)) {
+        tell_languages(other, b);
+    } else if (other) {
         buf_str(b, "At ");
         put_time(b, other->start);
         buf_printf(b,

@@ -32,6 +32,7 @@ enum field_id {
     F_VAD,
     F_COMPUTE_TYPE,
     F_SCRATCH,
+    F_KNOWN_LANGUAGE,
     F_LANGUAGE,
     F_PROBABILITY,
     F_NEXT,
@@ -65,6 +66,7 @@ static const struct field {
     [F_VAD] = FIELD("vad", vad, KIND_TEXT),
     [F_COMPUTE_TYPE] = FIELD("compute_type", compute_type, KIND_TEXT),
     [F_SCRATCH] = FIELD("scratch", scratch, KIND_TEXT),
+    [F_KNOWN_LANGUAGE] = FIELD("known_language", known_language, KIND_TEXT),
     [F_LANGUAGE] = FIELD("language", language, KIND_TEXT),
     [F_PROBABILITY] = FIELD("probability", probability, KIND_NUMBER),
     [F_NEXT] = FIELD("next_frame", next_frame, KIND_COUNT),
@@ -86,8 +88,8 @@ static const struct form {
                      WHICH_JOB | BIT(F_MODEL) | BIT(F_PATH) | BIT(F_SERIAL) |
                          BIT(F_TASK) | BIT(F_THREADS) | BIT(F_ATTACHED) |
                          BIT(F_MAX_SECONDS) | BIT(F_FORMATS) | BIT(F_VAD) |
-                         BIT(F_COMPUTE_TYPE) | BIT(F_SCRATCH) | BIT(F_LANGUAGE) |
-                         BIT(F_PROBABILITY) | BIT(F_NEXT),
+                         BIT(F_COMPUTE_TYPE) | BIT(F_SCRATCH) | BIT(F_KNOWN_LANGUAGE) |
+                         BIT(F_LANGUAGE) | BIT(F_PROBABILITY) | BIT(F_NEXT),
                      1, 3},
     [MESSAGE_CANCEL] = {"cancel", WHICH_JOB, 0, 0},
     [MESSAGE_READY] = {"ready", 0, 0, 0},

@@ -57,9 +57,10 @@ struct message {
     char vad[PATH_MAX];    /* of the voice detector */
     char compute_type[16]; /* COMPUTE_TYPE */
     char scratch[PATH_MAX];
+    char known_language[16]; /* code that an earlier attempt has found, or "" */
     /* JOB (in a language, from a frame on), WINDOW, FINISHED */
-    char language[16];  /* code, "auto" or "" */
-    double probability; /* of the language; JOB: above 0 when it was found before */
+    char language[16];  /* code, "auto" or ""; JOB: what was asked for */
+    double probability; /* of the language; JOB: of the known one */
     int64_t next_frame;
     int64_t total_frames;
     double seconds; /* DECODED, FINISHED: of audio */

@@ -121,10 +121,11 @@ static int attach_files(struct run *r, const struct run_context *c, struct messa
     if (resume.next_frame > 0) {
         r->next_frame = m->next_frame = resume.next_frame;
         if (resume.language) {
-            (void)snprintf(m->language, sizeof m->language, "%s", resume.language);
+            (void)snprintf(m->known_language, sizeof m->known_language, "%s",
+                           resume.language);
             m->probability = resume.language_probability;
             r->probability = resume.language_probability;
-            memcpy(r->language, m->language, sizeof r->language);
+            memcpy(r->language, m->known_language, sizeof r->language);
         }
         *checkpoint_fd = checkpoint_file(&resume, e);
         if (*checkpoint_fd < 0)

@@ -36,7 +36,7 @@ static void on_language(void *arg, int language, float probability)
 
 static bool each_window_has_its_language(const struct run *r)
 {
-    return r->options->params.multilingual;
+    return r->result->multilingual;
 }
 
 /* The words of a segment, borrowing their texts; NULL with *failed when memory is out. */
@@ -229,6 +229,20 @@ static void describe(const struct transcribe_options *o, const struct media_info
             info->seconds);
 }
 
+/* An earlier attempt has found the language. Whether its windows were heard each in its
+ * own is told by its segments, where there are any: windows need not vote on it again. */
+static void go_on(const struct transcribe_options *o, const struct transcript *t,
+                  struct whisper_params *p)
+{
+    p->known_language = o->known_language;
+    if (!o->known_language || t->n_segments == 0)
+        return;
+    if (t->segments[0].language[0])
+        p->multilingual = true;
+    else
+        p->language = o->known_language;
+}
+
 static int hear(struct whisper_session *session, const struct pcm *pcm, struct run *r,
                 struct err *e)
 {
@@ -241,8 +255,7 @@ static int hear(struct whisper_session *session, const struct pcm *pcm, struct r
         .note = on_note,
     };
     struct whisper_params params = r->options->params;
-    if (r->options->known_language)
-        params.language = r->options->known_language;
+    go_on(r->options, r->out, &params);
 
     struct whisper_result result;
     whisper_result_init(&result);

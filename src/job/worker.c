@@ -231,8 +231,8 @@ static void set_options(const struct message *job, const struct job_options *opt
         strcmp(job->task, "translate") ? WHISPER_TRANSCRIBE : WHISPER_TRANSLATE;
     o->params.language = job->language;
     o->params.start_frame = job->next_frame;
-    if (job->probability > 0) {
-        o->known_language = job->language;
+    if (job->known_language[0]) {
+        o->known_language = job->known_language;
         o->known_probability = job->probability;
     }
     o->model_name = job->model;

@@ -308,6 +308,12 @@ static void languages(void **state)
     vote(&t, "en", 0.95f, 90);
     struct transcript_segment s = {.language = "de"};
     assert_int_equal(transcript_add(&t, &s), 0);
+    assert_string_equal(warnings(&t), "Several languages seem to be spoken (at 1:30 en): "
+                                      "each part is written in its own.\n");
+    good(&t);
+    t.language_probability = 0.4f;
+    vote(&t, "de", 0.95f, 90);
+    assert_int_equal(transcript_add(&t, &s), 0);
     assert_string_equal(warnings(&t), "");
 }
 

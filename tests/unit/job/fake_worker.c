@@ -136,6 +136,15 @@ static void windows(int fd, const struct message *job, int64_t all, bool slow)
     finish(fd, job, all);
 }
 
+/* What was asked for stays apart from what an earlier attempt has found. */
+static bool is_told_of_languages(const struct message *job)
+{
+    bool goes_on = job->next_frame > 0;
+    return !strcmp(job->language, "auto") &&
+           !strcmp(job->known_language, goes_on ? "en" : "") &&
+           job->probability == (goes_on ? 0.5 : 0);
+}
+
 static void misbehave(int fd, const struct message *job, const char *verb, int n)
 {
     if (!strcmp(verb, "hang")) {
@@ -158,6 +167,10 @@ static void misbehave(int fd, const struct message *job, const char *verb, int n
         pause();
     } else if (!strcmp(verb, "stumble")) {
         int64_t w = job->next_frame / WINDOW_FRAMES;
+        if (!is_told_of_languages(job)) {
+            fail_with(fd, job, ERR_CORRUPT, "told of another language");
+            return;
+        }
         send_window(fd, job, w, n);
         if (w + 1 < n)
             raise(SIGKILL);

@@ -57,6 +57,7 @@ static void a_job_arrives_as_it_was_sent(void **state)
                         .vad = "/models/detector.onnx",
                         .compute_type = "f32",
                         .scratch = "/scratch",
+                        .known_language = "en",
                         .language = "de",
                         .probability = 1.0 / 3,
                         .next_frame = 123456789012,
@@ -78,6 +79,8 @@ static void a_job_arrives_as_it_was_sent(void **state)
     assert_int_equal(r.threads, 3);
     assert_int_equal(r.attached, ATTACHED_MODEL);
     assert_true(r.max_seconds == 0.1);
+    assert_string_equal(r.language, "de");
+    assert_string_equal(r.known_language, "en");
     assert_true(r.probability == 1.0 / 3); /* to the last bit */
     assert_true(r.next_frame == 123456789012);
     assert_string_equal(r.formats, "");

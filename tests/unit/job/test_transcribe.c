@@ -25,7 +25,7 @@ static struct {
     char first_text[64];
     int32_t first_tokens[2];
     int calls, language;
-    bool reports;
+    bool reports, mixed;
     size_t n_words_before;
     float probability;
 } engine;
@@ -85,6 +85,7 @@ int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n
     (void)s;
     (void)samples;
     engine.params = *p;
+    r->multilingual = p->multilingual || engine.mixed;
     engine.n_samples = n_samples;
     engine.n_segments_before = r->n_segments;
     engine.calls++;
@@ -239,22 +240,28 @@ static void nobody_need_listen(void **state)
     assert_int_equal(transcript.n_segments, 1);
 }
 
-static void an_earlier_attempt_goes_on(void **state)
+static void add_before(const char *language)
 {
-    (void)state;
     char text[] = " said before";
     int32_t tokens[] = {5, 6};
     struct transcript_word word = {text, 0, 1, 0.5f};
-    const struct transcript_segment before = {.id = 0,
-                                              .start = 0,
-                                              .end = 1,
-                                              .text = text,
-                                              .tokens = tokens,
-                                              .n_tokens = 2,
-                                              .language = "fr",
-                                              .words = &word,
-                                              .n_words = 1};
+    struct transcript_segment before = {.id = 0,
+                                        .start = 0,
+                                        .end = 1,
+                                        .text = text,
+                                        .tokens = tokens,
+                                        .n_tokens = 2,
+                                        .words = &word,
+                                        .n_words = 1};
+    snprintf(before.language, sizeof before.language, "%s", language);
     assert_int_equal(transcript_add(&transcript, &before), 0);
+}
+
+static void an_earlier_attempt_goes_on(void **state)
+{
+    (void)state;
+    const int32_t tokens[] = {5, 6};
+    add_before("fr");
     options.params.language = "auto";
     options.params.start_frame = 120;
     options.known_language = "de";
@@ -265,13 +272,41 @@ static void an_earlier_attempt_goes_on(void **state)
     assert_string_equal(engine.first_text, " said before");
     assert_int_equal(engine.n_words_before, 1);
     assert_memory_equal(engine.first_tokens, tokens, sizeof tokens);
-    assert_string_equal(engine.params.language, "de");
+    assert_string_equal(engine.params.known_language, "de");
+    assert_true(engine.params.multilingual); /* the segment says so */
+    assert_string_equal(transcript.segments[1].language, "de");
     assert_int_equal(engine.params.start_frame, 120);
     assert_int_equal(transcript.n_segments, 2);
     assert_string_equal(transcript.segments[0].text, " said before");
     assert_int_equal(transcript.segments[1].id, 1);
     assert_true(transcript.language_probability == 0.5);
     assert_int_equal(heard.segments, 1); /* the new one alone */
+}
+
+/* Its segments have no language of their own: it is in one. Without segments the engine
+ * has to find out again. */
+static void an_earlier_attempt_in_one_language_goes_on(void **state)
+{
+    (void)state;
+    options.params.language = "auto";
+    options.params.start_frame = 120;
+    options.known_language = "fr";
+    options.known_probability = 0.5;
+    engine.mixed = true;
+    assert_int_equal(go(), 0);
+    assert_string_equal(engine.params.language, "auto");
+    assert_string_equal(engine.params.known_language, "fr");
+    assert_false(engine.params.multilingual);
+    assert_string_equal(transcript.segments[0].language, "de");
+    transcript_release(&transcript);
+    snprintf(transcript.language, sizeof transcript.language, "fr");
+    add_before("");
+    engine.mixed = false;
+    assert_int_equal(go(), 0);
+    assert_string_equal(engine.params.language, "fr");
+    assert_false(engine.params.multilingual);
+    assert_string_equal(transcript.segments[1].language, "");
+    assert_true(transcript.language_probability == 0.5);
 }
 
 static void damage_is_said(void **state)
@@ -359,6 +394,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_transcript_is_filled, begin, end),
         cmocka_unit_test_setup_teardown(nobody_need_listen, begin, end),
         cmocka_unit_test_setup_teardown(an_earlier_attempt_goes_on, begin, end),
+        cmocka_unit_test_setup_teardown(an_earlier_attempt_in_one_language_goes_on, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(words_and_languages_come_when_asked_for, begin,
                                         end),
         cmocka_unit_test_setup_teardown(the_report_is_taken_over, begin, end),
