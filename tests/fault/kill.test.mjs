@@ -6,6 +6,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { join, noise, recording, save, skip as needsSound } from '../speech/helper.mjs';
 import {
   form, getJson, hasModel, startServer, tempFolder, transcribe, until, waitForJob,
 } from '../lib/server.mjs';
@@ -145,6 +146,33 @@ describe('kill -9', needsModel, () => {
     // When the service is killed, its workers go with it.
     await server.kill();
     await until(() => after.filter((pid) => fs.existsSync(`/proc/${pid}`)), (left) => left.length === 0);
+  });
+
+  // Which windows are heard, and in what, is found out by the first attempt; the next has to do the same.
+  test('of a worker does not make one language of two', { skip: needsSound }, async () => {
+    const gap = noise(2, 0.0005), spanish = recording('spanish'), english = recording('clean');
+    const sound = join(english, gap, english, gap, english, spanish, gap, spanish, gap, english, spanish);
+    const bytes = fs.readFileSync(save(tempFolder(), 'two.wav', sound));
+    const server = await startServer({ env });
+    const send = async (name) => {
+      const answer = await transcribe(server, form(bytes, name, { language: 'auto', batch_size: '1', mode: 'batched' }));
+      assert.equal(answer.status, 202, JSON.stringify(answer.body));
+      return answer.body.job_id;
+    };
+    const whole = await send('whole.wav');
+    assert.equal((await waitForJob(server, whole)).status, 'completed');
+    const expected = await result(server, whole);
+    assert.deepEqual(new Set(JSON.parse(expected).segments.map((s) => s.language)), new Set(['en', 'es']));
+    const id = await send('broken.wav');
+    for (const progress of [2, 50]) {
+      await until(async () => (await getJson(server, `/jobs/${id}`)).body, (job) => job.progress >= progress);
+      children(server.pid).forEach(killed);
+    }
+    const job = await waitForJob(server, id);
+    assert.equal(job.status, 'completed', job.error_message);
+    assert.match(server.log(), new RegExp(`${id}.* goes on from second`));
+    assert.equal(await result(server, id), expected);
+    await server.stop();
   });
 
   test('is not what SIGTERM to the whole group means: jobs wait for the next start', async () => {

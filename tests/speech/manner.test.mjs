@@ -67,8 +67,44 @@ test('two languages in one recording are each written in their own', { skip }, a
   const third = text((s) => middle(s) > to + 5);
   assert.ok(errorRate(SAID.clean, first) < 0.25, first);
   assert.ok(errorRate(SAID.clean, third) < 0.25, third);
-  for (const word of ['sorpresa', 'disgusto', 'palabras', 'mientras', 'hablaba', 'carlos'])
+  for (const word of SPANISH)
     assert.ok(words(second).includes(word), `${word}: ${second}`);
+});
+
+// Long enough for several windows to vote: two minutes, the first one in English, the other in Spanish.
+const SPANISH = ['sorpresa', 'disgusto', 'palabras', 'mientras', 'hablaba', 'carlos'];
+test('two languages are found where nobody has said that there are two', { skip }, async (t) => {
+  const gap = noise(2, 0.0005), spanish = recording('spanish');
+  const english = ['clean', 'telephone', 'numbers', 'noisy'].flatMap((name) => [recording(name), gap]);
+  const first = join(...english, ...english), second = join(...Array(4).fill([spanish, gap]).flat());
+  const dir = folder(t), from = first.length / RATE, middle = (s) => (s.start + s.end) / 2;
+  for (const mode of ['batched', 'sequential']) {
+    const r = await transcribe(save(dir, `${mode}.wav`, join(first, second)), '-l', 'auto', '--mode', mode);
+    checkTimes(assert, r, (first.length + second.length) / RATE);
+    // A window that holds the change may be in either.
+    for (const s of r.segments.filter((one) => Math.abs(middle(one) - from) > 15))
+      assert.equal(s.language, middle(s) < from ? 'en' : 'es', `${mode}, ${s.start}: ${s.text}`);
+    const heard = words(r.text), count = (word) => heard.filter((w) => w === word).length;
+    for (const word of ['dinner', 'mutton', 'penny', 'president', 'store'])
+      assert.ok(count(word) >= 2, `${mode}, ${word}: ${r.text}`);
+    for (const word of SPANISH) assert.ok(count(word) >= 3, `${mode}, ${word}: ${r.text}`);
+    assert.match(r.quality.warnings.join('\n'), /Several languages seem to be spoken/);
+  }
+});
+
+test('a recording in one language stays in it', { skip }, async (t) => {
+  const dir = folder(t), gap = noise(2, 0.0005);
+  const sounds = {
+    en: ['noisy', 'telephone', 'clean', 'numbers', 'noisy', 'telephone', 'clean', 'numbers', 'noisy', 'clean', 'clean'],
+    es: Array(7).fill('spanish'),
+  };
+  for (const [language, names] of Object.entries(sounds)) {
+    const sound = join(...names.flatMap((name) => [recording(name), gap]));
+    const r = await transcribe(save(dir, `${language}.wav`, sound), '-l', 'auto');
+    assert.equal(r.language, language);
+    assert.ok(r.quality.language_votes.length >= 3);
+    assert.ok(r.segments.length > 4 && r.segments.every((s) => s.language === undefined));
+  }
 });
 
 test('numbers are written as numbers', { skip }, async (t) => {
