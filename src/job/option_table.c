@@ -86,7 +86,7 @@ static const struct job_option table[] = {
      GROUP_SPEECH, "MS", "kept on both sides of speech"},
 
     {"multilingual", OPTION_BOOLEAN, 0, FIELD(multilingual), 0, 0, GROUP_LANGUAGE, NULL,
-     "each window has a language of its own"},
+     "each window its own language, even if votes agree"},
     {"language_detection_segments", OPTION_WHOLE, 0, FIELD(language_detection_segments),
      1, 1000, GROUP_LANGUAGE, "N", "windows that vote, at most"},
     {"language_detection_threshold", OPTION_NUMBER, 0,
