@@ -33,7 +33,7 @@ int batched_hear(struct run *w, int64_t at, struct err *e)
 {
     struct window *windows = NULL;
     size_t n = 0, capacity = 0, i = 0;
-    int rc = pack_windows(w->t, &w->s->speech, longform_window_frames(w),
+    int rc = pack_windows(w->t, &w->s->speech, longform_packed_frames(w),
                           !w->r->multilingual, &windows, &n, &capacity, e);
     while (i < n && windows[i].at < at)
         i++;

@@ -26,29 +26,16 @@ static float *features_of(const struct run *w, int index)
            (size_t)index * WHISPER_WINDOW_FRAMES * (size_t)w->s->model->config.n_mels;
 }
 
-/* The features are the same everywhere, as they are more than 80 dB below the loudest
- * sound of the recording. Whatever a model says to that ("you", "Thank you.") it has not
- * heard. */
-static bool is_void(const struct run *w, const float *x, int frames)
-{
-    size_t n = (size_t)frames * (size_t)w->s->model->config.n_mels;
-    for (size_t i = 1; i < n; i++) {
-        if (x[i] != x[0])
-            return false;
-    }
-    return true;
-}
-
 /* What is behind the window's frames is 0, as in the reference's transcribe: not silence,
  * whose features are lower. The models hear better so (docs/model.md has the numbers).
- * False: there is no sound in it. */
+ * False: there is no sound in it. Whatever a model says to that ("you", "Thank you.") it
+ * has not heard. */
 static bool take(struct run *w, const struct window *window, float *features)
 {
     struct whisper_session *s = w->s;
     size_t n = timeline_pieces(w->t, window->at, window->frames, s->mel_pieces,
                                WHISPER_WINDOW_FRAMES);
-    mel_gather(s->mel, s->mel_pieces, n, features);
-    return !is_void(w, features, window->frames);
+    return mel_gather(s->mel, s->mel_pieces, n, features);
 }
 
 static bool same_window(const struct window *a, const struct window *b)

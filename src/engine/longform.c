@@ -16,6 +16,10 @@
 /* Where each window has a language of its own, it had better not hold two. */
 #define MULTILINGUAL_FRAMES 1500
 
+/* A window that is cut at a pause ends a little before 30 s: behind a text that goes on
+ * to the very end a model cannot see that it has ended. */
+#define PACKED_FRAMES 2800
+
 /* ---- checkpoints ------------------------------------------------------------------ */
 
 int longform_check(const struct run *w, struct err *e)
@@ -122,6 +126,11 @@ static bool is_batched(const struct run *w)
         return false;
     return w->p->mode == WHISPER_MODE_BATCHED ||
            (w->p->mode == WHISPER_MODE_DEFAULT && w->s->speech.source == SPEECH_SILERO);
+}
+
+int longform_packed_frames(const struct run *w)
+{
+    return w->r->multilingual ? MULTILINGUAL_FRAMES : PACKED_FRAMES;
 }
 
 int longform_window_frames(const struct run *w)

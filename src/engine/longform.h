@@ -88,6 +88,9 @@ int longform_split(struct run *w, struct err *e);
 
 /* The longest that a window may be. */
 int longform_window_frames(const struct run *w);
+/* The same for windows that are cut at pauses; what fits into a whole window is not cut.
+ */
+int longform_packed_frames(const struct run *w);
 
 /* ---- vote.c ----------------------------------------------------------------------- */
 

@@ -1,6 +1,6 @@
-/* Two passes over the recording: the first finds the loudest mel energy, which the clamp
- * needs; the second computes each window when it is asked for. 16 frames are transformed
- * together, one per vector lane. */
+/* Two passes over the recording: the first finds the loudest mel energy, by which is told
+ * what sounds; the second computes each window when it is asked for. 16 frames are
+ * transformed together, one per vector lane. */
 #include "engine/mel.h"
 
 #include "base/mem.h"
@@ -14,6 +14,8 @@
 #define HALF     (SPECTRUM_SAMPLES / 2)
 #define SILENCE  (30 * WHISPER_SAMPLE_RATE) /* appended samples */
 #define FLOOR    1e-10f
+#define LOWEST   (-10.0f)     /* log10 of it */
+#define DEPTH    8            /* of what is heard below the loudest, in log10 */
 #define GROUP    KERNEL_LANES /* frames at once */
 #define CHUNK    64           /* groups of a task */
 #define MAX_MELS 1024
@@ -180,19 +182,24 @@ struct window_job {
     struct mel *mel;
     int64_t first;
     int frames;
-    float *out; /* [frames][n_mels] */
+    float least; /* log10: what is lower is taken for this */
+    float *out;  /* [frames][n_mels] */
 };
+
+static float scaled(float log10_energy)
+{
+    return (log10_energy + 4) / 4;
+}
 
 /* Log, clamp, scale, and back from lanes to rows of one frame. */
 static void finish_group(const struct mel *f, struct mel_scratch *s, int frames,
-                         float *out)
+                         float least, float *out)
 {
     f->kernels->log10(s->energies, (size_t)f->n_mels * GROUP, FLOOR);
-    float least = f->loudest - 8;
     for (int frame = 0; frame < frames; frame++)
         for (int i = 0; i < f->n_mels; i++) {
             float x = s->energies[i * GROUP + frame];
-            out[frame * f->n_mels + i] = ((x > least ? x : least) + 4) / 4;
+            out[frame * f->n_mels + i] = scaled(x > least ? x : least);
         }
 }
 
@@ -208,27 +215,41 @@ static void window_task(void *arg, int task, int thread)
         group_energies(f, job->first + at, s);
     else
         memset(s->energies, 0, sizeof s->energies);
-    finish_group(f, s, frames, job->out + (size_t)at * (size_t)f->n_mels);
+    finish_group(f, s, frames, job->least, job->out + (size_t)at * (size_t)f->n_mels);
 }
 
-static void take(struct mel *f, int64_t first, int frames, float *out)
+static void take(struct mel *f, int64_t first, int frames, float least, float *out)
 {
-    struct window_job job = {f, first, frames, out};
+    struct window_job job = {f, first, frames, least, out};
     pool_each(f->pool, (frames + GROUP - 1) / GROUP, window_task, &job);
 }
 
 void mel_window(struct mel *f, int64_t first, float *out)
 {
-    take(f, first, WHISPER_WINDOW_FRAMES, out);
+    take(f, first, WHISPER_WINDOW_FRAMES, f->loudest - DEPTH, out);
 }
 
-void mel_gather(struct mel *f, const struct mel_piece *pieces, size_t n, float *out)
+/* Clamp x[n] below its own loudest value, which is returned. */
+static float clamp(float *x, size_t n)
+{
+    float loudest = scaled(LOWEST);
+    for (size_t i = 0; i < n; i++)
+        loudest = x[i] > loudest ? x[i] : loudest;
+    float least = loudest - DEPTH / 4.0f;
+    for (size_t i = 0; i < n; i++)
+        x[i] = x[i] > least ? x[i] : least;
+    return loudest;
+}
+
+bool mel_gather(struct mel *f, const struct mel_piece *pieces, size_t n, float *out)
 {
     size_t n_mels = (size_t)f->n_mels, at = 0;
     for (size_t i = 0; i < n; i++) {
         assert(at + (size_t)pieces[i].frames <= WHISPER_WINDOW_FRAMES);
-        take(f, pieces[i].first, pieces[i].frames, out + at * n_mels);
+        take(f, pieces[i].first, pieces[i].frames, LOWEST, out + at * n_mels);
         at += (size_t)pieces[i].frames;
     }
+    float loudest = clamp(out, at * n_mels);
     memset(out + at * n_mels, 0, (WHISPER_WINDOW_FRAMES - at) * n_mels * sizeof *out);
+    return loudest > scaled(fmaxf(f->loudest - DEPTH, LOWEST));
 }

@@ -13,13 +13,22 @@
 #include "engine/pack.h"
 #include "engine/search.h"
 
+/* What nobody can have said is judged where certainly nobody speaks: below this. */
+#define SPOKEN_PROBABILITY 0.25f
+
 /* Texts this alike are the same text. */
 #define SAME_TEXT 0.7f
 
 /* ---- judging ---------------------------------------------------------------------- */
 
-/* In how many of the window's first i frames somebody speaks; NULL in *spoken when that
- * is not known. */
+static bool may_be_spoken(const struct run *w, int64_t at)
+{
+    int64_t frame = timeline_recording(w->t, at);
+    return speech_probability(&w->s->speech, frame) >= SPOKEN_PROBABILITY;
+}
+
+/* In how many of the window's first i frames somebody may speak; NULL in *spoken when
+ * that is not known. */
 static int count_spoken(const struct run *w, const struct window *window, int **spoken)
 {
     *spoken = NULL;
@@ -29,7 +38,7 @@ static int count_spoken(const struct run *w, const struct window *window, int **
     if (!*spoken)
         return ERR_NOMEM;
     for (int i = 0; i < window->frames; i++)
-        (*spoken)[i + 1] = (*spoken)[i] + guard_speaks(w, window->at + i);
+        (*spoken)[i + 1] = (*spoken)[i] + may_be_spoken(w, window->at + i);
     return 0;
 }
 

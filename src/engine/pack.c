@@ -85,7 +85,7 @@ int64_t pack_cut(const struct timeline *t, const struct speech *s, int64_t from,
 static int64_t window_frames(const struct timeline *t, const struct speech *s, int64_t at,
                              int64_t left, int64_t most, bool few)
 {
-    if (left <= most)
+    if (left <= (few ? WHISPER_WINDOW_FRAMES : most))
         return left;
     int64_t windows = (left + most - 1) / most;
     int64_t least = left - (windows - 1) * most;

@@ -56,8 +56,7 @@ int speech_loudness(const struct speech *s, int64_t from, int64_t to, double sha
     return LEVELS - 1;
 }
 
-/* A frame of at most this level is quiet. Digital silence is quiet in any recording. */
-static int quiet_level(const struct speech *s)
+int speech_quiet_level(const struct speech *s)
 {
     int background = speech_loudness(s, 0, s->total_frames, 0.10) + ENERGY_ABOVE_FLOOR;
     int loud = speech_loudness(s, 0, s->total_frames, 0.99) - ENERGY_BELOW_LOUD;
@@ -139,7 +138,7 @@ static int64_t max_frames(int64_t a, int64_t b)
 static void energy_rules(struct energy *r, const struct speech *s,
                          const struct whisper_vad_options *o)
 {
-    r->quiet = quiet_level(s);
+    r->quiet = speech_quiet_level(s);
     r->min_frames = max_frames(ENERGY_MIN_FRAMES, o->min_silence_duration_ms / 10);
     r->lead = max_frames(ENERGY_LEAD_FRAMES, o->speech_pad_ms / 10);
     r->behind = o->speech_pad_ms / 10;

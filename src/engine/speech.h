@@ -86,6 +86,10 @@ int64_t speech_end(const struct speech *s, int64_t frame);
  * left out, as it says nothing of the background. 100 where there is nothing else. */
 int speech_loudness(const struct speech *s, int64_t from, int64_t to, double share);
 
+/* A frame of at most this level is quiet, judged by the recording's own background and
+ * loud parts. Digital silence is quiet in any recording. */
+int speech_quiet_level(const struct speech *s);
+
 /* The best place to cut within [from, to], by level: the middle of the quietest fifth of
  * a second; the later one of two that are equal. */
 int64_t speech_quietest(const struct speech *s, int64_t from, int64_t to);

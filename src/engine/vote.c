@@ -81,7 +81,7 @@ static int choose(const struct run *w, int most, struct ballot *b, struct err *e
 {
     struct window *windows = NULL;
     size_t n = 0, capacity = 0;
-    int rc = pack_windows(w->t, &w->s->speech, longform_window_frames(w),
+    int rc = pack_windows(w->t, &w->s->speech, longform_packed_frames(w),
                           !w->r->multilingual, &windows, &n, &capacity, e);
     b->all = n;
     b->n = n < (size_t)most ? (int)n : most;

@@ -75,7 +75,7 @@ int64_t mel_frames(const struct mel *f)
     return (int64_t)n_frames;
 }
 
-void mel_gather(struct mel *f, const struct mel_piece *pieces, size_t n, float *out)
+bool mel_gather(struct mel *f, const struct mel_piece *pieces, size_t n, float *out)
 {
     (void)f;
     int64_t first = n ? pieces[0].first : 0;
@@ -83,6 +83,7 @@ void mel_gather(struct mel *f, const struct mel_piece *pieces, size_t n, float *
         out[i] = 0;
     for (size_t i = 0; first >= void_frames && i < 80; i++)
         out[i] = (float)(first + (int64_t)i + 1);
+    return first >= void_frames;
 }
 
 void net_encode(struct net *n, const float *const *mel, int count)

@@ -9,8 +9,8 @@
  * middle of the last fifth of a second. */
 static const struct line talk[] = {
     {0, 20, 0, {BEGIN, 1, 2, BEGIN + 500, BEGIN + 600, 3}}, /* no last timestamp */
-    {2990, 20, 0, {BEGIN + 40, 3, 4, BEGIN + 1400}},
-    {5980, 20, 0, {BEGIN, 5, BEGIN + 300, BEGIN + 300}},
+    {2790, 20, 0, {BEGIN + 40, 3, 4, BEGIN + 1300}},
+    {5580, 20, 0, {BEGIN, 5, BEGIN + 300, BEGIN + 300}},
 };
 
 static void each_window_is_heard_once(void **state)
@@ -24,13 +24,13 @@ static void each_window_is_heard_once(void **state)
         assert_int_equal(go(&f, 70), 0);
         assert_int_equal(f.result.n_segments, 4);
         expect(&f, 0, "ab", 0, 10);
-        expect(&f, 1, "c", 12, 29.9);
-        expect(&f, 2, "cd", 29.9, 57.9);
-        expect(&f, 3, "e", 59.8, 65.8);
+        expect(&f, 1, "c", 12, 27.9);
+        expect(&f, 2, "cd", 27.9, 53.9);
+        expect(&f, 3, "e", 55.8, 61.8);
         assert_int_equal(net.encoded, 3);
         assert_int_equal(net.most, batch == 0 || batch > 3 ? 3 : batch);
         assert_int_equal(f.watch.n_checkpoints, 3);
-        assert_int_equal(f.watch.checkpoints[0], 2990);
+        assert_int_equal(f.watch.checkpoints[0], 2790);
         assert_int_equal(f.watch.checkpoints[2], 7000);
         end(&f);
     }
@@ -51,7 +51,7 @@ static void going_on_gives_the_same(void **state)
         f.params.batch_size = 0;
         assert_int_equal(go(&f, 70), 0);
         assert_int_equal(f.result.n_segments, 4);
-        expect(&f, 3, "e", 59.8, 65.8);
+        expect(&f, 3, "e", 55.8, 61.8);
         assert_int_equal(net.encoded, 3);
         end(&f);
     }
@@ -63,8 +63,8 @@ static void only_what_is_bad_is_heard_again(void **state)
     /* The second window is unsure of itself: half the probability at each token. */
     static const struct line lines[] = {
         {0, 20, 0, {BEGIN, 1, BEGIN + 500}},
-        {2990, 7.5f, 0, {BEGIN, 2, BEGIN + 500}},
-        {5980, 20, 0, {BEGIN, 3, BEGIN + 400}},
+        {2790, 7.5f, 0, {BEGIN, 2, BEGIN + 500}},
+        {5580, 20, 0, {BEGIN, 3, BEGIN + 400}},
     };
     struct fixture f;
     begin(&f, lines, ARRAY_LENGTH(lines));
@@ -73,7 +73,7 @@ static void only_what_is_bad_is_heard_again(void **state)
     assert_int_equal(go(&f, 70), 0);
     assert_int_equal(f.result.n_segments, 3);
     expect(&f, 0, "a", 0, 10);
-    expect(&f, 2, "c", 59.8, 67.8);
+    expect(&f, 2, "c", 55.8, 63.8);
     assert_true(f.result.segments[0].temperature == 0);
     assert_true(f.result.segments[2].temperature == 0);
     assert_int_equal(net.encoded, 3);

@@ -186,15 +186,15 @@ static void a_known_language_stays(void **state)
     end(&f);
 }
 
-/* 70 s are windows at 0, 29.9 and 59.8 s; 110 s are two more. */
+/* 70 s are windows at 0, 27.9 and 55.8 s; 110 s are two more. */
 static void several_windows_decide(void **state)
 {
     (void)state;
     /* The first is unsure and for English, the others for Chinese. */
     static const struct line lines[] = {
         {0, 20, 0, {BEGIN, 1, BEGIN + 500}, -1},
-        {2990, 20, 0, {BEGIN, 2, BEGIN + 500}, 3},
-        {5980, 20, 0, {BEGIN, 3, BEGIN + 400}, 3},
+        {2790, 20, 0, {BEGIN, 2, BEGIN + 500}, 3},
+        {5580, 20, 0, {BEGIN, 3, BEGIN + 400}, 3},
     };
     struct fixture f;
     begin(&f, lines, ARRAY_LENGTH(lines));
@@ -208,7 +208,7 @@ static void several_windows_decide(void **state)
     assert_int_equal(r->votes[0].language, 0);
     assert_true(fabsf(r->votes[0].probability - 0.7311f) < 1e-3f);
     assert_int_equal(r->votes[2].language, 1);
-    assert_true(fabs(r->votes[2].start_seconds - 59.8) < 1e-9);
+    assert_true(fabs(r->votes[2].start_seconds - 55.8) < 1e-9);
     assert_true(fabs(r->votes[2].end_seconds - 70) < 1e-9);
     for (size_t i = 0; i < f.result.n_segments; i++)
         assert_int_equal(f.result.segments[i].language, 1);
