@@ -9,7 +9,7 @@ from score import distance, loops, lost, missing_run, untimely
 from systems import BEAMS
 from table import percent, table
 
-OURS = ["default", "sequential", "batched"]
+OURS = ["default", "sequential", "previous text"]  # default is batched: where Silero listens
 PEER = ["default", "no context", "vad"]
 HEAD = ["recording, model, search", "system, mode", "errors, %", "lost stretches over 3 s", "most words missing in a row",
         "loops", "times that cannot be"]

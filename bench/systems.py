@@ -2,7 +2,7 @@
 
 Settings are equal where both have them: the language, the beam, the number of drawn sequences. A mode is what
 differs: for whisper.cpp "default", "no context" (it does not tell a window what the one before said) and "vad";
-for ours "default", "sequential", "batched" and "no vad", each in the default precision or in f32.
+for ours "default", "sequential", "previous text" (it does tell, as whisper.cpp by default) and "no vad", each in the default precision or in f32.
 """
 
 import json
@@ -36,6 +36,7 @@ class Ours:
         "batched": ["--mode", "batched"],
         "no vad": ["--no-vad-filter"],
         "multilingual": ["--multilingual"],
+        "previous text": ["--condition-on-previous-text"],
     }
 
     def __init__(self, cache, binary=OURS, threads=2):
