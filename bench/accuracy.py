@@ -40,7 +40,7 @@ class Setting:
         self.clips = self.clips[:arguments.limit] if arguments.limit else self.clips
         self.long = read_long(arguments.long or manifest.resolve().parent / "long")
         self.models = arguments.model or ["tiny", "base.en", "small"]
-        self.precisions = arguments.precision or ["f32", "auto"]
+        self.f32_clips = arguments.f32_clips
         self.cached_peer, self.worst, self.quiet = arguments.cached_peer, arguments.worst, arguments.quiet
         self.paths = {}
 
@@ -66,7 +66,8 @@ def parse():
                         "transcript; default: $ACCURACY_MANIFEST, else ../shared/audio/manifest.tsv")
     parser.add_argument("--part", action="append", choices=PARTS, help="only this part (may be given again)")
     parser.add_argument("--model", action="append", help="name or path (default: tiny, base.en and small)")
-    parser.add_argument("--precision", action="append", choices=["f32", "auto"], help="of ours (default: both)")
+    parser.add_argument("--f32-clips", type=int, default=sys.maxsize, metavar="N", help="hear only the first N clips, a "
+                        "fair sample, in f32 too; 0: none (default: all)")
     parser.add_argument("--long", type=Path, help="folder of long recordings, each with its utterances (start, end, "
                         "transcript) in a .tsv of its name (default: long, beside the manifest)")
     parser.add_argument("--limit", type=int, default=0, help="only so many clips, a fair sample of the languages")

@@ -21,11 +21,13 @@ class Tally:
 
     def __init__(self):
         self.files = []  # (language, count, {system: errors}, path)
+        self.differ = 0  # whose text is another in f32
 
     def add(self, clip, texts):
         ref = tokens(clip["transcript"], clip["language"])
-        self.files.append((clip["language"], len(ref),
-                           {s: distance(ref, tokens(t, clip["language"])) for s, t in texts.items()}, clip["path"]))
+        said = {s: tokens(t, clip["language"]) for s, t in texts.items()}
+        self.differ += OURS_F32 in said and said[OURS_F32] != said[OURS_DEFAULT]
+        self.files.append((clip["language"], len(ref), {s: distance(ref, t) for s, t in said.items()}, clip["path"]))
 
     def chosen(self, keep):
         return [f for f in self.files if keep(f[0])]
@@ -57,9 +59,10 @@ def measure(setting, model, search):
         wav, language = as_wav(setting.cache, clip["file"]), clip["spoken"]
         if not setting.may_run_peer(wav, path, language, search):
             continue
-        texts = {PEER: text_of(setting.peer.transcribe(wav, path, language, search))}
-        for precision in setting.precisions:
-            texts[precision] = text_of(setting.ours.transcribe(wav, path, language, search, precision=precision))
+        texts = {PEER: text_of(setting.peer.transcribe(wav, path, language, search)),
+                 OURS_DEFAULT: text_of(setting.ours.transcribe(wav, path, language, search))}
+        if len(tally.files) < setting.f32_clips:
+            texts[OURS_F32] = text_of(setting.ours.transcribe(wav, path, language, search, precision=OURS_F32))
         tally.add(clip, texts)
         setting.progress(f"clips {model} {search} {len(tally.files)} {clip['path']}")
     return tally
@@ -68,15 +71,24 @@ def measure(setting, model, search):
 def report(setting):
     tallies = {(m, s): measure(setting, m, s) for m in setting.models for s in BEAMS}
     tallies = {k: t for k, t in tallies.items() if t.files}
-    systems = [*setting.precisions, PEER]
-    labels = {OURS_F32: "ours, f32", OURS_DEFAULT: "ours", PEER: "whisper.cpp"}
-    names = [labels[s] for s in systems]
-    ours = OURS_DEFAULT if OURS_DEFAULT in setting.precisions else OURS_F32
+    systems, names, ours = [OURS_DEFAULT, PEER], ["ours", "whisper.cpp"], OURS_DEFAULT
     parts = ["### The whole set\n", whole(tallies, systems, names, ours)]
     parts += ["\n### Words and characters apart\n", apart(tallies, systems, names)]
     parts += ["\n### By language\n", by_language(tallies, ours)]
+    if setting.f32_clips:
+        parts += ["\n### f32 beside the default precision\n", precisions(tallies)]
     losses(tallies, ours, setting)
     return "\n".join(parts)
+
+
+def precisions(tallies):
+    rows = []
+    for (model, search), tally in tallies.items():
+        files = [f for f in tally.files if OURS_F32 in f[2]]
+        rows.append([f"{model}, {search}", len(files), sum(f[1] for f in files),
+                     *rates(files, [OURS_F32, OURS_DEFAULT, PEER]), tally.differ])
+    return table(["model, search", "files", "words and characters", "ours, f32, %", "ours, default, %", "whisper.cpp, %",
+                  "files whose text differs"], rows)
 
 
 def whole(tallies, systems, names, ours):

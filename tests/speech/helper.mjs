@@ -25,6 +25,7 @@ const files = {
   clean: 'tests/engine/golden/clean.wav', telephone: 'tests/engine/golden/telephone.wav',
   noisy: 'tests/engine/golden/noisy.wav', numbers: 'tests/speech/audio/numbers.opus',
   spanish: 'tests/speech/audio/spanish.opus',
+  clear: 'tests/speech/audio/clear.opus', hoarse: 'tests/speech/audio/hoarse.opus',
 };
 
 // ---- sound: Float32Array, -1 … 1, 16 kHz
