@@ -11,6 +11,7 @@ from table import percent, table
 
 OURS = ["default", "sequential", "previous text"]  # default is batched: where Silero listens
 PEER = ["default", "no context", "vad"]
+LARGE_BYTES = 300 << 20  # with a larger model only the default is measured: the others take an hour
 HEAD = ["recording, model, search", "system, mode", "errors, %", "lost stretches over 3 s", "most words missing in a row",
         "loops", "times that cannot be"]
 
@@ -53,7 +54,8 @@ def report(setting):
 def both(setting, item, wav, model, search):
     path, language = setting.model(model), item["language"]
     done = []
-    for mode in OURS + (["multilingual"] if language == "auto" else []):
+    others = OURS[1:] if path.stat().st_size < LARGE_BYTES else []
+    for mode in OURS[:1] + others:
         setting.progress(f"long {item['name']} {model} {search} ours {mode}")
         answer = setting.ours.transcribe(wav, path, language, search, mode)
         done.append([f"ours, {mode}", *show(judge(item, answer, wav))])
