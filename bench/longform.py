@@ -4,7 +4,7 @@ import wave
 
 from basic import tokens
 from clips import text_of
-from recordings import as_wav
+from recordings import as_wav, joined
 from score import distance, loops, lost, missing_run, untimely
 from systems import BEAMS
 from table import percent, table
@@ -39,30 +39,56 @@ def show(j):
 
 
 def report(setting):
-    rows = []
-    for item in setting.long:
+    rows, sums = [], {}
+    for item in setting.long + list(joined(setting.cache, setting.clips)):
         wav = as_wav(setting.cache, item["file"])
-        for model in setting.models:
-            if model.endswith(".en") and item["language"] != "en":
-                continue
+        for model in models_for(setting, item):
             for search in BEAMS:
-                rows += [[f"{item['name']}, {model}, {search}", *row]
-                         for row in both(setting, item, wav, model, search)]
-    return table(HEAD, rows, numbers_from=2)
+                done = both(setting, item, wav, model, search)
+                rows += [[f"{item['name']}, {model}, {search}", name, *show(j)] for name, j in done]
+                add(sums, f"{model}, {search}", done)
+    return table(HEAD, rows, numbers_from=2) + "\n\n### All of them together\n\n" + together(sums)
+
+
+def models_for(setting, item):
+    """Joined clips are heard with the first model only: the others would take hours."""
+    models = setting.models[:1] if item["name"].startswith("joined") else setting.models
+    return [m for m in models if item["language"] == "en" or not m.endswith(".en")]
+
+
+def add(sums, key, done):
+    """Errors of the recordings that both sides have heard, ours by default and whisper.cpp with its detector."""
+    by_name = dict(done)
+    if "whisper.cpp, vad" not in by_name:
+        return
+    total = sums.setdefault(key, {"recordings": 0, "count": 0, "ours": 0, "peer": 0, "ours_lost": 0, "peer_lost": 0})
+    ours, peer = by_name["ours, default"], by_name["whisper.cpp, vad"]
+    total["recordings"] += 1
+    total["count"] += ours["count"]
+    for side, j in (("ours", ours), ("peer", peer)):
+        total[side] += j["errors"]
+        total[f"{side}_lost"] += sum(b - a for a, b in j["lost"])
+
+
+def together(sums):
+    rows = [[key, t["recordings"], t["count"], percent(t["ours"], t["count"]), percent(t["peer"], t["count"]),
+             f"{t['ours_lost']:.0f}", f"{t['peer_lost']:.0f}"] for key, t in sums.items()]
+    return table(["model, search", "recordings", "words and characters", "ours, default, %", "whisper.cpp, vad, %",
+                  "ours: seconds lost", "whisper.cpp: seconds lost"], rows)
 
 
 def both(setting, item, wav, model, search):
     path, language = setting.model(model), item["language"]
-    done = []
-    others = OURS[1:] if path.stat().st_size < LARGE_BYTES else []
+    done, is_joined = [], item["name"].startswith("joined")
+    others = OURS[1:] if path.stat().st_size < LARGE_BYTES and not is_joined else []
     for mode in OURS[:1] + others:
         setting.progress(f"long {item['name']} {model} {search} ours {mode}")
         answer = setting.ours.transcribe(wav, path, language, search, mode)
-        done.append([f"ours, {mode}", *show(judge(item, answer, wav))])
-    for mode in PEER:
+        done.append((f"ours, {mode}", judge(item, answer, wav)))
+    for mode in PEER if not is_joined else ["vad"]:
         if not setting.may_run_peer(wav, path, language, search, mode):
             continue
         setting.progress(f"long {item['name']} {model} {search} whisper.cpp {mode}")
         answer = setting.peer.transcribe(wav, path, language, search, mode)
-        done.append([f"whisper.cpp, {mode}", *show(judge(item, answer, wav))])
-    return done if any(row[0].startswith("whisper.cpp") for row in done) else []
+        done.append((f"whisper.cpp, {mode}", judge(item, answer, wav)))
+    return done if any(name.startswith("whisper.cpp") for name, _ in done) else []

@@ -1,12 +1,17 @@
 """The recordings that accuracy is measured on: a manifest of clips, long recordings, their samples."""
 
+import array
 import csv
 import hashlib
 import os
+import random
 import subprocess
 import sys
+import wave
 from collections import defaultdict
 from pathlib import Path
+
+RATE = 16000
 
 # Languages that Whisper's smaller models have no token for, and the nearest that they have.
 STANDS_FOR = {"yue": "zh", "wuu": "zh"}
@@ -51,6 +56,40 @@ def read_long(folder):
         found.append({"name": table.stem, "file": sound.resolve(), "utterances": utterances,
                       "language": "auto" if "language" in table.stem else "en"})
     return found
+
+
+PAUSES = [0.2, 0.9, 0.4, 1.2, 0.3, 0.6]  # seconds between clips that are joined, in turn
+LEAST_CLIPS = 15
+
+
+def joined(cache, clips):
+    """The clips of each language one behind the other: long recordings of many voices, rooms and levels."""
+    languages = defaultdict(list)
+    for clip in clips:
+        languages[clip["language"]].append(clip)
+    for language, some in sorted(languages.items()):
+        if len(some) >= LEAST_CLIPS:
+            yield {"name": f"joined-{language}", "language": language, **join(cache, some)}
+
+
+def join(cache, clips):
+    sound, utterances, noise = bytearray(), [], random.Random(1)
+    for number, clip in enumerate(clips):
+        with wave.open(str(as_wav(cache, clip["file"]))) as file:
+            samples = file.readframes(file.getnframes())
+        start = len(sound) / 2 / RATE
+        sound += samples
+        utterances.append((start, len(sound) / 2 / RATE, clip["transcript"]))
+        pause = int(PAUSES[number % len(PAUSES)] * RATE)
+        sound += array.array("h", (noise.randint(-3, 3) for _ in range(pause))).tobytes()
+    place = cache.sounds / f"joined-{hashlib.sha256(sound).hexdigest()[:20]}.wav"
+    if not place.exists():
+        part = place.with_suffix(f".{os.getpid()}.part")
+        with wave.open(str(part), "wb") as file:
+            file.setparams((1, 2, RATE, 0, "NONE", ""))
+            file.writeframes(sound)
+        os.replace(part, place)
+    return {"file": place, "utterances": utterances}
 
 
 def as_wav(cache, source):
