@@ -67,7 +67,7 @@ def parse():
     parser.add_argument("--part", action="append", choices=PARTS, help="only this part (may be given again)")
     parser.add_argument("--model", action="append", help="name or path (default: tiny, base.en and small)")
     parser.add_argument("--f32-clips", type=int, default=sys.maxsize, metavar="N", help="hear only the first N clips, a "
-                        "fair sample, in f32 too; 0: none (default: all)")
+                        "fair sample, in f32 too (of a large model a quarter of them); 0: none (default: all)")
     parser.add_argument("--long", type=Path, help="folder of long recordings, each with its utterances (start, end, "
                         "transcript) in a .tsv of its name (default: long, beside the manifest)")
     parser.add_argument("--limit", type=int, default=0, help="only so many clips, a fair sample of the languages")

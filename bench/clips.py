@@ -9,6 +9,7 @@ from score import distance
 from systems import BEAMS
 from table import percent, table
 
+LARGE_BYTES = 300 << 20
 OURS_F32, OURS_DEFAULT, PEER = "f32", "auto", "peer"
 
 
@@ -53,6 +54,7 @@ def measure(setting, model, search):
     """Both systems over the clips that the model can do; where the peer may only answer from its cache, over those
     that it has done."""
     tally, path = Tally(), setting.model(model)
+    f32_clips = setting.f32_clips if path.stat().st_size < LARGE_BYTES else setting.f32_clips // 4
     for clip in setting.clips:
         if model.endswith(".en") and clip["language"] != "en":
             continue
@@ -61,7 +63,7 @@ def measure(setting, model, search):
             continue
         texts = {PEER: text_of(setting.peer.transcribe(wav, path, language, search)),
                  OURS_DEFAULT: text_of(setting.ours.transcribe(wav, path, language, search))}
-        if len(tally.files) < setting.f32_clips:
+        if len(tally.files) < f32_clips:
             texts[OURS_F32] = text_of(setting.ours.transcribe(wav, path, language, search, precision=OURS_F32))
         tally.add(clip, texts)
         setting.progress(f"clips {model} {search} {len(tally.files)} {clip['path']}")

@@ -11,7 +11,7 @@ from table import percent, table
 
 OURS = ["default", "sequential", "previous text"]  # default is batched: where Silero listens
 PEER = ["default", "no context", "vad"]
-LARGE_BYTES = 300 << 20  # with a larger model only the default is measured: the others take an hour
+LARGE_BYTES = 300 << 20  # with a larger model only the default is measured: the others would take an hour
 HEAD = ["recording, model, search", "system, mode", "errors, %", "lost stretches over 3 s", "most words missing in a row",
         "loops", "times that cannot be"]
 

@@ -15,8 +15,7 @@
 
 #define SURE           0.7F /* that somebody speaks */
 #define UNSURE_LEAST   16   /* probabilities: half a second */
-#define UNSURE_SHARE   0.9 /* of a stretch's frames are softer than what it is judged by \
-                            */
+#define UNSURE_SHARE   0.9  /* of a stretch's frames are softer than its level */
 
 struct hearing {
     struct speech *s;
