@@ -6,8 +6,6 @@
 
 #include <math.h>
 
-#define FRAME_SAMPLES  160
-
 #define LOUD_LEVEL     82 /* of the loud frames that the network likes: -18 dB */
 #define LOUD_SHARE     0.99
 #define SECOND_MIN_DB  12 /* a second hearing is worth it when so much louder … */

@@ -2,9 +2,8 @@
 
 #include <math.h>
 
-#define FRAME_SAMPLES 160
-#define NEAR_PEAK     0.995f /* of the peak: clipped tops ripple when they are resampled */
-#define FULL_SCALE    0.95f  /* a lower peak was not clipped, or is turned down */
+#define NEAR_PEAK  0.995f /* of the peak: clipped tops ripple when they are resampled */
+#define FULL_SCALE 0.95f  /* a lower peak was not clipped, or is turned down */
 
 static float finite_or_zero(float x)
 {

@@ -7,9 +7,8 @@
 
 #include <math.h>
 
-#define FRAME_SAMPLES 160
-#define LEVELS        101
-#define CUT_FRAMES    20 /* a fifth of a second */
+#define LEVELS     101
+#define CUT_FRAMES 20 /* a fifth of a second */
 
 /* ---- levels ---------------------------------------------------------------------- */
 

@@ -15,6 +15,8 @@
 struct pool; /* engine/threads.h */
 struct vad;  /* engine/vad.h */
 
+#define FRAME_SAMPLES 160 /* of a mel frame */
+
 struct speech_span {
     int64_t start_frame, end_frame; /* [start, end) */
 };
