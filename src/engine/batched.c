@@ -1,7 +1,7 @@
 /* Windows cut at pauses, several of them side by side.
  *
- * The decoder reads its weights once for all of them. No window waits for what was heard
- * in another, and none is begun twice: what stands behind the last pair of timestamps is
+ * The decoder reads its weights once for all of them. No window waits for what is kept of
+ * another, and none is begun twice: what stands behind the last pair of timestamps is
  * text too, for the window ends where nobody speaks. */
 #include "engine/longform.h"
 
@@ -37,6 +37,8 @@ int batched_hear(struct run *w, int64_t at, struct err *e)
                           !w->r->multilingual, &windows, &n, &capacity, e);
     while (i < n && windows[i].at < at)
         i++;
+    if (rc == 0 && i > 0 && i < n && w->p->context_pass)
+        rc = context_recall(w, &windows[i - 1], e);
     while (rc == 0 && i < n) {
         size_t left = n - i, most = (size_t)batch_size(w);
         int count = (int)(left < most ? left : most);

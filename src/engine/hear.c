@@ -107,7 +107,11 @@ int hear_windows(struct run *w, const struct window *windows, int n, bool goes_o
         accounts[i].window = windows[i];
         heard[i] = (struct heard){.window = windows[i], .language = -1};
     }
-    rc = listen_windows(w, heard, n, e);
+    rc = listen_texts(w, heard, n, w->p->n_temperatures, e);
+    if (rc == 0 && w->is_batched && w->p->context_pass)
+        rc = context_windows(w, heard, n, e);
+    if (rc == 0)
+        rc = listen_words(w, heard, n, e);
     for (int i = 0; i < n; i++) {
         struct heard *part = account_part(&accounts[i], &windows[i], -1, e);
         if (!part) {
@@ -124,6 +128,8 @@ int hear_windows(struct run *w, const struct window *windows, int n, bool goes_o
     }
     if (rc == 0)
         rc = guard_windows(w, accounts, n, goes_on, e);
+    if (rc == 0)
+        rc = thin_windows(w, accounts, n, e);
     for (int i = 0; rc == 0 && i < n; i++)
         rc = tell_silence(w, &accounts[i], e);
     return rc;

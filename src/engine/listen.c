@@ -156,6 +156,8 @@ static void write_prompt(const struct run *w, const struct heard *h, struct prom
         .params = w->p,
         .texts = &w->texts,
         .n_text_ctx = (size_t)s->model->config.n_text_ctx,
+        .said = h->said,
+        .n_said = h->n_said,
     };
     if (w->is_batched)
         prompt_write(&c, h->language, &some, h->window.at > 0, out);
@@ -253,11 +255,11 @@ static int climb(struct ladder *l, bool first, struct err *e)
 /* Temperatures in turn, until one gives a text that is neither repetitive nor improbable.
  * Where none does, the best is kept; the reference keeps the last, whose words are half
  * chance. */
-static int ladder(struct ladder *l, struct err *e)
+static int ladder(struct ladder *l, int n_temperatures, struct err *e)
 {
     struct run *w = l->w;
     int rc = l->n > 0 ? search_begin(w->s->search, l->tasks, l->n, e) : 0;
-    for (int i = 0; rc == 0 && l->n > 0 && i < w->p->n_temperatures; i++) {
+    for (int i = 0; rc == 0 && l->n > 0 && i < n_temperatures; i++) {
         for (int j = 0; j < l->n; j++) {
             l->tasks[j].temperature = w->p->temperatures[i];
             l->tasks[j].attempt = (uint32_t)i;
@@ -280,14 +282,21 @@ static int settle_language(struct run *w, struct heard *h, int index, struct err
                                   : 0;
 }
 
-int listen_windows(struct run *w, struct heard *heard, int n, struct err *e)
+/* Encode what was heard or is to be. */
+static void encode(struct run *w, const struct heard *heard, int n, int *index)
 {
-    struct ladder l = {.w = w, .heard = heard};
     struct window windows[WHISPER_MAX_BATCH] = {{0}};
-    int index[WHISPER_MAX_BATCH], rc = 0;
     for (int i = 0; i < n; i++)
         windows[i] = heard[i].window;
     listen_encode(w, windows, n, index);
+}
+
+int listen_texts(struct run *w, struct heard *heard, int n, int n_temperatures,
+                 struct err *e)
+{
+    struct ladder l = {.w = w, .heard = heard};
+    int index[WHISPER_MAX_BATCH], rc = 0;
+    encode(w, heard, n, index);
     for (int i = 0; rc == 0 && i < n; i++) {
         heard[i].is_void = index[i] < 0;
         if (heard[i].is_void)
@@ -297,11 +306,25 @@ int listen_windows(struct run *w, struct heard *heard, int n, struct err *e)
             add_task(&l, i, index[i]);
     }
     if (rc == 0)
-        rc = ladder(&l, e);
-    for (int i = 0; rc == 0 && i < n; i++) {
+        rc = ladder(&l, n_temperatures, e);
+    for (int i = 0; i < n; i++)
         heard[i].silent = !heard[i].is_void && fallback_silent(w->p, &heard[i].attempt);
+    return rc;
+}
+
+int listen_words(struct run *w, struct heard *heard, int n, struct err *e)
+{
+    int index[WHISPER_MAX_BATCH], rc = 0;
+    encode(w, heard, n, index);
+    for (int i = 0; rc == 0 && i < n; i++) {
         if (!heard[i].is_void && !heard[i].silent && timing_wanted(w, &heard[i]))
             rc = timing_align(w, &heard[i], index[i], e);
     }
     return rc;
+}
+
+int listen_windows(struct run *w, struct heard *heard, int n, struct err *e)
+{
+    int rc = listen_texts(w, heard, n, w->p->n_temperatures, e);
+    return rc < 0 ? rc : listen_words(w, heard, n, e);
 }

@@ -187,5 +187,6 @@ int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n
     if ((rc = prompt_texts_init(&w.texts, s->tokenizer, p, e)) == 0)
         rc = go(&w, language, e);
     prompt_texts_release(&w.texts);
+    free(w.before.tokens);
     return rc;
 }

@@ -5,10 +5,12 @@
  * batched.c    windows cut at pauses, several at once
  * hear.c       windows to accounts: all that is done about a window before it is written
  * listen.c     windows to tokens: features, encoder, the fallback ladder
+ * context.c    windows heard side by side are heard again, told what was said before
  * vote.c       languages
  * timing.c     when each word is spoken
  * mend.c       loops are broken
  * guard.c      speech for which there is no text is heard again
+ * thin.c       and speech for which there is too little
  * write.c      accounts to segments and notes, in the times of the recording */
 #ifndef ENGINE_LONGFORM_H
 #define ENGINE_LONGFORM_H
@@ -22,7 +24,15 @@
 #include "engine/timeline.h"
 #include "engine/verdict.h"
 
-/* One call of whisper_transcribe. All is borrowed but `texts`. */
+/* What was heard in a window, for the window behind it. */
+struct said {
+    struct window window;
+    int language;
+    int32_t *tokens; /* owned [count] */
+    size_t count;    /* 0: nothing that is sure enough to build on */
+};
+
+/* One call of whisper_transcribe. All is borrowed but `before` and `texts`. */
 struct run {
     struct whisper_session *s;
     const struct whisper_params *p;
@@ -35,15 +45,18 @@ struct run {
     size_t next_gap;           /* the first stretch whose gap before it was not told of */
     int64_t checkpoint;        /* the last that was reported */
     bool is_batched;           /* windows do not wait for each other's text */
+    struct said before;        /* in the last window of the batch before */
     struct prompt_texts texts; /* of the parameters */
 };
 
 /* What was heard in a window: of several attempts, the one that was kept. */
 struct heard {
     struct window window;
-    bool is_void; /* there is no sound in it: it was not listened to */
-    bool silent;  /* the model says that nobody speaks */
-    int language; /* in: that of the window, or -1: that of the recording */
+    bool is_void;        /* there is no sound in it: it was not listened to */
+    bool silent;         /* the model says that nobody speaks */
+    int language;        /* in: that of the window, or -1: that of the recording */
+    const int32_t *said; /* in: what was said before, borrowed [n_said]; or NULL */
+    size_t n_said;
     struct attempt attempt;
     int32_t *tokens; /* owned [count] */
     float *logprobs; /* owned [count] */
@@ -122,11 +135,33 @@ int listen_language(struct run *w, int index, int *language, float *probabilitie
 int listen_ratio(const struct run *w, const int32_t *tokens, size_t count, float *ratio);
 
 /* Listen to the windows of heard[n], at most the session's max_windows, each with the
- * fallback ladder. What is heard in one does not depend on the others. The caller has set
- * window and language, all else is 0. The pieces are not cut yet. */
+ * first `n_temperatures` of the fallback ladder. What is heard in one does not depend on
+ * the others. The caller has set window, language and what was said before, all else is
+ * 0. The pieces are not cut yet. */
+int listen_texts(struct run *w, struct heard *heard, int n, int n_temperatures,
+                 struct err *e);
+
+/* When their words are spoken, of those whose words are wanted. */
+int listen_words(struct run *w, struct heard *heard, int n, struct err *e);
+
+/* Both, with the whole ladder. */
 int listen_windows(struct run *w, struct heard *heard, int n, struct err *e);
 
+/* ---- context.c ------------------------------------------------------------------- */
+
+/* Windows [n] of a batch were heard, each for itself: hear them again with what was said
+ * before them, and keep what is better. */
+int context_windows(struct run *w, struct heard *heard, int n, struct err *e);
+
+/* A recording is gone on with behind `window`: hear what context_windows would know of
+ * it. */
+int context_recall(struct run *w, const struct window *window, struct err *e);
+
 /* ---- timing.c --------------------------------------------------------------------- */
+
+/* Is there a gap of the recording within [from, to) of the stream that is too long for a
+ * text? */
+bool timing_has_gap(const struct run *w, int64_t from, int64_t to);
 
 /* Are its words wanted: by the caller, or because one of its segments reaches over a gap
  * of the recording over which no sentence goes? */
@@ -166,6 +201,12 @@ int64_t guard_speech(const struct run *w, int64_t from, int64_t to);
  * out at the end of a window that goes on is left for the next one. */
 int guard_windows(struct run *w, struct account *accounts, int n, bool goes_on,
                   struct err *e);
+
+/* ---- thin.c ---------------------------------------------------------------------- */
+
+/* The accounts [n] have their pieces: hear those again that say much less than there is
+ * time for, and keep what says more. */
+int thin_windows(struct run *w, struct account *accounts, int n, struct err *e);
 
 /* ---- mend.c ----------------------------------------------------------------------- */
 

@@ -24,6 +24,7 @@ void whisper_params_init(struct whisper_params *p)
         .suppress_blank = true,
         .suppress_non_speech = true,
         .max_initial_timestamp = 1.0f,
+        .context_pass = true,
         .prompt_reset_on_temperature = 0.5f,
         .mode = WHISPER_MODE_DEFAULT,
         .vad_filter = true,

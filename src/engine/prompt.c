@@ -68,9 +68,12 @@ static void add_told(const struct prompt_context *c,
     size_t n_hotwords = smaller(t->n_hotwords, most);
     add(out, &c->special->sot_prev, 1);
     add(out, t->hotwords, n_hotwords);
-    out->count +=
-        prompt_history(c->params, segments, n_segments, t->initial, t->n_initial,
-                       out->tokens + out->count, most - n_hotwords);
+    size_t left = most - n_hotwords, n_said = smaller(c->n_said, left);
+    if (c->said)
+        add(out, c->said + c->n_said - n_said, n_said);
+    else
+        out->count += prompt_history(c->params, segments, n_segments, t->initial,
+                                     t->n_initial, out->tokens + out->count, left);
     if (out->count == 1)
         out->count = 0; /* nothing */
 }

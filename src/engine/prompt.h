@@ -20,6 +20,10 @@ struct prompt_context {
     const struct whisper_params *params;
     const struct prompt_texts *texts;
     size_t n_text_ctx; /* of the model, at least 16 */
+    /* What was said before the window, when that is known and not what the segments say;
+     * no initial prompt is told then. Borrowed [n_said], or NULL. */
+    const int32_t *said;
+    size_t n_said;
 };
 
 struct prompt {
@@ -30,8 +34,9 @@ struct prompt {
 };
 
 /* The prompt of a window behind the segments [n_segments]: <|startofprev|>, hot words and
- * what was said before (prompt_history), where there is any, in at most half the context
- * together; <|startoftranscript|>; of a multilingual model language and task;
+ * what was said before (`said`, of which the end counts, else prompt_history), where
+ * there is any, in at most half the context together; <|startoftranscript|>; of a
+ * multilingual model language and task;
  * <|notimestamps|> where none are wanted. While there is no segment yet: <|0.00|> and the
  * prefix, which takes no more than half of what is left. */
 void prompt_write(const struct prompt_context *c, int language,

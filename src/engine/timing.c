@@ -61,9 +61,7 @@ static int prepare(const struct run *w, const struct heard *h, struct scene *s)
     return 0;
 }
 
-/* Is there a gap of the recording within [from, to) of the stream that is too long for a
- * text? */
-static bool has_gap(const struct run *w, int64_t from, int64_t to)
+bool timing_has_gap(const struct run *w, int64_t from, int64_t to)
 {
     const struct timeline *t = w->t;
     for (size_t i = timeline_stretch(t, from) + 1; i < t->n_stretches; i++) {
@@ -79,7 +77,7 @@ static bool has_gap(const struct run *w, int64_t from, int64_t to)
 bool timing_wanted(const struct run *w, const struct heard *h)
 {
     return w->p->word_timestamps ||
-           has_gap(w, h->window.at, h->window.at + h->window.frames);
+           timing_has_gap(w, h->window.at, h->window.at + h->window.frames);
 }
 
 /* Frames of the window that its text can be in. Where the model has said that it ends
@@ -220,7 +218,7 @@ size_t timing_together(const struct run *w, const struct heard *h, size_t from, 
     for (size_t i = from + 1; i < to; i++) {
         const struct stretch *a = stretch_of(w, h, &h->words[i - 1]);
         const struct stretch *b = stretch_of(w, h, &h->words[i]);
-        if (a < b && has_gap(w, a->at, b->at + 1))
+        if (a < b && timing_has_gap(w, a->at, b->at + 1))
             return i - from;
     }
     return to - from;

@@ -11,15 +11,20 @@
 #define SUSPECT_REPEATS 4
 #define SUSPECT_SECONDS 1.5f
 
-/* Hundredths of a second that anybody needs at least, which are frames. */
-static int needed_frames(const struct testimony *t, size_t from, size_t to)
+int verdict_needed(const struct special_tokens *special, const uint8_t *paces,
+                   const int32_t *tokens, size_t count)
 {
     int sum = 0;
-    for (size_t i = from; i < to; i++) {
-        if (t->tokens[i] < t->special->eot)
-            sum += t->paces[t->tokens[i]];
+    for (size_t i = 0; i < count; i++) {
+        if (tokens[i] < special->eot)
+            sum += paces[tokens[i]];
     }
     return sum;
+}
+
+static int needed_frames(const struct testimony *t, size_t from, size_t to)
+{
+    return verdict_needed(t->special, t->paces, t->tokens + from, to - from);
 }
 
 static int clamp(const struct testimony *t, int frame)
@@ -100,21 +105,48 @@ static size_t common(const int32_t *a, size_t n_a, const int32_t *b, size_t n_b,
     return row[n_b];
 }
 
-int verdict_likeness(const struct special_tokens *special, const int32_t *a, size_t n_a,
-                     const int32_t *b, size_t n_b, float *likeness)
+/* Tokens of text in a, in b, and in both of them in order. */
+struct comparison {
+    size_t left, right, common;
+};
+
+static int compare(const struct special_tokens *special, const int32_t *a, size_t n_a,
+                   const int32_t *b, size_t n_b, struct comparison *out)
 {
     int32_t *texts = mem_array(n_a + n_b + 1, sizeof(*texts));
     size_t *row = mem_array(n_b + 1, sizeof(*row));
     int rc = texts && row ? 0 : ERR_NOMEM;
     if (rc == 0) {
-        size_t left = text_of(special, a, n_a, texts);
-        size_t right = text_of(special, b, n_b, texts + left);
-        size_t longer = left > right ? left : right;
-        *likeness = longer == 0 ? 1
-                                : (float)common(texts, left, texts + left, right, row) /
-                                      (float)longer;
+        out->left = text_of(special, a, n_a, texts);
+        out->right = text_of(special, b, n_b, texts + out->left);
+        out->common = common(texts, out->left, texts + out->left, out->right, row);
     }
     free(texts);
     free(row);
+    return rc;
+}
+
+static float share(size_t part, size_t whole)
+{
+    return whole == 0 ? 1 : (float)part / (float)whole;
+}
+
+int verdict_likeness(const struct special_tokens *special, const int32_t *a, size_t n_a,
+                     const int32_t *b, size_t n_b, float *likeness)
+{
+    struct comparison c;
+    int rc = compare(special, a, n_a, b, n_b, &c);
+    if (rc == 0)
+        *likeness = share(c.common, c.left > c.right ? c.left : c.right);
+    return rc;
+}
+
+int verdict_kept(const struct special_tokens *special, const int32_t *a, size_t n_a,
+                 const int32_t *b, size_t n_b, float *kept)
+{
+    struct comparison c;
+    int rc = compare(special, a, n_a, b, n_b, &c);
+    if (rc == 0)
+        *kept = share(c.common, c.left);
     return rc;
 }

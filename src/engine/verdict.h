@@ -40,4 +40,14 @@ enum verdict verdict(const struct testimony *t);
 int verdict_likeness(const struct special_tokens *special, const int32_t *a, size_t n_a,
                      const int32_t *b, size_t n_b, float *likeness);
 
+/* How much of text `a` is in text `b`, in order: 1 when all of it is, and for no text.
+ * ERR_NOMEM. */
+int verdict_kept(const struct special_tokens *special, const int32_t *a, size_t n_a,
+                 const int32_t *b, size_t n_b, float *kept);
+
+/* Hundredths of a second, which are mel frames, that anybody needs at least to say the
+ * text among tokens [count]. */
+int verdict_needed(const struct special_tokens *special, const uint8_t *paces,
+                   const int32_t *tokens, size_t count);
+
 #endif

@@ -130,6 +130,8 @@ struct whisper_params {
     const char *prefix;   /* borrowed; NULL: none; the first window begins with it */
     const char *hotwords; /* borrowed; NULL: none; told before every window */
     bool condition_on_previous_text;
+    bool context_pass; /* windows that are heard side by side are heard once more, with
+                          what was said before, and the more probable text stays */
     float prompt_reset_on_temperature; /* above: what was said is told no more */
 
     /* ---- the way through the recording ---- */

@@ -57,6 +57,8 @@ static const struct job_option table[] = {
      "words to expect, told before every window"},
     {"condition_on_previous_text", OPTION_BOOLEAN, 0, FIELD(condition_on_previous_text),
      0, 0, GROUP_TOLD, NULL, "tell what was written before"},
+    {"context_pass", OPTION_BOOLEAN, 0, FIELD(context_pass), 0, 0, GROUP_TOLD, NULL,
+     "hear each window again with what was said before"},
     {"prompt_reset_on_temperature", OPTION_NUMBER, 0, FIELD(prompt_reset_on_temperature),
      0, 2, GROUP_TOLD, "T", "but not what came out above T"},
 

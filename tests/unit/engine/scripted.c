@@ -120,11 +120,24 @@ void net_slot_truncate(struct net *n, int slot, int length)
     n->length[slot] = length;
 }
 
-static const struct line *line_at(const struct net *n, int64_t frame)
+/* Does the prompt of a slot tell a token as said before? */
+static bool is_told(const struct net *n, int slot, int32_t token)
 {
+    for (int i = 0; i < n->length[slot] && n->slot[slot][i] != SOT; i++) {
+        if (n->slot[slot][i] == token)
+            return true;
+    }
+    return false;
+}
+
+static const struct line *line_of(const struct net *n, int slot)
+{
+    int64_t frame = n->frame[n->window[slot]];
     for (size_t i = 0; i < n->n_lines; i++) {
-        if (n->script[i].frame == frame || n->script[i].frame < 0)
-            return &n->script[i];
+        const struct line *l = &n->script[i];
+        if ((l->frame == frame || l->frame < 0) &&
+            (l->told == 0 || is_told(n, slot, l->told)))
+            return l;
     }
     fail_msg("no one asked for a window at frame %lld", (long long)frame);
     return NULL;
@@ -133,7 +146,7 @@ static const struct line *line_at(const struct net *n, int64_t frame)
 /* Logits after token `at` of a slot. */
 static void speak(const struct net *n, int slot, int at, float *logits)
 {
-    const struct line *l = line_at(n, n->frame[n->window[slot]]);
+    const struct line *l = line_of(n, slot);
     for (int i = 0; i < VOCAB; i++)
         logits[i] = 0;
     if (n->slot[slot][at] == SOT) {

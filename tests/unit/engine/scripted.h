@@ -20,12 +20,14 @@ enum { CONTEXT = 24, WINDOWS = 4, SLOTS = 8 * WINDOWS };
 
 /* What is said in the window at `frame`: up to the first 0, each with `logit` against 0
  * for all others. Id 0 itself cannot be said. A negative frame is any. `zh` is the logit
- * of the second language against 0 of the first. */
+ * of the second language against 0 of the first. With `told` it holds only where the
+ * model is told that token; of several that hold, the first. */
 struct line {
     int64_t frame;
     float logit, no_speech;
     int32_t tokens[12];
     float zh;
+    int32_t told;
 };
 
 struct net {

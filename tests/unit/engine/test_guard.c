@@ -20,8 +20,8 @@ static void a_stretch_between_texts_is_heard_again(void **state)
     (void)state;
     /* Nothing from 4 to 8 s; heard with 0.2 s more on both sides. */
     static const struct line lines[] = {
-        {0, 20, 0, {BEGIN, 1, BEGIN + 200, BEGIN + 400, 3, BEGIN + 900}},
-        {380, 20, 0, {BEGIN + 10, 2, BEGIN + 210}},
+        {0, 20, 0, {BEGIN, 1, 17, BEGIN + 200, BEGIN + 400, 3, 17, 17, 17, BEGIN + 900}},
+        {380, 20, 0, {BEGIN + 10, 2, 17, BEGIN + 210}},
     };
     static const enum whisper_mode modes[] = {WHISPER_MODE_SEQUENTIAL,
                                               WHISPER_MODE_BATCHED};
@@ -31,9 +31,9 @@ static void a_stretch_between_texts_is_heard_again(void **state)
         f.params.mode = modes[i];
         assert_int_equal(go(&f, 18), 0);
         assert_int_equal(f.result.n_segments, 3);
-        expect(&f, 0, "a", 0, 4);
-        expect(&f, 1, "b", 4, 8);
-        expect(&f, 2, "c", 8, 18);
+        expect(&f, 0, "aq", 0, 4);
+        expect(&f, 1, "bq", 4, 8);
+        expect(&f, 2, "cqqq", 8, 18);
         assert_int_equal(f.result.report.n_notes, 1);
         expect_note(&f, 0, WHISPER_NOTE_HEARD_AGAIN, 4, 8);
         assert_int_equal(net.encoded, 2);
@@ -63,16 +63,16 @@ static void what_ends_early_goes_on_there(void **state)
     (void)state;
     /* The window says that nothing follows, but somebody speaks. */
     static const struct line lines[] = {
-        {0, 20, 0, {BEGIN, 1, BEGIN + 500}},
-        {1000, 20, 0, {BEGIN, 2, BEGIN + 1500}},
+        {0, 20, 0, {BEGIN, 1, 17, 17, 17, BEGIN + 500}},
+        {1000, 20, 0, {BEGIN, 2, 17, 16, 17, 16, 17, BEGIN + 600}},
     };
     struct fixture f;
     begin_with_voice(&f, lines, ARRAY_LENGTH(lines));
     f.params.mode = WHISPER_MODE_SEQUENTIAL;
-    assert_int_equal(go(&f, 40), 0);
+    assert_int_equal(go(&f, 22), 0);
     assert_int_equal(f.result.n_segments, 2);
-    expect(&f, 0, "a", 0, 10);
-    expect(&f, 1, "b", 10, 40);
+    expect(&f, 0, "aqqq", 0, 10);
+    expect(&f, 1, "bqpqpq", 10, 22);
     assert_int_equal(f.result.report.n_notes, 0);
     assert_int_equal(f.watch.checkpoints[0], 1000);
     end(&f);
@@ -85,7 +85,7 @@ static void a_window_taken_for_silence_is_heard_in_halves(void **state)
      * pause at 12 s is where it is cut. */
     static const struct line lines[] = {
         {0, 1, 30, {BEGIN, 1, BEGIN + 100}},
-        {1211, 20, 0, {BEGIN, 2, BEGIN + 600}},
+        {1211, 20, 0, {BEGIN, 2, 17, 16, 17, 16, 17, BEGIN + 600}},
     };
     struct fixture f;
     begin_with_voice(&f, lines, ARRAY_LENGTH(lines));
@@ -95,7 +95,7 @@ static void a_window_taken_for_silence_is_heard_in_halves(void **state)
     assert_int_equal(go(&f, 24), 0);
     quiet_from = quiet_to = 0;
     assert_int_equal(f.result.n_segments, 1);
-    assert_string_equal(f.result.segments[0].text, "b");
+    assert_string_equal(f.result.segments[0].text, "bqpqpq");
     const struct whisper_report *r = &f.result.report;
     assert_int_equal(r->n_notes, 2);
     assert_int_equal(r->notes[0].kind, WHISPER_NOTE_NO_TEXT);

@@ -59,15 +59,15 @@ static void what_was_said_stays(void **state)
 {
     (void)state;
     static const struct line lines[] = {
-        {0, 20, 0, {BEGIN, 16, 16, 16, 16, 16, 16, BEGIN + 1000}},
-        {1027, 20, 0, {BEGIN, 16, 16, BEGIN + 487}},
+        {0, 20, 0, {BEGIN, 17, 17, 17, 17, 17, BEGIN + 1000}},
+        {1027, 20, 0, {BEGIN, 17, 17, BEGIN + 487}},
     };
     /* The window and its first half begin at the same frame: there, too, it is said. */
     for (size_t i = 0; i < ARRAY_LENGTH(modes); i++) {
         struct fixture f;
         hear(&f, lines, ARRAY_LENGTH(lines), modes[i]);
         assert_int_equal(f.result.n_segments, 1);
-        expect(&f, 0, "pppppp", 0, 20);
+        expect(&f, 0, "qqqqq", 0, 20);
         assert_int_equal(f.result.report.n_notes, 0);
         assert_int_equal(net.encoded, 3);
         end(&f);
@@ -78,16 +78,16 @@ static void what_the_pieces_do_not_say_goes(void **state)
 {
     (void)state;
     static const struct line lines[] = {
-        {0, 20, 0, {BEGIN, 16, 16, 16, 16, BEGIN + 1000}},
-        {1027, 20, 0, {BEGIN, 1, 2, 3, 4, 5, 6, 7, BEGIN + 487}},
+        {0, 20, 0, {BEGIN, 17, 17, 17, 17, BEGIN + 1000}},
+        {1027, 20, 0, {BEGIN, 1, 2, 3, 4, 5, 6, 17, 7, 17, BEGIN + 487}},
     };
     struct fixture f;
     hear(&f, lines, ARRAY_LENGTH(lines), WHISPER_MODE_BATCHED);
     assert_int_equal(f.result.n_segments, 2);
-    assert_string_equal(f.result.segments[1].text, "abcdefg");
+    assert_string_equal(f.result.segments[1].text, "abcdefqgq");
     const struct whisper_note *n = only_note(&f, WHISPER_REMEDY_SPLIT);
     assert_true(n->value == 4);
-    assert_string_equal(n->text, "p");
+    assert_string_equal(n->text, "q");
     end(&f);
 }
 

@@ -68,7 +68,7 @@ static void prompts_have_the_order_of_the_reference(void **state)
     whisper_params_init(&p);
     struct prompt_texts none = {0};
     struct special_tokens special = multilingual;
-    const struct prompt_context c = {&special, &p, &none, CONTEXT};
+    const struct prompt_context c = {&special, &p, &none, CONTEXT, NULL, 0};
     CHECK(&c, NULL, 0, 0, 0, SOT, EN, 23);
     CHECK(&c, &segment, 1, 0, 0, SOT, EN, 23);
 
@@ -110,7 +110,7 @@ static void hot_words_come_before_every_window(void **state)
     p.hotwords = "cd";
     p.initial_prompt = "ab";
     assert_int_equal(prompt_texts_init(&texts, NULL, &p, &e), 0);
-    const struct prompt_context c = {&multilingual, &p, &texts, CONTEXT};
+    const struct prompt_context c = {&multilingual, &p, &texts, CONTEXT, NULL, 0};
     CHECK(&c, NULL, 0, 5, 0, PREV, 3, 4, 1, 2, SOT, EN, 23);
     CHECK(&c, &segment, 1, 3, 0, PREV, 3, 4, SOT, EN, 23);
     p.condition_on_previous_text = true;
@@ -138,7 +138,7 @@ static void a_prefix_begins_the_first_window(void **state)
     whisper_params_init(&p);
     p.prefix = "abc";
     assert_int_equal(prompt_texts_init(&texts, NULL, &p, &e), 0);
-    const struct prompt_context c = {&multilingual, &p, &texts, CONTEXT};
+    const struct prompt_context c = {&multilingual, &p, &texts, CONTEXT, NULL, 0};
     CHECK(&c, NULL, 0, 0, 4, SOT, EN, 23, BEGIN, 1, 2, 3);
     CHECK(&c, &segment, 1, 0, 0, SOT, EN, 23);
     p.without_timestamps = true;
@@ -151,6 +151,26 @@ static void a_prefix_begins_the_first_window(void **state)
     prompt_texts_release(&texts);
 }
 
+static void what_was_said_takes_the_place_of_the_segments(void **state)
+{
+    (void)state;
+    struct whisper_params p;
+    struct err e;
+    struct prompt_texts texts;
+    whisper_params_init(&p);
+    p.hotwords = "cd";
+    p.initial_prompt = "ab";
+    p.prefix = "e";
+    assert_int_equal(prompt_texts_init(&texts, NULL, &p, &e), 0);
+    const int32_t told[] = {9, 10, 11, 12, 13, 14, 15, 16, 17, 18};
+    struct prompt_context c = {&multilingual, &p, &texts, CONTEXT, told, 2};
+    CHECK(&c, &segment, 1, 5, 0, PREV, 3, 4, 9, 10, SOT, EN, 23);
+    c.n_said = ARRAY_LENGTH(told); /* the last of it, as far as there is room */
+    CHECK(&c, &segment, 1, 12, 0, PREV, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18, SOT, EN,
+          23);
+    prompt_texts_release(&texts);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,6 +178,7 @@ int main(void)
         cmocka_unit_test(texts_are_trimmed),
         cmocka_unit_test(hot_words_come_before_every_window),
         cmocka_unit_test(a_prefix_begins_the_first_window),
+        cmocka_unit_test(what_was_said_takes_the_place_of_the_segments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -139,6 +139,19 @@ static void texts_are_compared_in_order(void **state)
     assert_true(likeness(a, 6, d, 0) == 0);
 }
 
+static void what_was_said_is_found_in_more(void **state)
+{
+    (void)state;
+    const int32_t a[] = {T, 1, 2, 3, 4, T + 50}, more[] = {9, 1, 2, 8, 3, 7, 6, 5};
+    float kept = -1;
+    assert_int_equal(verdict_kept(&special, a, 6, more, 8, &kept), 0);
+    assert_true(kept == 0.75f);
+    assert_int_equal(verdict_kept(&special, more, 8, a, 6, &kept), 0);
+    assert_true(kept == 0.375f);
+    assert_int_equal(verdict_kept(&special, a, 1, more, 8, &kept), 0);
+    assert_true(kept == 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +160,7 @@ int main(void)
         cmocka_unit_test(where_nobody_speaks_nothing_is_said),
         cmocka_unit_test(a_repetition_is_suspect_or_impossible),
         cmocka_unit_test(texts_are_compared_in_order),
+        cmocka_unit_test(what_was_said_is_found_in_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
