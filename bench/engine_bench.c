@@ -1,6 +1,6 @@
 /* How fast the engine's parts are on this machine, for one model:
  *
- *     engine-bench MODEL [THREADS [RUNS]]
+ *     engine-bench MODEL [THREADS [RUNS [f32]]]
  *
  * prints lines `name<TAB>value<TAB>unit`. Each value is the median of RUNS (5). The audio
  * is noise and the tokens are fixed: neither changes how long anything takes.
@@ -22,6 +22,7 @@ struct bench {
     struct mel *mel;
     float *samples, *features, *logits; /* owned */
     int runs;
+    bool exact;
 };
 
 static int by_value(const void *a, const void *b)
@@ -153,20 +154,91 @@ static void print_gemm(const struct bench *b, const struct kernels *k, int m, bo
     free(w);
 }
 
+static void print_s8(const struct bench *b, const struct kernels *k, int m)
+{
+    enum { K = 512, N = 128, REPEAT = 20, ROW = QUANTISED_BYTES(K) + 64 };
+    float *x = mem_aligned((size_t)m * K, sizeof *x);
+    float *y = mem_aligned((size_t)m * N, sizeof *y);
+    float *scales = mem_aligned((size_t)m + N, sizeof *scales);
+    int32_t *sums = mem_aligned((size_t)m, sizeof *sums);
+    uint8_t *w = mem_aligned((size_t)K * N, 1), *codes = mem_aligned((size_t)m, ROW);
+    if (x && y && w && codes && scales && sums) {
+        const struct gemm_s8 g = {codes, scales, sums, ROW, w, K * 16, scales,
+                                  NULL,  y,      N,    m,   K, N,      0};
+        double rate[MAX_RUNS];
+        for (int i = 0; i < m; i++)
+            k->quantise(x + (ptrdiff_t)i * K, K, codes + (ptrdiff_t)i * ROW, scales + i,
+                        sums + i);
+        for (int i = 0; i < b->runs; i++) {
+            int64_t start = clock_monotonic_ns();
+            for (int r = 0; r < REPEAT; r++)
+                k->gemm_s8(&g);
+            rate[i] =
+                2.0 * m * K * N * REPEAT / (double)(clock_monotonic_ns() - start + 1);
+        }
+        char name[64];
+        snprintf(name, sizeof name, "gemm_%s_s8_m%d", k->name, m);
+        print(name, median(rate, b->runs), "GOP/s");
+    }
+    free(x);
+    free(y);
+    free(scales);
+    free(sums);
+    free(w);
+    free(codes);
+}
+
+static void print_attend(const struct bench *b, const struct kernels *k)
+{
+    enum { KEYS = 1500, ROWS = ATTEND_ROWS, HEAD = ATTEND_HEAD, REPEAT = 20 };
+    float *query = mem_aligned(ROWS * HEAD, sizeof *query);
+    float *out = mem_aligned(ROWS * HEAD, sizeof *out);
+    float *scratch = mem_aligned(ATTEND_SCRATCH, sizeof *scratch);
+    float *scales = mem_aligned(KEYS + 4, sizeof *scales);
+    int16_t *kept = mem_aligned((KEYS + 4) * HEAD, sizeof *kept);
+    if (k->attend && query && out && scratch && scales && kept) {
+        const struct attend a = {query, HEAD, kept, kept, scales, scales, (KEYS + 4) * 16,
+                                 out,   HEAD, ROWS, KEYS, 0.125f, scratch};
+        double rate[MAX_RUNS];
+        for (int i = 0; i < b->runs; i++) {
+            int64_t start = clock_monotonic_ns();
+            for (int r = 0; r < REPEAT; r++)
+                k->attend(&a);
+            rate[i] = 4.0 * ROWS * KEYS * HEAD * REPEAT /
+                      (double)(clock_monotonic_ns() - start + 1);
+        }
+        char name[64];
+        snprintf(name, sizeof name, "attend_%s", k->name);
+        print(name, median(rate, b->runs), "GOP/s");
+    }
+    free(query);
+    free(out);
+    free(scratch);
+    free(scales);
+    free(kept);
+}
+
 static void print_kernels(const struct bench *b)
 {
     static const int rows[] = {1, 8, 252};
     const struct kernels *k;
-    for (int level = 0; (k = kernels_level(level)); level++)
+    for (int level = 0; (k = kernels_level(level)); level++) {
         for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
             print_gemm(b, k, rows[i], false);
             print_gemm(b, k, rows[i], true);
+            print_s8(b, k, rows[i]);
         }
+        print_attend(b, k);
+    }
 }
 
 static int open_bench(struct bench *b, int threads, struct err *e)
 {
-    struct net_options o = {.threads = threads, .max_windows = 1, .max_slots = BATCH};
+    struct net_options o = {.threads = threads,
+                            .max_windows = 1,
+                            .max_slots = BATCH,
+                            .brief = !b->exact,
+                            .wide_caches = b->exact};
     int status = net_open(&b->net, b->model, &o, e);
     if (!status)
         status = mel_open(&b->mel, b->model, net_pool(b->net), e);
@@ -209,12 +281,14 @@ int main(int argc, char **argv)
     struct whisper_model *model = NULL;
     struct bench b = {0};
     struct err e = {0};
-    if (argc < 2 || argc > 4) {
-        fputs("usage: engine-bench MODEL [THREADS [RUNS]]\n", stderr);
+    if (argc < 2 || argc > 5) {
+        fputs("usage: engine-bench MODEL [THREADS [RUNS [f32]]]\n", stderr);
         return 2;
     }
+    b.exact = argc > 4 && strcmp(argv[4], "f32") == 0;
     b.runs = number(argc > 3 ? argv[3] : NULL, 1, MAX_RUNS, 5);
-    int status = whisper_model_load(&model, argv[1], &e);
+    int status = whisper_model_load(
+        &model, argv[1], b.exact ? WHISPER_WEIGHTS_AS_GIVEN : WHISPER_WEIGHTS_8_BITS, &e);
     b.model = model;
     if (!status)
         status = open_bench(&b, number(argc > 2 ? argv[2] : NULL, 0, 1024, 0), &e);

@@ -112,7 +112,10 @@ static int load_model(struct work *w)
     struct err e = {0};
     if (w->session)
         return EXIT_OK;
-    int status = whisper_model_load(&w->model, w->request.model_path, &e);
+    bool exact = compute_type_is_exact(w->request.config.compute_type);
+    int status =
+        whisper_model_load(&w->model, w->request.model_path,
+                           exact ? WHISPER_WEIGHTS_AS_GIVEN : WHISPER_WEIGHTS_8_BITS, &e);
     if (status) {
         cli_error("%s", e.message);
         return EXIT_NO_MODEL;
@@ -124,7 +127,7 @@ static int load_model(struct work *w)
     const struct whisper_session_options options = {
         .threads = (int)w->request.config.worker_threads,
         .max_batch = w->request.options.params.batch_size,
-        .exact = compute_type_is_exact(w->request.config.compute_type),
+        .exact = exact,
         .vad = w->vad};
     status = whisper_session_open(&w->session, w->model, &options, &e);
     if (status)

@@ -69,9 +69,40 @@ static void attention_tile(const struct net *n, const struct attention *a, int h
     multiply(n, c, &sum);
 }
 
+static void attend_whole(const struct net *n, const struct attention *a, int head,
+                         float *scratch)
+{
+    const struct kv *c = a->cache;
+    size_t column = (size_t)head * (size_t)c->head_size;
+    struct attend attend = {
+        .query = a->query + column,
+        .query_stride = a->query_stride,
+        .keys = kv_keys(c, head),
+        .values = kv_values(c, head),
+        .key_scales = c->key_scales + (size_t)head * (size_t)c->capacity,
+        .value_scales = c->value_scales + column,
+        .value_stride = kv_value_stride(c),
+        .out = a->out + column,
+        .out_stride = a->out_stride,
+        .n_keys = a->keys,
+        .scale = 1.0f / sqrtf((float)c->head_size),
+        .scratch = scratch,
+    };
+    for (int row = 0; row < a->rows; row += ATTEND_ROWS) {
+        attend.rows = a->rows - row < ATTEND_ROWS ? a->rows - row : ATTEND_ROWS;
+        n->kernels->attend(&attend);
+        attend.query += ATTEND_ROWS * a->query_stride;
+        attend.out += ATTEND_ROWS * a->out_stride;
+    }
+}
+
 void attention_head(const struct net *n, const struct attention *a, int head, int thread)
 {
     float *scores = net_scores(n, thread);
+    if (a->cache->type == WEIGHT_S16) {
+        attend_whole(n, a, head, scores);
+        return;
+    }
     for (int row = 0; row < a->rows; row += ATTENTION_ROWS) {
         int rows = a->rows - row < ATTENTION_ROWS ? a->rows - row : ATTENTION_ROWS;
         attention_tile(n, a, head, row, rows, scores);

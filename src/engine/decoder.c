@@ -149,7 +149,8 @@ static void embed(const struct net *n, int32_t token, int position, float *x)
                 (size_t)(token % WEIGHT_PANEL);
     const float *positions = n->model->text_positions + (size_t)position * cols;
     for (size_t i = 0; i < cols; i++, at += WEIGHT_PANEL) {
-        float value = w->type == WEIGHT_F16
+        float value = w->type == WEIGHT_S8 ? weight_at(w, token, (int)i)
+                      : w->type == WEIGHT_F16
                           ? half_to_float(((const uint16_t *)w->data)[at])
                           : ((const float *)w->data)[at];
         x[i] = value + positions[i];

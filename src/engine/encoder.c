@@ -6,7 +6,8 @@
 #include "engine/attention.h"
 #include "engine/linear.h"
 
-#define MEL_FRAMES WHISPER_WINDOW_FRAMES
+#define MEL_FRAMES    WHISPER_WINDOW_FRAMES
+#define GREATEST_ROWS 96
 
 /* Convolutions of width 3, padded by one frame at both ends, as matrix products: the
  * weight's columns are tap * channels + channel, and so is the memory of 3 neighbouring
@@ -27,12 +28,44 @@ static void stem(struct net *n, const float *mel)
 }
 
 struct store_job {
+    struct net *net;
     const struct kernels *kernels;
     struct kv *cache;
     const float *keys, *values; /* [T][stride] */
     size_t stride;
     int rows;
 };
+
+/* The greatest values of each column, which the scales of whole numbers follow. */
+static void greatest_task(void *arg, int task, int thread)
+{
+    const struct store_job *job = arg;
+    size_t state = (size_t)(job->cache->heads * job->cache->head_size);
+    float *most = job->net->value_most + (size_t)thread * state;
+    int end = (task + 1) * GREATEST_ROWS;
+    end = end < job->rows ? end : job->rows;
+    for (int row = task * GREATEST_ROWS; row < end; row++)
+        job->kernels->greatest(most, job->values + (size_t)row * job->stride, state);
+}
+
+static void find_scales(struct net *n, struct store_job *job)
+{
+    size_t state = (size_t)(job->cache->heads * job->cache->head_size);
+    size_t threads = (size_t)pool_size(n->pool);
+    memset(n->value_most, 0, threads * state * sizeof *n->value_most);
+    pool_each(n->pool, (job->rows + GREATEST_ROWS - 1) / GREATEST_ROWS, greatest_task,
+              job);
+    for (size_t i = 0; i < state; i++) {
+        float most = 0;
+        for (size_t t = 0; t < threads; t++) {
+            float x = n->value_most[t * state + i];
+            most = x > most ? x : most;
+        }
+        most = most < 3e38f ? most : 3e38f;
+        job->cache->value_scales[i] = most / ATTEND_VALUES;
+        n->value_inverses[i] = most > 1e-30f ? ATTEND_VALUES / most : 0;
+    }
+}
 
 /* 16 rows fill whole panels of keys, so that threads never share a cache line. */
 static void store_task(void *arg, int task, int thread)
@@ -41,7 +74,15 @@ static void store_task(void *arg, int task, int thread)
     const struct store_job *job = arg;
     int end = (task + 1) * WEIGHT_PANEL;
     end = end < job->rows ? end : job->rows;
-    for (int row = task * WEIGHT_PANEL; row < end; row++)
+    int first = task * WEIGHT_PANEL;
+    if (job->cache->type == WEIGHT_S16) {
+        kv_store_16(job->cache, job->kernels, first,
+                    job->keys + (size_t)first * job->stride,
+                    job->values + (size_t)first * job->stride, job->stride, end - first,
+                    job->net->value_inverses);
+        return;
+    }
+    for (int row = first; row < end; row++)
         kv_store(job->cache, job->kernels, row, job->keys + (size_t)row * job->stride,
                  job->values + (size_t)row * job->stride);
 }
@@ -49,7 +90,9 @@ static void store_task(void *arg, int task, int thread)
 static void store_all(struct net *n, struct kv *cache, const float *keys,
                       const float *values, size_t stride, int rows)
 {
-    struct store_job job = {n->kernels, cache, keys, values, stride, rows};
+    struct store_job job = {n, n->kernels, cache, keys, values, stride, rows};
+    if (cache->type == WEIGHT_S16)
+        find_scales(n, &job);
     pool_each(n->pool, (rows + WEIGHT_PANEL - 1) / WEIGHT_PANEL, store_task, &job);
 }
 

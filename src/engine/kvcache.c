@@ -6,7 +6,7 @@
 
 static size_t element(const struct kv *c)
 {
-    return c->type == WEIGHT_F16 ? sizeof(uint16_t) : sizeof(float);
+    return c->type == WEIGHT_F32 ? sizeof(float) : sizeof(uint16_t);
 }
 
 bool kv_bytes(const struct kv *shape, size_t *out)
@@ -66,6 +66,32 @@ static void spread_halves(uint16_t *keys, const struct kernels *k, const float *
         narrow_panel(k, key + i, half);
         for (size_t j = 0; j < PANEL; j++)
             keys[(i + j) * PANEL] = half[j];
+    }
+}
+
+void kv_store_16(struct kv *c, const struct kernels *k, int position, const float *keys,
+                 const float *values, size_t stride, int rows, const float *inverses)
+{
+    size_t size = (size_t)c->head_size, head = (size_t)c->capacity * size;
+    struct attend_store a = {
+        .keys_in = keys,
+        .values_in = values,
+        .stride = stride,
+        .value_inverses = inverses,
+        .keys = (int16_t *)c->keys + (size_t)position * size,
+        .values = (int16_t *)c->values + (size_t)position * PANEL,
+        .key_scales = c->key_scales + position,
+        .value_stride = kv_value_stride(c),
+        .rows = rows,
+    };
+    for (int h = 0; h < c->heads; h++) {
+        k->attend_store(&a);
+        a.keys_in += size;
+        a.values_in += size;
+        a.value_inverses += size;
+        a.keys += head;
+        a.values += head;
+        a.key_scales += c->capacity;
     }
 }
 

@@ -3,7 +3,8 @@
  *
  *   keys   [heads][capacity / 16][head_size][16]   key t is output row t of a matrix
  *   values [heads][head_size / 16][capacity][16]   key t is column t of a matrix
- */
+ *
+ * In whole numbers, for kernels->attend, as kernels.h says, head after head. */
 #ifndef ENGINE_KVCACHE_H
 #define ENGINE_KVCACHE_H
 
@@ -11,9 +12,11 @@
 #include "engine/model.h"
 
 struct kv {
-    void *keys, *values;            /* borrowed from the net's memory */
-    enum weight_type type;          /* floats or halves */
-    int heads, head_size, capacity; /* both sizes: multiples of 16 */
+    void *keys, *values;              /* borrowed from the net's memory */
+    enum weight_type type;            /* floats, halves or WEIGHT_S16 */
+    float *key_scales, *value_scales; /* of whole numbers: [heads][capacity], [heads]
+                                       * [head_size]; borrowed */
+    int heads, head_size, capacity;   /* multiples of 16; the capacity of 32 */
 };
 
 /* Bytes that keys, and likewise values, take; false when that does not fit. */
@@ -29,6 +32,13 @@ const void *kv_values(const struct kv *c, int head);
  * 65504: what is larger is cut to that. */
 void kv_store(struct kv *c, const struct kernels *k, int position, const float *key,
               const float *value);
+
+/* Positions [position, position + rows) of whole numbers, at most 16 from a multiple of
+ * 16 on, from rows [heads * head_size] that lie `stride` floats apart. The value scales
+ * are the caller's to set; inverses [heads * head_size] are ATTEND_VALUES by the
+ * greatest. */
+void kv_store_16(struct kv *c, const struct kernels *k, int position, const float *keys,
+                 const float *values, size_t stride, int rows, const float *inverses);
 
 /* Positions first … length - 1 of another cache of the same shape; some before may be
  * copied with them. */

@@ -1,22 +1,28 @@
 /* How a matrix product is shared out.
  *
+ * In 8 bits the rows are made whole numbers first, each with a scale of its own.
+ *
  * Many rows (the encoder, a long prompt): tasks are a strip of panels times a block of
  * rows. The strip stays in the second cache while the rows pass; halves are widened to
  * floats once per strip. Few rows (a decoder step) are limited by reading the weights:
  * each thread reads its panels once, for all rows, widening on the way. */
 #include "engine/linear.h"
 
-#define WIDEN_ROWS   48               /* from here on a strip is widened first */
-#define STRIP_FLOATS (192 * 1024 / 4) /* a good part of the second cache */
-#define BLOCK_ROWS   252              /* 21 tiles of 12 rows, 42 of 6 */
-#define TASKS        4 /* per thread, so that a slow one does not hold up all */
+#define WIDEN_ROWS    48           /* from here on a strip is widened first */
+#define STRIP_BYTES   (192 * 1024) /* a good part of the second cache */
+#define STRIP_FLOATS  (STRIP_BYTES / 4)
+#define BLOCK_ROWS    252 /* 21 tiles of 12 rows, 42 of 6 */
+#define QUANTISE_ROWS 16
+#define TASKS         4 /* per thread, so that a slow one does not hold up all */
 
 struct linear_job {
     struct net *net; /* borrowed */
     const struct weight *w;
     struct gemm g;
-    int strip; /* panels of a task */
-    int block; /* rows of a task */
+    struct gemm_s8 s8;  /* instead, for weights of 8 bits */
+    size_t panel_bytes; /* as the kernels read them */
+    int strip;          /* panels of a task */
+    int block;          /* rows of a task */
     int blocks;
     bool widen;
 };
@@ -26,10 +32,10 @@ static int divide_up(int a, int b)
     return (a + b - 1) / b;
 }
 
-/* Panels of `cols` columns in one strip: an even number, at least 2. */
-static int strip_panels(int cols)
+/* Panels in one strip: an even number, at least 2. */
+static int strip_panels(const struct linear_job *job)
 {
-    int n = STRIP_FLOATS / (cols * WEIGHT_PANEL) / 2 * 2;
+    int n = (int)(STRIP_BYTES / job->panel_bytes) / 2 * 2;
     return n < 2 ? 2 : n;
 }
 
@@ -41,25 +47,58 @@ size_t linear_strip_floats(int cols)
 
 static const void *panel_at(const struct weight *w, int panel)
 {
-    size_t at = (size_t)panel * (size_t)w->cols * WEIGHT_PANEL;
-    return w->type == WEIGHT_F16 ? (const void *)((const uint16_t *)w->data + at)
-                                 : (const void *)((const float *)w->data + at);
+    return (const char *)w->data + (size_t)panel * weight_panel_bytes(w->type, w->cols);
+}
+
+/* A part of the work: columns from a panel on, rows from `row` on. */
+struct part {
+    int panel, column, row, n, m;
+};
+
+static struct part part_of(const struct linear_job *job, int task)
+{
+    struct part p = {
+        .panel = task / job->blocks * job->strip,
+        .row = task % job->blocks * job->block,
+    };
+    p.column = p.panel * WEIGHT_PANEL;
+    p.n = job->g.n - p.column;
+    p.m = job->g.m - p.row;
+    p.n = p.n < job->strip * WEIGHT_PANEL ? p.n : job->strip * WEIGHT_PANEL;
+    p.m = p.m < job->block ? p.m : job->block;
+    return p;
+}
+
+static void s8_task(void *arg, int task, int thread)
+{
+    (void)thread;
+    const struct linear_job *job = arg;
+    const struct part p = part_of(job, task);
+    struct gemm_s8 g = job->s8;
+    g.n = p.n;
+    g.m = p.m;
+    g.x = (const char *)g.x + (size_t)p.row * g.x_stride;
+    g.x_scales += p.row;
+    g.x_sums += p.row;
+    g.y += (size_t)p.row * g.y_stride + p.column;
+    g.bias = g.bias ? g.bias + p.column : NULL;
+    g.w_scales += p.column;
+    g.w = panel_at(job->w, p.panel);
+    job->net->kernels->gemm_s8(&g);
 }
 
 static void linear_task(void *arg, int task, int thread)
 {
     const struct linear_job *job = arg;
     const struct kernels *k = job->net->kernels;
+    const struct part p = part_of(job, task);
     struct gemm g = job->g;
-    int panel = task / job->blocks * job->strip, row = task % job->blocks * job->block;
-    int column = panel * WEIGHT_PANEL;
-    g.n = g.n - column < job->strip * WEIGHT_PANEL ? g.n - column
-                                                   : job->strip * WEIGHT_PANEL;
-    g.m = g.m - row < job->block ? g.m - row : job->block;
-    g.x += (size_t)row * g.x_stride;
-    g.y += (size_t)row * g.y_stride + column;
-    g.bias = g.bias ? g.bias + column : NULL;
-    g.w = panel_at(job->w, panel);
+    g.n = p.n;
+    g.m = p.m;
+    g.x += (size_t)p.row * g.x_stride;
+    g.y += (size_t)p.row * g.y_stride + p.column;
+    g.bias = g.bias ? g.bias + p.column : NULL;
+    g.w = panel_at(job->w, p.panel);
     if (job->w->type == WEIGHT_F32) {
         k->gemm_f32(&g);
     } else if (!job->widen) {
@@ -77,7 +116,7 @@ static void linear_task(void *arg, int task, int thread)
 static void share_panels(struct linear_job *job, int panels, int threads)
 {
     int bunch = divide_up(divide_up(panels, threads * TASKS), 8) * 8;
-    int most = divide_up(STRIP_FLOATS / WEIGHT_PANEL / job->g.k, 8) * 8;
+    int most = divide_up((int)(STRIP_BYTES / job->panel_bytes), 8) * 8;
     job->block = job->g.m;
     job->blocks = 1;
     double work = (double)job->g.m * job->g.n * job->g.k;
@@ -90,7 +129,7 @@ static void share_panels(struct linear_job *job, int panels, int threads)
 /* Many rows: blocks become shorter when there would be too few tasks for the threads. */
 static void share_tiles(struct linear_job *job, int panels, int threads)
 {
-    int strips = divide_up(panels, strip_panels(job->g.k));
+    int strips = divide_up(panels, strip_panels(job));
     job->strip = divide_up(divide_up(panels, strips), 2) * 2;
     int blocks = divide_up(job->g.m, BLOCK_ROWS);
     while (strips * blocks < threads * TASKS && job->g.m / blocks > 96)
@@ -99,9 +138,66 @@ static void share_tiles(struct linear_job *job, int panels, int threads)
     job->blocks = divide_up(job->g.m, job->block);
 }
 
+/* ---- rows in 8 bits -----------------------------------------------------------------
+ */
+
+struct quantise_job {
+    struct net *net;
+    const float *x;
+    size_t x_stride, stride;
+    int m, k;
+};
+
+static void quantise_task(void *arg, int task, int thread)
+{
+    (void)thread;
+    const struct quantise_job *job = arg;
+    struct net *n = job->net;
+    int end = (task + 1) * QUANTISE_ROWS < job->m ? (task + 1) * QUANTISE_ROWS : job->m;
+    for (int row = task * QUANTISE_ROWS; row < end; row++)
+        n->kernels->quantise(job->x + (size_t)row * job->x_stride, (size_t)job->k,
+                             n->codes + (size_t)row * job->stride, &n->code_scales[row],
+                             &n->code_sums[row]);
+}
+
+static void quantise(struct linear_job *job)
+{
+    struct net *n = job->net;
+    const struct gemm *g = &job->g;
+    /* Rows of a tile would fall into the same few sets of the first cache. */
+    size_t stride = QUANTISED_BYTES(g->k) + 64;
+    struct quantise_job rows = {n, g->x, g->x_stride, stride, g->m, g->k};
+    if ((double)g->m * g->k < LINEAR_INLINE)
+        for (int task = 0; task < divide_up(g->m, QUANTISE_ROWS); task++)
+            quantise_task(&rows, task, 0);
+    else
+        pool_each(n->pool, divide_up(g->m, QUANTISE_ROWS), quantise_task, &rows);
+    job->s8 = (struct gemm_s8){
+        .x = n->codes,
+        .x_scales = n->code_scales,
+        .x_sums = n->code_sums,
+        .x_stride = stride,
+        .w_stride = job->panel_bytes,
+        .w_scales = job->w->scales,
+        .bias = g->bias,
+        .y = g->y,
+        .y_stride = g->y_stride,
+        .m = g->m,
+        .k = g->k,
+        .n = g->n,
+        .flags = g->flags,
+    };
+}
+
+size_t linear_code_bytes(int cols)
+{
+    return QUANTISED_BYTES(cols) + 64;
+}
+
 void linear(struct net *n, const struct weight *w, const float *x, size_t x_stride, int m,
             float *y, size_t y_stride, unsigned flags)
 {
+    bool s8 = w->type == WEIGHT_S8;
     struct linear_job job = {
         .net = n,
         .w = w,
@@ -116,6 +212,7 @@ void linear(struct net *n, const struct weight *w, const float *x, size_t x_stri
               .n = w->rows,
               .flags = flags},
         .widen = m >= WIDEN_ROWS,
+        .panel_bytes = weight_panel_bytes(s8 ? WEIGHT_S8 : WEIGHT_F32, w->cols),
     };
     int panels = divide_up(w->rows, WEIGHT_PANEL), threads = pool_size(n->pool);
     if (m < 1)
@@ -124,8 +221,14 @@ void linear(struct net *n, const struct weight *w, const float *x, size_t x_stri
         share_tiles(&job, panels, threads);
     else
         share_panels(&job, panels, threads);
-    pool_each(n->pool, divide_up(panels, job.strip) * job.blocks, linear_task, &job);
+    if (s8)
+        quantise(&job);
+    pool_each(n->pool, divide_up(panels, job.strip) * job.blocks,
+              s8 ? s8_task : linear_task, &job);
 }
+
+/* ---- layer norm ---------------------------------------------------------------------
+ */
 
 struct norm_job {
     const struct kernels *kernels;

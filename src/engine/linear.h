@@ -11,6 +11,9 @@
  */
 size_t linear_strip_floats(int cols);
 
+/* Bytes of a row of at most `cols` inputs in 8 bits. */
+size_t linear_code_bytes(int cols);
+
 /* y[m][w->rows] = x[m][w->cols] Wᵀ + bias, and what `flags` (enum gemm_flags) say. The
  * strides are in floats, from row to row; rows of x may overlap. */
 void linear(struct net *n, const struct weight *w, const float *x, size_t x_stride, int m,

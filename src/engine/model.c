@@ -44,11 +44,12 @@ static int check_tokens(const struct whisper_model *m, struct err *e)
 }
 
 /* Pack what was read, and check what only the packed model shows. */
-static int pack(struct whisper_model **out, struct model_source *s, struct err *e)
+static int pack(struct whisper_model **out, struct model_source *s,
+                enum whisper_weights weights, struct err *e)
 {
     int fd;
     struct whisper_model *m = NULL;
-    int status = image_build(s, &fd, e);
+    int status = image_build(s, weights, &fd, e);
     if (status)
         return status;
     status = whisper_model_attach(&m, fd, e);
@@ -62,12 +63,13 @@ static int pack(struct whisper_model **out, struct model_source *s, struct err *
     return status;
 }
 
-int whisper_model_load(struct whisper_model **out, const char *path, struct err *e)
+int whisper_model_load(struct whisper_model **out, const char *path,
+                       enum whisper_weights weights, struct err *e)
 {
     struct model_source source = {0};
     int status = read_source(&source, path, e);
     if (!status) {
-        status = pack(out, &source, e);
+        status = pack(out, &source, weights, e);
         if (status)
             err_prefix(e, "%s", path);
     }
@@ -148,8 +150,24 @@ void whisper_model_describe(const struct whisper_model *m, struct whisper_model_
     memcpy(out->weights, m->weights_name, sizeof out->weights);
 }
 
+size_t weight_panel_bytes(enum weight_type type, int cols)
+{
+    size_t n = (size_t)cols;
+    if (type == WEIGHT_S8)
+        return (n + 3) / 4 * 4 * WEIGHT_PANEL;
+    return n * WEIGHT_PANEL * (type == WEIGHT_F16 ? sizeof(uint16_t) : sizeof(float));
+}
+
 float weight_at(const struct weight *w, int row, int column)
 {
+    if (w->type == WEIGHT_S8) {
+        const uint8_t *panel =
+            (const uint8_t *)w->data +
+            (size_t)(row / WEIGHT_PANEL) * weight_panel_bytes(w->type, w->cols);
+        int number =
+            panel[column / 4 * 4 * WEIGHT_PANEL + row % WEIGHT_PANEL * 4 + column % 4];
+        return (float)(number - 128) * w->scales[row];
+    }
     size_t at = (size_t)(row / WEIGHT_PANEL) * (size_t)w->cols * WEIGHT_PANEL +
                 (size_t)column * WEIGHT_PANEL + (size_t)(row % WEIGHT_PANEL);
     if (w->type == WEIGHT_F16)

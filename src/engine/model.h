@@ -10,7 +10,13 @@
  * A convolution [out][in][3] becomes a linear matrix [out][3 * in] whose column is
  * tap * in + channel, so that an input window of 3 frames, channels innermost, is a row.
  * Elements stay what the file held when that is f16, and become f32 otherwise (bf16,
- * f32 and every quantised type), so nothing is lost. */
+ * f32 and every quantised type), so nothing is lost. Or they become 8 bits, all but those
+ * of the convolutions: each row is whole numbers of -127 … 127 times a scale of its own,
+ * stored with 128 added, 4 columns side by side (kernels.h), at
+ *
+ *     data[(r / 16) * cols4 * 16 + (k / 4) * 64 + r % 16 * 4 + k % 4],
+ *
+ * where cols4 is cols, up to a multiple of 4; the scales lie behind the panels. */
 #ifndef ENGINE_MODEL_H
 #define ENGINE_MODEL_H
 
@@ -36,12 +42,14 @@ struct whisper_config {
     uint8_t align_heads[WHISPER_MAX_ALIGN_HEADS][2];
 };
 
-enum weight_type { WEIGHT_F32, WEIGHT_F16 };
+/* WEIGHT_S16 is of keys and values alone (kvcache.h). */
+enum weight_type { WEIGHT_F32, WEIGHT_F16, WEIGHT_S8, WEIGHT_S16 };
 
 /* A linear layer y = x Wᵀ + b in panel layout. Pointers are borrowed from the image. */
 struct weight {
-    const void *data;  /* panels, float or uint16_t (IEEE half) */
-    const float *bias; /* [rows], or NULL: none */
+    const void *data;    /* panels, float, uint16_t (IEEE half) or uint8_t */
+    const float *scales; /* [rows, up to whole panels] of 8 bits; else NULL */
+    const float *bias;   /* [rows], or NULL: none */
     enum weight_type type;
     int rows, cols; /* outputs, inputs */
 };
@@ -94,6 +102,9 @@ struct whisper_model {
     size_t image_bytes;
     int image_fd; /* owned */
 };
+
+/* Bytes from panel to panel. */
+size_t weight_panel_bytes(enum weight_type type, int cols);
 
 /* One element of a weight, as f32 (tests, embedding look-up). */
 float weight_at(const struct weight *w, int row, int column);

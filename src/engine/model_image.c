@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define IMAGE_MAGIC   0x4749545057ULL
-#define IMAGE_VERSION 2
+#define IMAGE_VERSION 3
 #define IMAGE_SEALS   (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 struct image_header {
@@ -54,8 +54,9 @@ static int lay_out(struct model_plan *p, size_t vocab_bytes, struct image_sectio
 
 /* ---- build ---------------------------------------------------------------------- */
 
-/* A slot is f16 when all its parts are; vectors are always f32. */
-static void choose_types(struct model_source *s)
+/* A slot is f16 when all its parts are; vectors are always f32. The convolutions are a
+ * fortieth of the work, and everything builds on them: they are never in 8 bits. */
+static void choose_types(struct model_source *s, enum whisper_weights weights)
 {
     struct model_plan *p = s->plan;
     for (int i = 0; i < p->n_slots; i++)
@@ -63,6 +64,9 @@ static void choose_types(struct model_source *s)
     for (int i = 0; i < p->n_parts; i++)
         if (s->tensors[i].type != TENSOR_F16)
             p->slots[p->parts[i].slot].type = WEIGHT_F32;
+    for (int i = 0; i < p->n_slots && weights == WHISPER_WEIGHTS_8_BITS; i++)
+        if (p->slots[i].panels && i != SLOT_CONV1 && i != SLOT_CONV2)
+            p->slots[i].type = WEIGHT_S8;
 }
 
 static void write_head(const struct model_source *s, const struct image_sections *at,
@@ -121,10 +125,11 @@ static int fill(struct model_source *s, const struct image_sections *at, int fd,
     return status;
 }
 
-int image_build(struct model_source *s, int *out, struct err *e)
+int image_build(struct model_source *s, enum whisper_weights weights, int *out,
+                struct err *e)
 {
     struct image_sections at;
-    choose_types(s);
+    choose_types(s, weights);
     int status = lay_out(s->plan, s->vocab_offsets[s->plan->config.n_vocab], &at, e);
     if (status)
         return status;
@@ -203,7 +208,8 @@ static int read_types(const struct whisper_model *m, struct model_plan *p,
         return damaged(e, "the number of tensors is wrong");
     const uint8_t *type = (const uint8_t *)m->image + types;
     for (int i = 0; i < p->n_slots; i++) {
-        if (type[i] != WEIGHT_F32 && (type[i] != WEIGHT_F16 || !p->slots[i].panels))
+        if (type[i] != WEIGHT_F32 &&
+            ((type[i] != WEIGHT_F16 && type[i] != WEIGHT_S8) || !p->slots[i].panels))
             return damaged(e, "a tensor has no known type");
         p->slots[i].type = (enum weight_type)type[i];
     }
@@ -235,6 +241,9 @@ static struct weight weight_of(const struct whisper_model *m, const struct model
     const struct image_slot *s = &p->slots[slot];
     return (struct weight){
         .data = (const uint8_t *)m->image + s->offset,
+        .scales = s->type == WEIGHT_S8 ? (const void *)((const uint8_t *)m->image +
+                                                        s->offset + plan_scales_at(s))
+                                       : NULL,
         .bias = bias < 0 ? NULL : vector_at(m, p, bias),
         .type = s->type,
         .rows = s->rows,

@@ -11,7 +11,8 @@
 
 /* Pack a complete source. *fd is a memfd sealed against every change, owned by the
  * caller. ERR_CORRUPT names a tensor that holds an infinity or a NaN. */
-int image_build(struct model_source *s, int *fd, struct err *e);
+int image_build(struct model_source *s, enum whisper_weights weights, int *fd,
+                struct err *e);
 
 /* Map a sealed image, check it whole, and fill *m (zeroed by the caller), which owns the
  * mapping and the layers; `fd` is not kept, m->image_fd is a duplicate. */

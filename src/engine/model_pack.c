@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -64,6 +65,25 @@ static void interleave_f16(const uint16_t *rows, int n_rows, int cols, bool conv
         }
 }
 
+/* The same into 8 bits: whole numbers of a scale that each row has for itself. */
+static void interleave_s8(const float *rows, int n_rows, int cols, uint8_t *panel,
+                          float *scales)
+{
+    memset(panel, 128, weight_panel_bytes(WEIGHT_S8, cols));
+    for (int r = 0; r < n_rows; r++) {
+        const float *row = rows + (size_t)r * (size_t)cols;
+        float most = 0;
+        for (int i = 0; i < cols; i++)
+            most = fabsf(row[i]) > most ? fabsf(row[i]) : most;
+        scales[r] = most / 127.0f;
+        for (int i = 0; i < cols && scales[r] > 0; i++) {
+            float x = rintf(row[i] / scales[r]);
+            x = x > 127 ? 127 : x < -127 ? -127 : x;
+            panel[i / 4 * 4 * WEIGHT_PANEL + r * 4 + i % 4] = (uint8_t)(128 + (int)x);
+        }
+    }
+}
+
 /* Up to 16 rows of a part, from `row` on, into the panel that they fill. */
 static bool pack_panel(const struct pack_job *job, int part, int row, int n_rows,
                        void *scratch)
@@ -72,13 +92,19 @@ static bool pack_panel(const struct pack_job *job, int part, int row, int n_rows
     const struct image_slot *slot = &job->source->plan->slots[p->slot];
     size_t cols = (size_t)slot->cols;
     size_t size = slot->type == WEIGHT_F16 ? sizeof(uint16_t) : sizeof(float);
+    enum weight_type read = slot->type == WEIGHT_F16 ? WEIGHT_F16 : WEIGHT_F32;
     for (int r = 0; r < n_rows; r++)
-        if (!decode_row(&job->source->tensors[part], (size_t)(row + r), cols, slot->type,
+        if (!decode_row(&job->source->tensors[part], (size_t)(row + r), cols, read,
                         (uint8_t *)scratch + (size_t)r * cols * size))
             return false;
-    size_t first = (size_t)(p->first_row + row) * cols * size;
-    void *panel = job->image + slot->offset + first;
-    if (slot->type == WEIGHT_F16)
+    int first = p->first_row + row;
+    uint8_t *at = job->image + slot->offset;
+    void *panel =
+        at + (size_t)(first / WEIGHT_PANEL) * weight_panel_bytes(slot->type, slot->cols);
+    if (slot->type == WEIGHT_S8)
+        interleave_s8(scratch, n_rows, slot->cols, panel,
+                      (float *)(void *)(at + plan_scales_at(slot)) + first);
+    else if (slot->type == WEIGHT_F16)
         interleave_f16(scratch, n_rows, slot->cols, p->conv, panel);
     else
         interleave_f32(scratch, n_rows, slot->cols, p->conv, panel);

@@ -353,8 +353,16 @@ static bool slot_bytes(const struct image_slot *slot, size_t *out)
     size_t rows = (size_t)slot->rows;
     if (slot->panels)
         rows = (rows + WEIGHT_PANEL - 1) / WEIGHT_PANEL * WEIGHT_PANEL;
+    if (slot->type == WEIGHT_S8)
+        return size_mul(rows, ((size_t)slot->cols + 3) / 4 * 4 + sizeof(float), out);
     size_t size = slot->type == WEIGHT_F16 ? sizeof(uint16_t) : sizeof(float);
     return size_mul(rows, (size_t)slot->cols, out) && size_mul(*out, size, out);
+}
+
+size_t plan_scales_at(const struct image_slot *slot)
+{
+    size_t panels = ((size_t)slot->rows + WEIGHT_PANEL - 1) / WEIGHT_PANEL;
+    return panels * weight_panel_bytes(WEIGHT_S8, slot->cols);
 }
 
 int plan_layout(struct model_plan *p, size_t start, size_t *end, struct err *e)

@@ -61,7 +61,7 @@ enum decoder_slot {
 struct image_slot {
     int rows, cols;        /* a vector has one row */
     bool panels;           /* a linear weight; otherwise f32, row after row */
-    enum weight_type type; /* f32 unless every part is f16 */
+    enum weight_type type; /* f32 unless every part is f16, or it is to be 8 bits */
     size_t offset, bytes;  /* in the image; set by plan_layout */
 };
 
@@ -101,6 +101,9 @@ int plan_decoder_slot(const struct whisper_config *c, int layer, int slot);
 
 /* Elements of a part. */
 size_t plan_part_elements(const struct model_part *part);
+
+/* Where in a slot of 8 bits its scales begin. */
+size_t plan_scales_at(const struct image_slot *slot);
 
 /* Lay the slots out from byte `start`, each on a boundary of 64 bytes, by their types.
  * *end is the byte after the last. ERR_TOO_LARGE when that overflows. */

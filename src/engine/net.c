@@ -49,14 +49,17 @@ static struct kv *take_caches(struct layout *l, size_t count, enum weight_type t
     struct kv shape = {.type = type,
                        .heads = heads,
                        .head_size = state / heads,
-                       .capacity =
-                           (capacity + WEIGHT_PANEL - 1) / WEIGHT_PANEL * WEIGHT_PANEL};
+                       .capacity = (capacity + 31) / 32 * 32};
     size_t bytes = 0;
     l->overflow |= !kv_bytes(&shape, &bytes);
     struct kv *caches = take(l, count, sizeof *caches);
     for (size_t i = 0; i < count && !l->overflow; i++) {
         shape.keys = take(l, bytes, 1);
         shape.values = take(l, bytes, 1);
+        if (type == WEIGHT_S16) {
+            shape.key_scales = take_floats(l, (size_t)heads, (size_t)shape.capacity);
+            shape.value_scales = take(l, (size_t)state, sizeof(float));
+        }
         if (caches)
             caches[i] = shape;
     }
@@ -79,6 +82,12 @@ static void lay_out_rows(struct net *n, struct layout *l)
     n->norm = take_floats(l, rows, state + ROW_PAD);
     n->wide =
         take_floats(l, rows + 1, 4 * state + ROW_PAD); /* 3002 convolved frames too */
+    n->codes =
+        take(l, rows, linear_code_bytes(4 * (int)state)); /* not the convolutions' */
+    n->code_scales = take(l, rows, sizeof *n->code_scales);
+    n->code_sums = take(l, rows, sizeof *n->code_sums);
+    n->value_most = take_floats(l, (size_t)pool_size(n->pool), state);
+    n->value_inverses = take(l, state, sizeof *n->value_inverses);
     n->encoded = take_floats(l, (size_t)n->max_windows * (size_t)c->n_audio_ctx,
                              (size_t)c->n_audio_state);
 }
@@ -90,8 +99,8 @@ static void lay_out(struct net *n, struct layout *l)
     int widest =
         4 * (c->n_audio_state > c->n_text_state ? c->n_audio_state : c->n_text_state);
     lay_out_rows(n, l);
-    struct kv *audio =
-        take_caches(l, 1, WEIGHT_F32, c->n_audio_head, c->n_audio_state, c->n_audio_ctx);
+    struct kv *audio = take_caches(l, 1, n->audio_type, c->n_audio_head, c->n_audio_state,
+                                   c->n_audio_ctx);
     if (audio)
         n->audio = *audio;
     n->cross = take_caches(l, (size_t)n->max_windows * layers, n->cache_type,
@@ -105,6 +114,8 @@ static void lay_out(struct net *n, struct layout *l)
     n->strips = take_floats(l, threads, n->strip_floats);
     n->score_stride = larger((size_t)c->n_audio_ctx, (size_t)c->n_text_ctx) + 2 * ROW_PAD;
     n->score_stride = n->score_stride / ROW_PAD * ROW_PAD;
+    if (n->score_stride < ATTEND_SCRATCH / ATTENTION_ROWS)
+        n->score_stride = ATTEND_SCRATCH / ATTENTION_ROWS;
     n->scores = take_floats(l, threads * ATTENTION_ROWS, n->score_stride);
 }
 
@@ -188,6 +199,9 @@ int net_open(struct net **out, const struct whisper_model *m,
     n->kernels = kernels_choose();
     n->max_windows = options->max_windows;
     n->max_slots = options->max_slots;
+    bool brief = options->brief && n->kernels->attend &&
+                 m->config.n_audio_state == ATTEND_HEAD * m->config.n_audio_head;
+    n->audio_type = brief ? WEIGHT_S16 : WEIGHT_F32;
     n->cache_type = options->wide_caches ? WEIGHT_F32 : WEIGHT_F16;
     n->max_rows = (int)larger((size_t)m->config.n_text_ctx, (size_t)n->max_slots);
     status = pool_new(&n->pool, options->threads, e);

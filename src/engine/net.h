@@ -28,20 +28,30 @@ struct net {
     int max_windows, max_slots;
     int max_rows;                /* decoder rows of one pass */
     enum weight_type cache_type; /* of cross and self */
+    enum weight_type audio_type; /* of audio */
 
     void *memory; /* owned mapping: all that follows */
     size_t memory_bytes;
 
-    float *mel;         /* [3000 + 2][n_mels], a zero row at both ends */
-    float *x;           /* residual stream [rows][state] */
-    float *norm;        /* [rows][state + ROW_PAD] */
-    float *wide;        /* [rows][4 * state + ROW_PAD], and shorter rows in turn */
-    float *encoded;     /* [windows][n_audio_ctx][audio state] */
-    struct kv audio;    /* keys and values of the encoder layer at work */
+    float *mel;     /* [3000 + 2][n_mels], a zero row at both ends */
+    float *x;       /* residual stream [rows][state] */
+    float *norm;    /* [rows][state + ROW_PAD] */
+    float *wide;    /* [rows][4 * state + ROW_PAD], and shorter rows in turn */
+    float *encoded; /* [windows][n_audio_ctx][audio state] */
+    struct kv
+        audio; /* keys and values of the encoder layer at work; whole numbers or f32 */
     struct kv *cross;   /* [windows][text layers], capacity n_audio_ctx */
     struct kv *self;    /* [slots][text layers], capacity n_text_ctx */
     struct slot *slots; /* [slots] */
     struct pass *pass;  /* decoder.c: rows of the pass at work */
+
+    /* Input rows of a layer whose weights have 8 bits (kernels.h: quantise). */
+    uint8_t *codes;     /* [rows][linear_code_bytes] */
+    float *code_scales; /* [rows] */
+    int32_t *code_sums; /* [rows] */
+
+    float *value_most;     /* [threads][state]: the greatest values that each has seen */
+    float *value_inverses; /* [state]: ATTEND_VALUES by the greatest of all */
 
     /* One per thread. */
     float *strips; /* [threads][strip_floats]: widened weights */

@@ -26,6 +26,13 @@
 
 enum whisper_task { WHISPER_TRANSCRIBE, WHISPER_TRANSLATE };
 
+/* How the weights are kept. In 8 bits a processor computes several times as fast, and
+ * reads half as much; docs/accuracy.md says what it costs. */
+enum whisper_weights {
+    WHISPER_WEIGHTS_AS_GIVEN, /* nothing is lost */
+    WHISPER_WEIGHTS_8_BITS,
+};
+
 struct whisper_model;   /* opaque: engine/model.h */
 struct whisper_session; /* opaque: engine/session.h */
 
@@ -44,7 +51,8 @@ struct whisper_model_info {
 /* Load a ggml file, or a folder with config.json, tokenizer.json and safetensors, check
  * it whole, and pack it for the kernels. ERR_CORRUPT, ERR_UNSUPPORTED or ERR_NOT_FOUND
  * with a sentence that names what is wrong. *out is owned by the caller. */
-int whisper_model_load(struct whisper_model **out, const char *path, struct err *e);
+int whisper_model_load(struct whisper_model **out, const char *path,
+                       enum whisper_weights weights, struct err *e);
 
 /* The packed weights as a sealed memfd that a child process may inherit (borrowed; it is
  * close-on-exec, so dup2 it in the child), and the way back: map what a parent packed.

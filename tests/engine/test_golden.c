@@ -264,7 +264,7 @@ static void check_model(const char *model)
                       path);
         skip();
     }
-    if (whisper_model_load(&m, path, &e))
+    if (whisper_model_load(&m, path, WHISPER_WEIGHTS_AS_GIVEN, &e))
         fail_msg("%s", e.message);
     for (int level = 0; kernels_level(level); level++) {
         bool last = !kernels_level(level + 1);

@@ -496,7 +496,7 @@ static void an_english_model_says_so(void **state)
     struct whisper_model *english;
     struct whisper_session *other = NULL;
     struct err e = {0};
-    if (whisper_model_load(&english, path, &e) ||
+    if (whisper_model_load(&english, path, WHISPER_WEIGHTS_AS_GIVEN, &e) ||
         whisper_session_open(&other, english, NULL, &e))
         fail_msg("%s", e.message);
     struct sound s = {0};
@@ -538,7 +538,7 @@ static int open_all(void **state)
     char path[600];
     struct err e = {0};
     snprintf(path, sizeof path, "%s/ggml-tiny.bin", models_folder);
-    if (whisper_model_load(&model, path, &e) ||
+    if (whisper_model_load(&model, path, WHISPER_WEIGHTS_AS_GIVEN, &e) ||
         whisper_session_open(&session, model, NULL, &e)) {
         print_error("%s\n", e.message);
         return -1;

@@ -72,7 +72,7 @@ static void load(const char *path)
 {
     struct err e = {0};
     struct whisper_model *m = NULL;
-    int status = whisper_model_load(&m, path, &e);
+    int status = whisper_model_load(&m, path, WHISPER_WEIGHTS_AS_GIVEN, &e);
     if (status)
         check_sentence(&e, status);
     else

@@ -206,6 +206,323 @@ static void gemm_rows_are_independent(void **state)
         }
 }
 
+/* ---- products in 8 bits ------------------------------------------------------------ */
+
+struct problem_s8 {
+    float *x, *bias, *y, *w_scales; /* owned */
+    uint8_t *w;                     /* owned */
+    int8_t *numbers;                /* owned [n][k]: the weights, row after row */
+    size_t x_stride, y_stride;
+    int m, k, n;
+    unsigned flags;
+};
+
+/* Numbers of any size within 8 bits; `extreme`: only the greatest, where sums would
+ * overflow if they could. */
+static void make_s8(struct problem_s8 *p, int m, int k, int n, unsigned flags,
+                    bool extreme)
+{
+    size_t panels = (size_t)(n + KERNEL_LANES - 1) / KERNEL_LANES;
+    size_t panel = ((size_t)k + 3) / 4 * 64;
+    *p = (struct problem_s8){.m = m, .k = k, .n = n, .flags = flags};
+    p->x_stride = (size_t)(k + random_between(0, 5));
+    p->y_stride = (size_t)(n + random_between(0, 7));
+    p->x = random_floats((size_t)m * p->x_stride, extreme ? 0 : 3);
+    for (size_t i = 0; extreme && i < (size_t)m * p->x_stride; i++)
+        p->x[i] = random_bits() & 1 ? 1 : -1;
+    p->bias = random_floats((size_t)n, 1);
+    p->w_scales = random_floats(panels * KERNEL_LANES, 1);
+    p->y = random_floats((size_t)m * p->y_stride, 1);
+    p->w = mem_aligned(panels, panel);
+    p->numbers = mem_aligned((size_t)n, (size_t)k);
+    assert_true(p->w && p->numbers);
+    memset(p->w, 128, panels * panel);
+    for (int r = 0; r < n; r++)
+        for (int c = 0; c < k; c++) {
+            int number = extreme ? 127 : random_between(-127, 127);
+            p->numbers[(size_t)r * (size_t)k + (size_t)c] = (int8_t)number;
+            p->w[(size_t)(r / 16) * panel + (size_t)(c / 4) * 64 +
+                 (size_t)(r % 16 * 4 + c % 4)] = (uint8_t)(128 + number);
+        }
+}
+
+static void free_s8(struct problem_s8 *p)
+{
+    free(p->x);
+    free(p->bias);
+    free(p->y);
+    free(p->w_scales);
+    free(p->w);
+    free(p->numbers);
+}
+
+/* What quantise is to give, by its definition. */
+static void exact_numbers(const float *x, int k, int8_t *numbers, float *scale,
+                          int32_t *sum)
+{
+    float most = 0;
+    *sum = 0;
+    for (int i = 0; i < k; i++)
+        most = fmaxf(most, fabsf(x[i]));
+    *scale = most > 1e-30f ? most / 127 : 0;
+    for (int i = 0; i < k; i++) {
+        numbers[i] = (int8_t)(most > 1e-30f ? rintf(x[i] * (127 / most)) : 0);
+        *sum += 128 * numbers[i];
+    }
+}
+
+/* One level's y over the problem; owned by the caller. Scales and sums are checked. */
+static float *solve_s8(const struct problem_s8 *p, const struct kernels *level)
+{
+    size_t n_y = (size_t)p->m * p->y_stride, stride = QUANTISED_BYTES(p->k) + 64;
+    size_t panel = ((size_t)p->k + 3) / 4 * 64;
+    float *y = mem_aligned(n_y + 1, sizeof *y);
+    uint8_t *codes = mem_aligned((size_t)p->m + 1, stride);
+    float *scales = mem_aligned((size_t)p->m, sizeof *scales);
+    int32_t *sums = mem_aligned((size_t)p->m, sizeof *sums);
+    int8_t *numbers = mem_aligned((size_t)p->k, 1);
+    assert_true(y && codes && scales && sums && numbers);
+    memcpy(y, p->y, n_y * sizeof *y);
+    y[n_y] = CANARY;
+    for (int r = 0; r < p->m; r++) {
+        const float *x = p->x + (size_t)r * p->x_stride;
+        float scale;
+        int32_t sum;
+        uint8_t *row = codes + (size_t)r * stride;
+        memset(row, 0x5a, stride);
+        level->quantise(x, (size_t)p->k, row, &scales[r], &sums[r]);
+        for (size_t i = QUANTISED_BYTES(p->k); i < stride; i++)
+            assert_int_equal(row[i], 0x5a); /* no more than said */
+        exact_numbers(x, p->k, numbers, &scale, &sum);
+        assert_true(scale == scales[r]);
+        assert_int_equal(sum, sums[r]);
+    }
+    const struct gemm_s8 g = {codes, scales,      sums,    stride,  p->w,
+                              panel, p->w_scales, p->bias, y,       p->y_stride,
+                              p->m,  p->k,        p->n,    p->flags};
+    level->gemm_s8(&g);
+    assert_true(y[n_y] == CANARY);
+    free(codes);
+    free(scales);
+    free(sums);
+    free(numbers);
+    return y;
+}
+
+/* The sum of whole numbers is exact; what follows are a few roundings. */
+static void check_s8(const struct problem_s8 *p, const float *y)
+{
+    int8_t *numbers = mem_aligned((size_t)p->k, 1);
+    assert_non_null(numbers);
+    for (int r = 0; r < p->m; r++) {
+        float scale;
+        int32_t ignored;
+        exact_numbers(p->x + (size_t)r * p->x_stride, p->k, numbers, &scale, &ignored);
+        for (size_t i = 0; i < p->y_stride; i++) {
+            float given = y[(size_t)r * p->y_stride + i];
+            float before = p->y[(size_t)r * p->y_stride + i];
+            if (i >= (size_t)p->n) { /* between the rows nothing is written */
+                assert_true(given == before);
+                continue;
+            }
+            int64_t sum = 0;
+            for (int c = 0; c < p->k; c++)
+                sum += numbers[c] * p->numbers[i * (size_t)p->k + (size_t)c];
+            double wanted = (double)sum * (double)p->w_scales[i] * (double)scale;
+            double magnitude = fabs(wanted) + fabs((double)p->bias[i]) + 1;
+            wanted += (double)p->bias[i];
+            if (p->flags & GEMM_ADD)
+                wanted += (double)before;
+            if (p->flags & GEMM_GELU)
+                wanted = gelu_exact(wanted);
+            if (!(fabs((double)given - wanted) <= 1e-6 * magnitude))
+                fail_msg("m %d k %d n %d: y[%d][%zu] is %g, not %g", p->m, p->k, p->n, r,
+                         i, (double)given, wanted);
+        }
+    }
+    free(numbers);
+}
+
+static void try_s8(int m, int k, int n, bool extreme)
+{
+    static const unsigned flags[] = {0, GEMM_ADD, GEMM_GELU};
+    struct problem_s8 p;
+    make_s8(&p, m, k, n, flags[random_bits() % 3], extreme);
+    const struct kernels *level;
+    for (int i = 0; (level = kernels_level(i)); i++) {
+        float *y = solve_s8(&p, level);
+        check_s8(&p, y);
+        free(y);
+    }
+    free_s8(&p);
+}
+
+static void gemm_s8_is_right(void **state)
+{
+    (void)state;
+    for (int m = 1; m <= 26; m++)
+        for (int i = 0; i < 3; i++)
+            try_s8(m, random_between(1, 200), random_between(1, 300), false);
+    for (int n = 1; n <= 33; n++)
+        try_s8(random_between(1, 13), random_between(1, 40), n, false);
+    for (int k = 1; k <= 70; k++)
+        try_s8(random_between(1, 3), k, random_between(1, 40), k % 2);
+    try_s8(3, 5120, 33, true);
+    try_s8(13, 5120, 16, true);
+}
+
+static void what_is_no_number_is_quantised(void **state)
+{
+    (void)state;
+    const struct kernels *level;
+    for (int i = 0; (level = kernels_level(i)); i++)
+        for (size_t at = 0; at < 40; at += 13) {
+            float x[40], scale;
+            int32_t sum;
+            uint8_t out[QUANTISED_BYTES(40)];
+            for (size_t j = 0; j < 40; j++)
+                x[j] = 1;
+            x[at] = NAN;
+            level->quantise(x, 40, out, &scale, &sum);
+            assert_true(scale == 1.0f / 127);
+            assert_int_equal(sum, 128 * 127 * 39);
+            x[at] = -INFINITY;
+            level->quantise(x, 40, out, &scale, &sum);
+            assert_int_equal(sum, 128 * -127);
+            memset(x, 0, sizeof x);
+            level->quantise(x, 40, out, &scale, &sum);
+            assert_true(scale == 0 && sum == 0);
+        }
+}
+
+/* ---- attention ----------------------------------------------------------------------
+ */
+
+struct scene {
+    float *query, *keys, *values; /* owned [rows], [n_keys], [n_keys] of STRIDE */
+    int rows, n_keys;
+};
+
+enum { STRIDE = ATTEND_HEAD + 8 };
+
+static void exact_attention(const struct scene *s, int row, double *out)
+{
+    double *p = mem_array((size_t)s->n_keys, sizeof *p), most = -INFINITY, sum = 0;
+    assert_non_null(p);
+    for (int t = 0; t < s->n_keys; t++) {
+        for (int i = 0; i < ATTEND_HEAD; i++)
+            p[t] += (double)s->query[row * STRIDE + i] * (double)s->keys[t * STRIDE + i];
+        p[t] *= 0.125;
+        most = fmax(most, p[t]);
+    }
+    for (int t = 0; t < s->n_keys; t++)
+        sum += p[t] = exp(p[t] - most);
+    for (int i = 0; i < ATTEND_HEAD; i++) {
+        out[i] = 0;
+        for (int t = 0; t < s->n_keys; t++)
+            out[i] += p[t] / sum * (double)s->values[t * STRIDE + i];
+    }
+    free(p);
+}
+
+/* What is attended to, as a level keeps it. */
+struct kept {
+    int16_t *keys, *values; /* owned */
+    float *key_scales;      /* owned */
+    float value_scales[ATTEND_HEAD];
+    size_t value_stride;
+};
+
+static void keep(const struct scene *s, const struct kernels *level, struct kept *k)
+{
+    size_t positions = (size_t)(s->n_keys + 31) / 32 * 32;
+    float most[ATTEND_HEAD] = {0}, inverses[ATTEND_HEAD];
+    k->keys = mem_aligned(positions * ATTEND_HEAD, sizeof *k->keys);
+    k->values = mem_aligned(positions * ATTEND_HEAD, sizeof *k->values);
+    k->key_scales = mem_aligned(positions, sizeof *k->key_scales);
+    assert_true(k->keys && k->values && k->key_scales);
+    k->value_stride = positions * 16;
+    for (int t = 0; t < s->n_keys; t++)
+        level->greatest(most, s->values + (size_t)t * STRIDE, ATTEND_HEAD);
+    for (int i = 0; i < ATTEND_HEAD; i++) {
+        k->value_scales[i] = most[i] / ATTEND_VALUES;
+        inverses[i] = most[i] > 0 ? ATTEND_VALUES / most[i] : 0;
+    }
+    for (int t = 0; t < s->n_keys; t += 16) {
+        const struct attend_store a = {
+            .keys_in = s->keys + (size_t)t * STRIDE,
+            .values_in = s->values + (size_t)t * STRIDE,
+            .stride = STRIDE,
+            .value_inverses = inverses,
+            .keys = k->keys + (size_t)t * ATTEND_HEAD,
+            .values = k->values + (size_t)t * 16,
+            .key_scales = k->key_scales + t,
+            .value_stride = k->value_stride,
+            .rows = s->n_keys - t < 16 ? s->n_keys - t : 16,
+        };
+        level->attend_store(&a);
+    }
+}
+
+static void check_attention(const struct scene *s, const struct kernels *level,
+                            double greatest)
+{
+    struct kept k = {0};
+    float out[ATTEND_ROWS * STRIDE], alone[STRIDE];
+    float *scratch = mem_aligned(ATTEND_SCRATCH, sizeof *scratch);
+    assert_non_null(scratch);
+    keep(s, level, &k);
+    struct attend a = {s->query,       STRIDE,         k.keys, k.values, k.key_scales,
+                       k.value_scales, k.value_stride, out,    STRIDE,   s->rows,
+                       s->n_keys,      0.125f,         scratch};
+    for (size_t i = 0; i < ARRAY_LENGTH(out); i++)
+        out[i] = CANARY;
+    level->attend(&a);
+    for (int r = 0; r < s->rows; r++) {
+        double wanted[ATTEND_HEAD];
+        exact_attention(s, r, wanted);
+        for (int i = 0; i < ATTEND_HEAD; i++) {
+            double d = fabs((double)out[r * STRIDE + i] - wanted[i]);
+            if (!(d <= 2e-3 * greatest))
+                fail_msg("%s, %d rows, %d keys: row %d is off by %g", level->name,
+                         s->rows, s->n_keys, r, d);
+        }
+        for (int i = ATTEND_HEAD; i < STRIDE; i++)
+            assert_true(out[r * STRIDE + i] == CANARY);
+    }
+    a.query += (ptrdiff_t)(s->rows - 1) * STRIDE; /* a row alone: the same bits */
+    a.out = alone;
+    a.rows = 1;
+    level->attend(&a);
+    assert_memory_equal(alone, out + (ptrdiff_t)(s->rows - 1) * STRIDE,
+                        ATTEND_HEAD * sizeof *alone);
+    free(k.keys);
+    free(k.values);
+    free(k.key_scales);
+    free(scratch);
+}
+
+static void attention_is_right(void **state)
+{
+    (void)state;
+    static const int lengths[] = {1, 2, 15, 16, 17, 33, 255, 256, 257, 511, 1500};
+    const struct kernels *level;
+    for (int l = 0; (level = kernels_level(l)); l++)
+        for (int i = 0; level->attend && i < (int)ARRAY_LENGTH(lengths); i++) {
+            struct scene s = {.rows = random_between(1, ATTEND_ROWS),
+                              .n_keys = lengths[i]};
+            /* From nearly even to nearly one place alone. */
+            float range = i % 3 == 0 ? 0.3f : i % 3 == 1 ? 1.5f : 4.0f;
+            s.query = random_floats((size_t)s.rows * STRIDE, range);
+            s.keys = random_floats((size_t)s.n_keys * STRIDE, range);
+            s.values = random_floats((size_t)s.n_keys * STRIDE, 2);
+            check_attention(&s, level, 2);
+            free(s.query);
+            free(s.keys);
+            free(s.values);
+        }
+}
+
 /* ---- rows -------------------------------------------------------------------------- */
 
 static void gelu_is_right(void **state)
@@ -519,6 +836,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gemm_is_right),
         cmocka_unit_test(gemm_rows_are_independent),
+        cmocka_unit_test(gemm_s8_is_right),
+        cmocka_unit_test(what_is_no_number_is_quantised),
+        cmocka_unit_test(attention_is_right),
         cmocka_unit_test(gelu_is_right),
         cmocka_unit_test(softmax_is_right),
         cmocka_unit_test(layer_norm_is_right),

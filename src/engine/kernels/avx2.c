@@ -13,6 +13,11 @@ SIMD vf load_half(const uint16_t *p)
     return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)p));
 }
 
+#define S8_ROWS      4
+#define S8_SHAPES(X) X(1, 2) X(2, 1) X(3, 1) X(4, 1)
+
+#include "engine/kernels/attend.h"
+#include "engine/kernels/gemm_s8.h"
 #include "engine/kernels/gemm_tile.h"
 #include "engine/kernels/spectrum.h"
 
@@ -29,6 +34,11 @@ static void narrow_lanes(uint16_t *half, const float *in, size_t n)
 
 const struct kernels kernels_avx2 = {
     .name = "avx2",
+    .attend = attend_lanes,
+    .attend_store = attend_store_lanes,
+    .greatest = greatest_lanes,
+    .gemm_s8 = gemm_s8_lanes,
+    .quantise = quantise_lanes,
     .gemm_f32 = gemm_f32_lanes,
     .gemm_f16 = gemm_f16_lanes,
     .gelu = gelu_lanes,

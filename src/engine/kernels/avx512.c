@@ -1,4 +1,5 @@
-/* AVX-512 (F, DQ, BW, VL): 32 registers of 16 floats. */
+/* AVX-512 (F, DQ, BW, VL): 32 registers of 16 floats. Compiled twice: as it is, and
+ * with VNNI (8-bit products). */
 #include "engine/kernels/levels.h"
 
 #include <immintrin.h>
@@ -16,6 +17,11 @@ SIMD vf load_half(const uint16_t *p)
     return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i_u *)p));
 }
 
+#define S8_ROWS   12
+#define S8_SHAPES TILE_SHAPES
+
+#include "engine/kernels/attend.h"
+#include "engine/kernels/gemm_s8.h"
 #include "engine/kernels/gemm_tile.h"
 #include "engine/kernels/spectrum.h"
 
@@ -31,8 +37,21 @@ static void narrow_lanes(uint16_t *half, const float *in, size_t n)
         half[i] = half_from_float(in[i]);
 }
 
-const struct kernels kernels_avx512 = {
-    .name = "avx512",
+#ifdef __AVX512VNNI__
+#define LEVEL      kernels_avx512vnni
+#define LEVEL_NAME "avx512vnni"
+#else
+#define LEVEL      kernels_avx512
+#define LEVEL_NAME "avx512"
+#endif
+
+const struct kernels LEVEL = {
+    .name = LEVEL_NAME,
+    .attend = attend_lanes,
+    .attend_store = attend_store_lanes,
+    .greatest = greatest_lanes,
+    .gemm_s8 = gemm_s8_lanes,
+    .quantise = quantise_lanes,
     .gemm_f32 = gemm_f32_lanes,
     .gemm_f16 = gemm_f16_lanes,
     .gelu = gelu_lanes,

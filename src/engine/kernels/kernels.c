@@ -16,7 +16,7 @@
 #define BIT(n) (1u << (n))
 
 struct features {
-    bool avx2, avx512;
+    bool avx2, avx512, vnni;
 };
 
 static unsigned read_xcr0(void)
@@ -29,7 +29,7 @@ static unsigned read_xcr0(void)
 /* Intel SDM volume 1, chapters 14.3, 14.5.3 and 15.2. */
 static struct features read_features(void)
 {
-    struct features f = {false, false};
+    struct features f = {0};
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d))
         return f;
@@ -44,13 +44,14 @@ static struct features read_features(void)
     f.avx2 = true;
     wanted = BIT(16) | BIT(17) | BIT(30) | BIT(31); /* F DQ BW VL */
     f.avx512 = (b & wanted) == wanted && (xcr0 & 0xe0) == 0xe0;
+    f.vnni = f.avx512 && (c & BIT(11));
     return f;
 }
 #endif
 
 const struct kernels *kernels_level(int index)
 {
-    const struct kernels *levels[4] = {&kernels_c};
+    const struct kernels *levels[5] = {&kernels_c};
     int n = 1;
 #if defined(__x86_64__)
     struct features f = read_features();
@@ -58,6 +59,8 @@ const struct kernels *kernels_level(int index)
         levels[n++] = &kernels_avx2;
     if (f.avx512)
         levels[n++] = &kernels_avx512;
+    if (f.vnni)
+        levels[n++] = &kernels_avx512vnni;
 #endif
     return index >= 0 && index < n ? levels[index] : NULL;
 }
@@ -81,8 +84,8 @@ const struct kernels *kernels_choose(void)
         return best;
     k = kernels_named(wanted);
     if (!k)
-        log_warning("WT_CPU_LEVEL=%s cannot run here (or is none of c, avx2, avx512): "
-                    "using %s",
+        log_warning("WT_CPU_LEVEL=%s cannot run here (or is none of c, avx2, avx512, "
+                    "avx512vnni): using %s",
                     wanted, best->name);
     return k ? k : best;
 }

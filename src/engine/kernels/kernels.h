@@ -15,6 +15,10 @@
  *   log10       <= 2e-6 * max(1, |y|)
  *   spectrum    <= 2e-6 times the frame's energy, of the exact transform
  *   widen       equal; narrow: equal (round to nearest even)
+ *   quantise    equal: greatest / 127 as the scale, rounded to nearest even
+ *   gemm_s8     sums of integers, which are equal whatever their order; then two
+ *               roundings of the scales and one of the bias
+ *   attend      2e-3 times the greatest value, of scores up to some hundreds
  *
  * Weights lie in panels of 16 outputs (engine/model.h). Attention uses the same layout
  * for keys and values, so that one matrix kernel serves everything. */
@@ -48,6 +52,73 @@ struct gemm {
     unsigned flags;
 };
 
+/* y[m][n] = x[m][k] Wᵀ + bias in 8 bits with 32-bit sums, then what the flags say. Rows
+ * of x have a scale each, from `quantise`; outputs have one each. Weights w are stored as
+ * w + 128, which is positive, as the processor's instruction wants it: `sums` of the rows
+ * take it out again, exactly. */
+struct gemm_s8 {
+    const void *x;         /* [m][x_stride], as quantise wrote them */
+    const float *x_scales; /* [m] */
+    const int32_t *x_sums; /* [m] */
+    size_t x_stride;       /* bytes, see QUANTISED_BYTES */
+    const uint8_t *w;      /* panels [(k + 3) / 4][16][4], 64-byte aligned; the last panel
+                            * is whole even where n is not; 128 stands for nothing */
+    size_t w_stride;       /* bytes from panel to panel */
+    const float *w_scales; /* [n, up to a whole panel] */
+    const float *bias;     /* [n], or NULL */
+    float *y;              /* [m][y_stride], n of each row written */
+    size_t y_stride;
+    int m, k, n;
+    unsigned flags;
+};
+
+/* A row of k numbers takes at most so many bytes, at every level: a multiple of 64. */
+#define QUANTISED_BYTES(k) (((size_t)(k)*2 + 63) / 64 * 64)
+
+/* Softmax attention of one head in whole numbers of 16 bits: some rows of queries over
+ * the same keys, which all of them see. Neighbours that are multiplied together lie side
+ * by side:
+ *
+ *   keys   [positions / 16][ATTEND_HEAD / 2][16][2]      times a scale for each position
+ *   values [ATTEND_HEAD / 16][positions / 2][16][2]      times a scale for each column
+ *
+ * Positions from `n_keys` to the next multiple of 16 hold numbers. */
+struct attend {
+    const float *query; /* [rows][query_stride], ATTEND_HEAD of each row used */
+    size_t query_stride;
+    const int16_t *keys, *values; /* 64-byte aligned */
+    const float *key_scales;      /* [positions] */
+    const float *value_scales;    /* [ATTEND_HEAD] */
+    size_t value_stride;          /* elements from panel to panel */
+    float *out;                   /* [rows][out_stride], ATTEND_HEAD of each written */
+    size_t out_stride;
+    int rows;       /* 1 … ATTEND_ROWS */
+    int n_keys;     /* at least 1 */
+    float scale;    /* of the products, before the softmax */
+    float *scratch; /* ATTEND_SCRATCH floats, 64-byte aligned */
+};
+#define ATTEND_HEAD    64 /* columns of a head: those of every published model */
+#define ATTEND_ROWS    24
+#define ATTEND_KEYS    256 /* taken together */
+#define ATTEND_SCRATCH (ATTEND_ROWS * (ATTEND_KEYS + ATTEND_KEYS / 2 + 64 + 32))
+
+/* The greatest numbers. Sums of 64 products of the first, and of 256 of the second with
+ * the third, stay below 2^31. */
+#define ATTEND_NUMBERS 5700.0f /* of queries and keys */
+#define ATTEND_SHARES  4095.0f /* of the softmax, whose greatest is 1 */
+#define ATTEND_VALUES  2047.0f
+
+/* Keys and values of some positions of one head, which begin with a panel. */
+struct attend_store {
+    const float *keys_in, *values_in; /* [rows][stride], ATTEND_HEAD of each used */
+    size_t stride;
+    const float *value_inverses; /* [ATTEND_HEAD]: ATTEND_VALUES / greatest, or 0 */
+    int16_t *keys, *values;      /* where the positions begin */
+    float *key_scales;           /* [rows] */
+    size_t value_stride;
+    int rows; /* 1 … 16 */
+};
+
 /* Tables of the real transform of 400 samples. */
 struct spectrum_tables {
     float window[SPECTRUM_SAMPLES]; /* periodic Hann */
@@ -59,10 +130,23 @@ struct spectrum_tables {
 #define SPECTRUM_SCRATCH (4 * 200 * KERNEL_LANES)
 
 struct kernels {
-    const char *name; /* "c", "avx2", "avx512" */
+    const char *name; /* "c", "avx2", "avx512", "avx512vnni" */
 
     void (*gemm_f32)(const struct gemm *g);
     void (*gemm_f16)(const struct gemm *g);
+
+    /* The same in 8 bits. */
+    void (*gemm_s8)(const struct gemm_s8 *g);
+    /* x[k] to whole numbers of -127 … 127 and what they are multiples of. The numbers are
+     * written as this level's gemm_s8 reads them, with zeros up to QUANTISED_BYTES(k);
+     * *sum receives 128 times their sum. What is no number counts as 0. */
+    void (*quantise)(const float *x, size_t k, void *out, float *scale, int32_t *sum);
+
+    /* NULL at the C level. */
+    void (*attend)(const struct attend *a);
+    void (*attend_store)(const struct attend_store *a);
+    /* most[i] = max(most[i], |x[i]|). */
+    void (*greatest)(float *most, const float *x, size_t n);
 
     /* x = gelu(x), with the error function, not its tanh approximation. */
     void (*gelu)(float *x, size_t n);
@@ -85,7 +169,7 @@ struct kernels {
 };
 
 /* The best level of this processor and operating system, or a lower one when the
- * environment variable WT_CPU_LEVEL (c, avx2, avx512) asks for it. What cannot run here
+ * environment variable WT_CPU_LEVEL (a name as above) asks for it. What cannot run here
  * is lowered, with a warning in the log. */
 const struct kernels *kernels_choose(void);
 

@@ -11,7 +11,7 @@
 
 #include <math.h>
 
-#define MOST_PARTS 200
+#define MOST_PARTS 300
 
 static uint64_t seed;
 static void *parts[MOST_PARTS]; /* owned */
@@ -39,7 +39,22 @@ static float *vector(size_t n, float middle, float range)
     return x;
 }
 
-/* Values that halves hold exactly, so that both types are the same model. */
+/* A row of panels of floats into those of 8 bits; returns its scale. */
+static float quantise_row(uint8_t *to, const float *wide, int row, int cols)
+{
+    size_t from = (size_t)(row / 16) * (size_t)cols * 16 + row % 16u, panel = 0;
+    float most = 0;
+    for (int c = 0; c < cols; c++)
+        most = fmaxf(most, fabsf(wide[from + (size_t)c * 16]));
+    panel = (size_t)(row / 16) * weight_panel_bytes(WEIGHT_S8, cols);
+    for (int c = 0; c < cols; c++)
+        to[panel + (size_t)(c / 4) * 64 + row % 16u * 4 + c % 4u] =
+            (uint8_t)(128 + (int)rintf(wide[from + (size_t)c * 16] * 127 / most));
+    return most / 127;
+}
+
+/* Values that halves hold exactly, so that both types are the same model; in 8 bits they
+ * are near it. */
 static struct weight matrix(enum weight_type type, int rows, int cols, bool bias)
 {
     size_t n = (size_t)(rows + 15) / 16 * 16 * (size_t)cols;
@@ -54,6 +69,16 @@ static struct weight matrix(enum weight_type type, int rows, int cols, bool bias
             wide[at] = half_to_float(half[at]);
         }
     w.data = type == WEIGHT_F16 ? (const void *)half : (const void *)wide;
+    if (type == WEIGHT_S8) {
+        size_t panels = (size_t)(rows + 15) / 16;
+        uint8_t *codes = part(panels, weight_panel_bytes(type, cols));
+        float *scales = part(panels * 16, sizeof *scales);
+        memset(codes, 128, panels * weight_panel_bytes(type, cols));
+        for (int r = 0; r < rows; r++)
+            scales[r] = quantise_row(codes, wide, r, cols);
+        w.data = codes;
+        w.scales = scales;
+    }
     w.bias = bias ? vector((size_t)rows, 0, 0.1f) : NULL;
     return w;
 }
@@ -67,8 +92,9 @@ static void fill(struct whisper_model *m, enum weight_type type)
 {
     const struct whisper_config *c = &m->config;
     int a = c->n_audio_state, t = c->n_text_state;
-    m->conv1 = matrix(type, a, 3 * c->n_mels, true);
-    m->conv2 = matrix(type, a, 3 * a, true);
+    enum weight_type conv = type == WEIGHT_S8 ? WEIGHT_F16 : type;
+    m->conv1 = matrix(conv, a, 3 * c->n_mels, true);
+    m->conv2 = matrix(conv, a, 3 * a, true);
     m->audio_positions = vector((size_t)c->n_audio_ctx * (size_t)a, 0, 0.5f);
     m->audio_norm = norm(a);
     m->encoder = part((size_t)c->n_audio_layer, sizeof *m->encoder);

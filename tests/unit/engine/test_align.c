@@ -29,7 +29,7 @@ static int open_all(void **state)
     model_files_init(&f, TENSOR_F16, true);
     model_files_ggml(&f);
     int fd = model_files_memory(f.bytes.data, f.bytes.length, path, sizeof path);
-    assert_int_equal(whisper_model_load(&model, path, NULL), 0);
+    assert_int_equal(whisper_model_load(&model, path, WHISPER_WEIGHTS_AS_GIVEN, NULL), 0);
     close(fd);
     model_files_release(&f);
     assert_int_equal(net_open(&net, model, &o, NULL), 0);

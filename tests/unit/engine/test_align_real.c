@@ -80,7 +80,8 @@ static bool open_bench(struct bench *b, const char *name)
     }
     struct err e = {0};
     struct net_options o = {.threads = 2, .max_windows = 1, .max_slots = 1};
-    if (whisper_model_load(&b->model, path, &e) || net_open(&b->net, b->model, &o, &e) ||
+    if (whisper_model_load(&b->model, path, WHISPER_WEIGHTS_AS_GIVEN, &e) ||
+        net_open(&b->net, b->model, &o, &e) ||
         tokenizer_open(&b->tokenizer, b->model, &e) ||
         mel_open(&b->mel, b->model, net_pool(b->net), &e) ||
         align_open(&b->align, b->model, b->net, b->tokenizer, &e))

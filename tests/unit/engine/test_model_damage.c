@@ -43,7 +43,7 @@ static int load(const struct damage *d, struct err *e)
 {
     struct whisper_model *m = NULL;
     *e = (struct err){0};
-    int status = whisper_model_load(&m, d->path, e);
+    int status = whisper_model_load(&m, d->path, WHISPER_WEIGHTS_AS_GIVEN, e);
     whisper_model_free(m);
     return status;
 }
@@ -394,17 +394,23 @@ static void test_what_is_no_file(void **state)
     struct whisper_model *m = NULL;
     struct err e;
     char folder[128], path[160];
-    assert_int_equal(whisper_model_load(&m, "/nonexistent/model.bin", &e), ERR_NOT_FOUND);
-    assert_int_equal(whisper_model_load(&m, "/dev/zero", &e), ERR_INVALID);
+    assert_int_equal(
+        whisper_model_load(&m, "/nonexistent/model.bin", WHISPER_WEIGHTS_AS_GIVEN, &e),
+        ERR_NOT_FOUND);
+    assert_int_equal(whisper_model_load(&m, "/dev/zero", WHISPER_WEIGHTS_AS_GIVEN, &e),
+                     ERR_INVALID);
     assert_non_null(strstr(e.message, "not a regular file"));
-    assert_int_equal(whisper_model_load(&m, "", &e), ERR_NOT_FOUND);
+    assert_int_equal(whisper_model_load(&m, "", WHISPER_WEIGHTS_AS_GIVEN, &e),
+                     ERR_NOT_FOUND);
     model_files_folder_new(folder, sizeof folder);
-    assert_int_equal(whisper_model_load(&m, folder, &e), ERR_NOT_FOUND);
+    assert_int_equal(whisper_model_load(&m, folder, WHISPER_WEIGHTS_AS_GIVEN, &e),
+                     ERR_NOT_FOUND);
     assert_non_null(strstr(e.message, "without config.json"));
     /* A pipe nobody writes into: no waiting for it. */
     (void)snprintf(path, sizeof path, "%s/pipe", folder);
     assert_int_equal(mkfifo(path, 0600), 0);
-    assert_int_equal(whisper_model_load(&m, path, &e), ERR_INVALID);
+    assert_int_equal(whisper_model_load(&m, path, WHISPER_WEIGHTS_AS_GIVEN, &e),
+                     ERR_INVALID);
     model_files_folder_remove(folder);
     assert_null(m);
 }

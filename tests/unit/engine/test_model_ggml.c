@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <math.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -170,7 +171,7 @@ static void check_type(enum tensor_type type)
     model_files_init(&f, type, false);
     model_files_ggml(&f);
     int fd = model_files_memory(f.bytes.data, f.bytes.length, path, sizeof path);
-    if (whisper_model_load(&m, path, &e))
+    if (whisper_model_load(&m, path, WHISPER_WEIGHTS_AS_GIVEN, &e))
         fail_msg("%s: %s", quant_name(type), e.message);
     for (int part = 0; part < f.plan->n_parts; part++)
         check_part(&f, m, part);
@@ -193,6 +194,62 @@ static void test_packs_every_element_of_every_type(void **state)
         check_type((enum tensor_type)type);
 }
 
+/* In 8 bits every element is the nearest multiple of its row's scale, which is a 127th of
+ * the greatest; convolutions stay as they are. */
+static void check_part_8(const struct model_files *f, const struct whisper_model *m,
+                         int part)
+{
+    const struct model_part *p = &f->plan->parts[part];
+    struct place place = find_place(m, p->ggml);
+    if (!place.weight)
+        return;
+    assert_int_equal(place.weight->type == WEIGHT_S8, !p->conv);
+    size_t n = plan_part_elements(p), cols = n / (size_t)p->dims[0];
+    for (size_t row = 0; !p->conv && row < (size_t)p->dims[0]; row++) {
+        int at = place.first_row + (int)row;
+        float scale = place.weight->scales[at], most = 0;
+        for (size_t i = 0; i < cols; i++) {
+            float wanted = model_files_value(f, part, row * cols + i);
+            float found = weight_at(place.weight, at, (int)i);
+            most = fmaxf(most, fabsf(wanted));
+            if (!(fabsf(found - wanted) <= 0.5001f * scale))
+                fail_msg("%s: row %zu, column %zu is %g, not near %g", p->ggml, row, i,
+                         (double)found, (double)wanted);
+        }
+        assert_true(scale == most / 127);
+    }
+}
+
+static void test_packs_in_8_bits(void **state)
+{
+    (void)state;
+    static const enum tensor_type types[] = {TENSOR_F16, TENSOR_F32, TENSOR_Q5_1};
+    for (size_t i = 0; i < ARRAY_LENGTH(types); i++) {
+        struct model_files f;
+        char path[64];
+        struct err e = {0};
+        struct whisper_model *m = NULL;
+        model_files_init(&f, types[i], false);
+        model_files_ggml(&f);
+        int fd = model_files_memory(f.bytes.data, f.bytes.length, path, sizeof path);
+        if (whisper_model_load(&m, path, WHISPER_WEIGHTS_8_BITS, &e))
+            fail_msg("%s", e.message);
+        for (int part = 0; part < f.plan->n_parts; part++)
+            check_part_8(&f, m, part);
+        /* The rows that fill the last panel are nothing. */
+        const struct weight *w = &m->token_embedding;
+        const uint8_t *last =
+            (const uint8_t *)w->data +
+            (size_t)(w->rows / 16) * weight_panel_bytes(w->type, w->cols);
+        for (int row = w->rows % 16; row < 16; row++)
+            for (int column = 0; column < w->cols; column++)
+                assert_int_equal(last[column / 4 * 64 + row * 4 + column % 4], 128);
+        whisper_model_free(m);
+        close(fd);
+        model_files_release(&f);
+    }
+}
+
 static struct whisper_model *load_small(void)
 {
     struct model_files f;
@@ -201,7 +258,7 @@ static struct whisper_model *load_small(void)
     model_files_init(&f, TENSOR_F16, true);
     model_files_ggml(&f);
     int fd = model_files_memory(f.bytes.data, f.bytes.length, path, sizeof path);
-    assert_int_equal(whisper_model_load(&m, path, NULL), 0);
+    assert_int_equal(whisper_model_load(&m, path, WHISPER_WEIGHTS_AS_GIVEN, NULL), 0);
     close(fd);
     model_files_release(&f);
     return m;
@@ -295,6 +352,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_packs_every_element_of_every_type),
+        cmocka_unit_test(test_packs_in_8_bits),
         cmocka_unit_test(test_a_child_attaches_to_the_same_memory),
         cmocka_unit_test(test_nobody_can_change_the_image),
         cmocka_unit_test(test_refuses_images_that_are_not_ours),

@@ -32,7 +32,7 @@ static struct whisper_model *load(const char *path)
 {
     struct err e;
     struct whisper_model *m = NULL;
-    if (whisper_model_load(&m, path, &e))
+    if (whisper_model_load(&m, path, WHISPER_WEIGHTS_AS_GIVEN, &e))
         fail_msg("%s", e.message);
     return m;
 }

@@ -40,7 +40,7 @@ static int load(const char *path, struct err *e)
 {
     struct whisper_model *m = NULL;
     *e = (struct err){0};
-    int status = whisper_model_load(&m, path, e);
+    int status = whisper_model_load(&m, path, WHISPER_WEIGHTS_AS_GIVEN, e);
     whisper_model_free(m);
     return status;
 }
@@ -99,13 +99,13 @@ static void check_same_as_ggml(enum tensor_type type, int n_shards)
     model_files_folder_new(d.path, sizeof d.path);
     model_files_init(&d.files, type, true);
     model_files_folder(&d.files, d.path, n_shards);
-    if (whisper_model_load(&a, d.path, &e))
+    if (whisper_model_load(&a, d.path, WHISPER_WEIGHTS_AS_GIVEN, &e))
         fail_msg("%s", e.message);
     buf_reset(&d.files.bytes);
     model_files_ggml(&d.files);
     int fd =
         model_files_memory(d.files.bytes.data, d.files.bytes.length, path, sizeof path);
-    assert_int_equal(whisper_model_load(&b, path, &e), 0);
+    assert_int_equal(whisper_model_load(&b, path, WHISPER_WEIGHTS_AS_GIVEN, &e), 0);
     assert_string_equal(a->weights_name, b->weights_name);
     assert_int_equal(a->image_bytes, b->image_bytes);
     size_t filters =
@@ -179,7 +179,7 @@ static void heads_told(const struct folder *d, const char *json, int n)
     struct whisper_model *m = NULL;
     struct err e;
     model_files_write(d->path, "generation_config.json", json, strlen(json));
-    if (whisper_model_load(&m, d->path, &e))
+    if (whisper_model_load(&m, d->path, WHISPER_WEIGHTS_AS_GIVEN, &e))
         fail_msg("%s", e.message);
     assert_int_equal(m->config.n_align_heads, n);
     if (n)

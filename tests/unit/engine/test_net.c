@@ -23,9 +23,7 @@
 
 static double weight_value(const struct weight *w, int row, int col)
 {
-    size_t at = ((size_t)(row / 16) * (size_t)w->cols + (size_t)col) * 16 + row % 16u;
-    return w->type == WEIGHT_F16 ? (double)half_to_float(((const uint16_t *)w->data)[at])
-                                 : (double)((const float *)w->data)[at];
+    return (double)weight_at(w, row, col);
 }
 
 static void plain_linear(const struct weight *w, const double *x, int first, int count,
@@ -208,13 +206,13 @@ static int32_t token_of(int s, int t)
 }
 
 /* The bounds are on logits of about 1. */
-static void check_against_plain(bool wide_caches, double bound)
+static void check_against_plain(enum weight_type type, bool wide_caches, double bound)
 {
     struct fixture f;
     struct plain p;
     float logits[VOCAB];
     double wanted[VOCAB];
-    open_fixture(&f, WEIGHT_F16, 2, wide_caches);
+    open_fixture(&f, type, 2, wide_caches);
     plain_begin(&p, f.m, net_encoded(f.net, 1));
     for (int t = 0; t < 18; t++) { /* past a panel of keys */
         int32_t token = token_of(1, t);
@@ -234,8 +232,9 @@ static void agrees_with_the_plain_one(void **state)
     const struct kernels *level;
     for (int l = 0; (level = kernels_level(l)); l++) {
         setenv("WT_CPU_LEVEL", level->name, 1);
-        check_against_plain(true, 2e-5);
-        check_against_plain(false, 5e-3);
+        check_against_plain(WEIGHT_F16, true, 2e-5);
+        check_against_plain(WEIGHT_F16, false, 5e-3);
+        check_against_plain(WEIGHT_S8, false, 8e-2); /* inputs in 8 bits, too */
     }
     unsetenv("WT_CPU_LEVEL");
 }
@@ -260,14 +259,13 @@ static void prompt_is_the_same_as_steps(void **state)
 
 /* Six sequences of two windows and different lengths at once: each gets the very bits
  * that it gets alone, in the order of the inputs. */
-static void batch_is_the_same_as_alone(void **state)
+static void check_batch(enum weight_type type)
 {
-    (void)state;
     struct fixture f;
     static float together[SLOTS * VOCAB], alone[VOCAB];
     int32_t tokens[SLOTS][3];
     struct net_input inputs[SLOTS];
-    open_fixture(&f, WEIGHT_F16, 2, false);
+    open_fixture(&f, type, 2, false);
     for (int t = 0; t < 4; t++) {
         for (int s = 0; s < SLOTS; s++) {
             for (int i = 0; i < 3; i++)
@@ -284,6 +282,13 @@ static void batch_is_the_same_as_alone(void **state)
         }
     }
     close_fixture(&f);
+}
+
+static void batch_is_the_same_as_alone(void **state)
+{
+    (void)state;
+    check_batch(WEIGHT_F16);
+    check_batch(WEIGHT_S8);
 }
 
 /* More rows than one pass holds: 6 x 30 over a context of 40. */
@@ -403,14 +408,13 @@ static void a_copied_slot_goes_its_own_way(void **state)
     close_fixture(&f);
 }
 
-static void the_number_of_threads_changes_nothing(void **state)
+static void check_threads(enum weight_type type)
 {
-    (void)state;
     static float encoded[1500 * 32], logits[2][VOCAB];
     int32_t token = 9;
     for (int threads = 1; threads <= 4; threads += 3) {
         struct fixture f;
-        open_fixture(&f, WEIGHT_F16, threads, false);
+        open_fixture(&f, type, threads, false);
         if (threads > 1)
             assert_memory_equal(encoded, net_encoded(f.net, 1), sizeof encoded);
         memcpy(encoded, net_encoded(f.net, 1), sizeof encoded);
@@ -418,6 +422,13 @@ static void the_number_of_threads_changes_nothing(void **state)
         close_fixture(&f);
     }
     assert_memory_equal(logits[0], logits[1], sizeof logits[0]);
+}
+
+static void the_number_of_threads_changes_nothing(void **state)
+{
+    (void)state;
+    check_threads(WEIGHT_F16);
+    check_threads(WEIGHT_S8);
 }
 
 /* ---- limits -------------------------------------------------------------------------
