@@ -288,7 +288,8 @@ int main(int argc, char **argv)
     b.exact = argc > 4 && strcmp(argv[4], "f32") == 0;
     b.runs = number(argc > 3 ? argv[3] : NULL, 1, MAX_RUNS, 5);
     int status = whisper_model_load(
-        &model, argv[1], b.exact ? WHISPER_WEIGHTS_AS_GIVEN : WHISPER_WEIGHTS_8_BITS, &e);
+        &model, argv[1], b.exact ? WHISPER_WEIGHTS_AS_GIVEN : WHISPER_WEIGHTS_FASTEST,
+        &e);
     b.model = model;
     if (!status)
         status = open_bench(&b, number(argc > 2 ? argv[2] : NULL, 0, 1024, 0), &e);

@@ -113,9 +113,9 @@ static int load_model(struct work *w)
     if (w->session)
         return EXIT_OK;
     bool exact = compute_type_is_exact(w->request.config.compute_type);
-    int status =
-        whisper_model_load(&w->model, w->request.model_path,
-                           exact ? WHISPER_WEIGHTS_AS_GIVEN : WHISPER_WEIGHTS_8_BITS, &e);
+    int status = whisper_model_load(
+        &w->model, w->request.model_path,
+        exact ? WHISPER_WEIGHTS_AS_GIVEN : WHISPER_WEIGHTS_FASTEST, &e);
     if (status) {
         cli_error("%s", e.message);
         return EXIT_NO_MODEL;

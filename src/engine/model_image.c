@@ -1,6 +1,7 @@
 #include "engine/model_image.h"
 
 #include "base/mem.h"
+#include "engine/kernels/kernels.h"
 #include "engine/model_pack.h"
 
 #include <errno.h>
@@ -129,6 +130,9 @@ int image_build(struct model_source *s, enum whisper_weights weights, int *out,
                 struct err *e)
 {
     struct image_sections at;
+    if (weights == WHISPER_WEIGHTS_FASTEST)
+        weights =
+            kernels_choose()->attend ? WHISPER_WEIGHTS_8_BITS : WHISPER_WEIGHTS_AS_GIVEN;
     choose_types(s, weights);
     int status = lay_out(s->plan, s->vocab_offsets[s->plan->config.n_vocab], &at, e);
     if (status)

@@ -31,6 +31,7 @@ enum whisper_task { WHISPER_TRANSCRIBE, WHISPER_TRANSLATE };
 enum whisper_weights {
     WHISPER_WEIGHTS_AS_GIVEN, /* nothing is lost */
     WHISPER_WEIGHTS_8_BITS,
+    WHISPER_WEIGHTS_FASTEST, /* one of the two, as this processor has it */
 };
 
 struct whisper_model;   /* opaque: engine/model.h */

@@ -82,11 +82,11 @@ static int load_model(struct worker *w, const struct message *job,
 {
     if (job->attached & ATTACHED_MODEL)
         return whisper_model_attach(out, job->fds[1], e);
-    int status = whisper_model_load(
-        out, job->path,
-        compute_type_is_exact(job->compute_type) ? WHISPER_WEIGHTS_AS_GIVEN
-                                                 : WHISPER_WEIGHTS_8_BITS,
-        e);
+    int status = whisper_model_load(out, job->path,
+                                    compute_type_is_exact(job->compute_type)
+                                        ? WHISPER_WEIGHTS_AS_GIVEN
+                                        : WHISPER_WEIGHTS_FASTEST,
+                                    e);
     if (status)
         return status;
     struct message m = {.type = MESSAGE_MODEL, .serial = job->serial, .n_fds = 1};
