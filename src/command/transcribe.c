@@ -35,7 +35,9 @@ static const char help_head[] =
     "                        output; each file is written whole or not at all, and\n"
     "                        replaces one that is there\n"
     "      --threads N       threads to use (default: all processors)\n"
-    "      --compute-type T  auto, or f32: everything exact and slower (COMPUTE_TYPE)\n"
+    "      --compute-type T  auto: 8 bits where the processor is fast in them; or f32: "
+    "exact\n"
+    "                        and slower (COMPUTE_TYPE)\n"
     "      --model-dir DIR   folder of the models (WHISPER_MODEL_DIR; default: models)\n"
     "  -q, --quiet           no progress bar and no warnings\n"
     "  -h, --help            this help\n";
