@@ -167,8 +167,8 @@ static void print_s8(const struct bench *b, const struct kernels *k, int m)
                                   NULL,  y,      N,    m,   K, N,      0};
         double rate[MAX_RUNS];
         for (int i = 0; i < m; i++)
-            k->quantise(x + (ptrdiff_t)i * K, K, codes + (ptrdiff_t)i * ROW, scales + i,
-                        sums + i);
+            k->quantise_8(x + (ptrdiff_t)i * K, K, 127, codes + (ptrdiff_t)i * ROW,
+                          scales + i, sums + i);
         for (int i = 0; i < b->runs; i++) {
             int64_t start = clock_monotonic_ns();
             for (int r = 0; r < REPEAT; r++)

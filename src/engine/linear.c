@@ -84,7 +84,8 @@ static void s8_task(void *arg, int task, int thread)
     g.bias = g.bias ? g.bias + p.column : NULL;
     g.w_scales += p.column;
     g.w = panel_at(job->w, p.panel);
-    job->net->kernels->gemm_s8(&g);
+    const struct kernels *k = job->net->kernels;
+    (job->w->fine ? k->gemm_s8_16 : k->gemm_s8)(&g);
 }
 
 static void linear_task(void *arg, int task, int thread)
@@ -146,6 +147,7 @@ struct quantise_job {
     const float *x;
     size_t x_stride, stride;
     int m, k;
+    bool fine;
 };
 
 static void quantise_task(void *arg, int task, int thread)
@@ -153,11 +155,14 @@ static void quantise_task(void *arg, int task, int thread)
     (void)thread;
     const struct quantise_job *job = arg;
     struct net *n = job->net;
+    size_t k = (size_t)job->k;
+    float most = job->fine ? quantised_most(k) : 127;
     int end = (task + 1) * QUANTISE_ROWS < job->m ? (task + 1) * QUANTISE_ROWS : job->m;
     for (int row = task * QUANTISE_ROWS; row < end; row++)
-        n->kernels->quantise(job->x + (size_t)row * job->x_stride, (size_t)job->k,
-                             n->codes + (size_t)row * job->stride, &n->code_scales[row],
-                             &n->code_sums[row]);
+        (job->fine ? n->kernels->quantise_16
+                   : n->kernels->quantise_8)(job->x + (size_t)row * job->x_stride, k,
+                                             most, n->codes + (size_t)row * job->stride,
+                                             &n->code_scales[row], &n->code_sums[row]);
 }
 
 static void quantise(struct linear_job *job)
@@ -166,7 +171,7 @@ static void quantise(struct linear_job *job)
     const struct gemm *g = &job->g;
     /* Rows of a tile would fall into the same few sets of the first cache. */
     size_t stride = QUANTISED_BYTES(g->k) + 64;
-    struct quantise_job rows = {n, g->x, g->x_stride, stride, g->m, g->k};
+    struct quantise_job rows = {n, g->x, g->x_stride, stride, g->m, g->k, job->w->fine};
     if ((double)g->m * g->k < LINEAR_INLINE)
         for (int task = 0; task < divide_up(g->m, QUANTISE_ROWS); task++)
             quantise_task(&rows, task, 0);

@@ -51,6 +51,7 @@ struct weight {
     const float *scales; /* [rows, up to whole panels] of 8 bits; else NULL */
     const float *bias;   /* [rows], or NULL: none */
     enum weight_type type;
+    bool fine;      /* of 8 bits: its inputs take 16 */
     int rows, cols; /* outputs, inputs */
 };
 

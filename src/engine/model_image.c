@@ -255,6 +255,16 @@ static struct weight weight_of(const struct whisper_model *m, const struct model
     };
 }
 
+/* The decoder's inputs have outliers, which 8 bits would drown the others under; and its
+ * time goes into reading the weights. */
+static struct weight fine_weight_of(const struct whisper_model *m,
+                                    const struct model_plan *p, int slot, int bias)
+{
+    struct weight w = weight_of(m, p, slot, bias);
+    w.fine = w.type == WEIGHT_S8;
+    return w;
+}
+
 static struct layer_norm norm_of(const struct whisper_model *m,
                                  const struct model_plan *p, int gain)
 {
@@ -284,13 +294,13 @@ static void resolve_decoder(struct whisper_model *m, const struct model_plan *p)
             .attn_norm = norm_of(m, p, s + ENC_ATTN_NORM_GAIN),
             .cross_norm = norm_of(m, p, s + DEC_CROSS_NORM_GAIN),
             .mlp_norm = norm_of(m, p, s + ENC_MLP_NORM_GAIN),
-            .attn_qkv = weight_of(m, p, s + ENC_QKV, s + ENC_QKV_BIAS),
-            .attn_out = weight_of(m, p, s + ENC_OUT, s + ENC_OUT_BIAS),
-            .cross_q = weight_of(m, p, s + DEC_CROSS_Q, s + DEC_CROSS_Q_BIAS),
+            .attn_qkv = fine_weight_of(m, p, s + ENC_QKV, s + ENC_QKV_BIAS),
+            .attn_out = fine_weight_of(m, p, s + ENC_OUT, s + ENC_OUT_BIAS),
+            .cross_q = fine_weight_of(m, p, s + DEC_CROSS_Q, s + DEC_CROSS_Q_BIAS),
             .cross_kv = weight_of(m, p, s + DEC_CROSS_KV, s + DEC_CROSS_KV_BIAS),
-            .cross_out = weight_of(m, p, s + DEC_CROSS_OUT, s + DEC_CROSS_OUT_BIAS),
-            .mlp_up = weight_of(m, p, s + ENC_UP, s + ENC_UP_BIAS),
-            .mlp_down = weight_of(m, p, s + ENC_DOWN, s + ENC_DOWN_BIAS),
+            .cross_out = fine_weight_of(m, p, s + DEC_CROSS_OUT, s + DEC_CROSS_OUT_BIAS),
+            .mlp_up = fine_weight_of(m, p, s + ENC_UP, s + ENC_UP_BIAS),
+            .mlp_down = fine_weight_of(m, p, s + ENC_DOWN, s + ENC_DOWN_BIAS),
         };
     }
 }
@@ -305,7 +315,7 @@ static int resolve(struct whisper_model *m, const struct model_plan *p, struct e
     m->conv2 = weight_of(m, p, SLOT_CONV2, SLOT_CONV2_BIAS);
     m->audio_positions = vector_at(m, p, SLOT_AUDIO_POSITIONS);
     m->audio_norm = norm_of(m, p, SLOT_AUDIO_NORM_GAIN);
-    m->token_embedding = weight_of(m, p, SLOT_TOKENS, -1);
+    m->token_embedding = fine_weight_of(m, p, SLOT_TOKENS, -1);
     m->text_positions = vector_at(m, p, SLOT_TEXT_POSITIONS);
     m->text_norm = norm_of(m, p, SLOT_TEXT_NORM_GAIN);
     resolve_encoder(m, p);

@@ -257,30 +257,31 @@ static void free_s8(struct problem_s8 *p)
 }
 
 /* What quantise is to give, by its definition. */
-static void exact_numbers(const float *x, int k, int8_t *numbers, float *scale,
-                          int32_t *sum)
+static void exact_numbers(const float *x, int k, float most_number, int16_t *numbers,
+                          float *scale, int32_t *sum)
 {
     float most = 0;
     *sum = 0;
     for (int i = 0; i < k; i++)
         most = fmaxf(most, fabsf(x[i]));
-    *scale = most > 1e-30f ? most / 127 : 0;
+    *scale = most > 1e-30f ? most / most_number : 0;
     for (int i = 0; i < k; i++) {
-        numbers[i] = (int8_t)(most > 1e-30f ? rintf(x[i] * (127 / most)) : 0);
+        numbers[i] = (int16_t)(most > 1e-30f ? rintf(x[i] * (most_number / most)) : 0);
         *sum += 128 * numbers[i];
     }
 }
 
 /* One level's y over the problem; owned by the caller. Scales and sums are checked. */
-static float *solve_s8(const struct problem_s8 *p, const struct kernels *level)
+static float *solve_s8(const struct problem_s8 *p, const struct kernels *level, bool fine)
 {
     size_t n_y = (size_t)p->m * p->y_stride, stride = QUANTISED_BYTES(p->k) + 64;
     size_t panel = ((size_t)p->k + 3) / 4 * 64;
     float *y = mem_aligned(n_y + 1, sizeof *y);
+    float most = fine ? quantised_most((size_t)p->k) : 127;
     uint8_t *codes = mem_aligned((size_t)p->m + 1, stride);
     float *scales = mem_aligned((size_t)p->m, sizeof *scales);
     int32_t *sums = mem_aligned((size_t)p->m, sizeof *sums);
-    int8_t *numbers = mem_aligned((size_t)p->k, 1);
+    int16_t *numbers = mem_aligned((size_t)p->k, sizeof *numbers);
     assert_true(y && codes && scales && sums && numbers);
     memcpy(y, p->y, n_y * sizeof *y);
     y[n_y] = CANARY;
@@ -290,17 +291,18 @@ static float *solve_s8(const struct problem_s8 *p, const struct kernels *level)
         int32_t sum;
         uint8_t *row = codes + (size_t)r * stride;
         memset(row, 0x5a, stride);
-        level->quantise(x, (size_t)p->k, row, &scales[r], &sums[r]);
+        (fine ? level->quantise_16 : level->quantise_8)(x, (size_t)p->k, most, row,
+                                                        &scales[r], &sums[r]);
         for (size_t i = QUANTISED_BYTES(p->k); i < stride; i++)
             assert_int_equal(row[i], 0x5a); /* no more than said */
-        exact_numbers(x, p->k, numbers, &scale, &sum);
+        exact_numbers(x, p->k, most, numbers, &scale, &sum);
         assert_true(scale == scales[r]);
         assert_int_equal(sum, sums[r]);
     }
     const struct gemm_s8 g = {codes, scales,      sums,    stride,  p->w,
                               panel, p->w_scales, p->bias, y,       p->y_stride,
                               p->m,  p->k,        p->n,    p->flags};
-    level->gemm_s8(&g);
+    (fine ? level->gemm_s8_16 : level->gemm_s8)(&g);
     assert_true(y[n_y] == CANARY);
     free(codes);
     free(scales);
@@ -310,14 +312,16 @@ static float *solve_s8(const struct problem_s8 *p, const struct kernels *level)
 }
 
 /* The sum of whole numbers is exact; what follows are a few roundings. */
-static void check_s8(const struct problem_s8 *p, const float *y)
+static void check_s8(const struct problem_s8 *p, const float *y, bool fine)
 {
-    int8_t *numbers = mem_aligned((size_t)p->k, 1);
+    float most = fine ? quantised_most((size_t)p->k) : 127;
+    int16_t *numbers = mem_aligned((size_t)p->k, sizeof *numbers);
     assert_non_null(numbers);
     for (int r = 0; r < p->m; r++) {
         float scale;
         int32_t ignored;
-        exact_numbers(p->x + (size_t)r * p->x_stride, p->k, numbers, &scale, &ignored);
+        exact_numbers(p->x + (size_t)r * p->x_stride, p->k, most, numbers, &scale,
+                      &ignored);
         for (size_t i = 0; i < p->y_stride; i++) {
             float given = y[(size_t)r * p->y_stride + i];
             float before = p->y[(size_t)r * p->y_stride + i];
@@ -350,9 +354,11 @@ static void try_s8(int m, int k, int n, bool extreme)
     make_s8(&p, m, k, n, flags[random_bits() % 3], extreme);
     const struct kernels *level;
     for (int i = 0; (level = kernels_level(i)); i++) {
-        float *y = solve_s8(&p, level);
-        check_s8(&p, y);
-        free(y);
+        for (int fine = 0; fine < 2; fine++) {
+            float *y = solve_s8(&p, level, fine);
+            check_s8(&p, y, fine);
+            free(y);
+        }
     }
     free_s8(&p);
 }
@@ -383,14 +389,14 @@ static void what_is_no_number_is_quantised(void **state)
             for (size_t j = 0; j < 40; j++)
                 x[j] = 1;
             x[at] = NAN;
-            level->quantise(x, 40, out, &scale, &sum);
+            level->quantise_8(x, 40, 127, out, &scale, &sum);
             assert_true(scale == 1.0f / 127);
             assert_int_equal(sum, 128 * 127 * 39);
             x[at] = -INFINITY;
-            level->quantise(x, 40, out, &scale, &sum);
+            level->quantise_8(x, 40, 127, out, &scale, &sum);
             assert_int_equal(sum, 128 * -127);
             memset(x, 0, sizeof x);
-            level->quantise(x, 40, out, &scale, &sum);
+            level->quantise_8(x, 40, 127, out, &scale, &sum);
             assert_true(scale == 0 && sum == 0);
         }
 }

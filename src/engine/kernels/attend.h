@@ -6,12 +6,11 @@
  * Sixteen bits, because every processor with 8-bit products has these at half their
  * speed, twice that of floats, while bf16 is slower than floats on some; and 12 bits of
  * the greatest are nearer to exact than bf16's 8 of each.
- *
- * The file that includes this has included gemm_s8.h before it. */
+ */
 #ifndef ENGINE_KERNELS_ATTEND_H
 #define ENGINE_KERNELS_ATTEND_H
 
-#include "engine/kernels/gemm_s8.h"
+#include "engine/kernels/rowops.h"
 
 #define HEAD          ATTEND_HEAD
 #define HEAD_VECTORS  (HEAD / LANES)
@@ -32,23 +31,9 @@ struct attend_scratch {
     int16_t (*query)[HEAD];         /* [ATTEND_ROWS] */
 };
 
-/* sum + the products of pairs of 16-bit numbers. */
-SIMD vi add_pairs(vi sum, vi a, vi b)
-{
-#if defined(__AVX512VNNI__)
-    return (vi)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
-#elif defined(__AVXVNNI__)
-    return (vi)_mm256_dpwssd_avx_epi32((__m256i)sum, (__m256i)a, (__m256i)b);
-#elif LANES == 16
-    return sum + (vi)_mm512_madd_epi16((__m512i)a, (__m512i)b);
-#else
-    return sum + (vi)_mm256_madd_epi16((__m256i)a, (__m256i)b);
-#endif
-}
-
 SIMD vi pair_at(const int16_t *p)
 {
-    return (vi){0} + s8_word((const char *)p);
+    return (vi){0} + load_word(p);
 }
 
 SIMD vi vi_load(const void *p)
@@ -105,7 +90,7 @@ SIMD void score_tile(const struct attend *a, const struct attend_scratch *s, int
             vi q = pair_at(&s->query[row + r][k]);
             UNROLL
             for (int p = 0; p < n; p++)
-                sum[r * n + p] = add_pairs(sum[r * n + p], q, v[p]);
+                sum[r * n + p] = vi_add_pairs(sum[r * n + p], q, v[p]);
         }
     }
     UNROLL
@@ -152,7 +137,7 @@ SIMD void value_tile(const struct attend *a, const struct attend_scratch *s, int
             vi share = pair_at(&s->shares[row + r][k]);
             UNROLL
             for (int p = 0; p < vectors; p++)
-                sum[r * vectors + p] = add_pairs(sum[r * vectors + p], share, v[p]);
+                sum[r * vectors + p] = vi_add_pairs(sum[r * vectors + p], share, v[p]);
         }
     }
     UNROLL
@@ -234,7 +219,7 @@ static void share_row(const struct attend_scratch *s, int row, int n, int seen,
     vi sum = {0};
     for (int i = 0; i < n; i += LANES) {
         vf x = (vf_load(score + i) - state->greatest) * state->scale;
-        vi share = s8_round(share_of(x));
+        vi share = vf_round(share_of(x));
         sum += share;
         store_16(&s->shares[row][i], share);
     }
@@ -257,7 +242,7 @@ static float whole_row(int16_t *out, const float *x, float most)
     for (int i = 0; i < HEAD; i += LANES) {
         vf v = vf_load(x + i);
         v = vf_select(v == v, v, vf_all(0)) * inverse;
-        store_16(out + i, s8_round(vf_min(vf_max(v, vf_all(-most)), vf_all(most))));
+        store_16(out + i, vf_round(vf_min(vf_max(v, vf_all(-most)), vf_all(most))));
     }
     return greatest > 1e-30f ? greatest / most : 0;
 }
@@ -317,7 +302,7 @@ SIMD vi whole_values(const struct attend_store *a, int row, int at)
     vf v = vf_load(a->values_in + (size_t)row * a->stride + at) *
            vf_load(a->value_inverses + at);
     v = vf_select(v == v, v, vf_all(0));
-    return s8_round(vf_min(vf_max(v, vf_all(0) - most), most));
+    return vf_round(vf_min(vf_max(v, vf_all(0) - most), most));
 }
 
 static void attend_store_lanes(const struct attend_store *a)

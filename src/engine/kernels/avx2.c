@@ -16,8 +16,10 @@ SIMD vf load_half(const uint16_t *p)
 #define S8_ROWS      4
 #define S8_SHAPES(X) X(1, 2) X(2, 1) X(3, 1) X(4, 1)
 
-#include "engine/kernels/attend.h"
+#define S8_BYTES     2
 #include "engine/kernels/gemm_s8.h"
+
+#include "engine/kernels/attend.h"
 #include "engine/kernels/gemm_tile.h"
 #include "engine/kernels/spectrum.h"
 
@@ -37,8 +39,10 @@ const struct kernels kernels_avx2 = {
     .attend = attend_lanes,
     .attend_store = attend_store_lanes,
     .greatest = greatest_lanes,
-    .gemm_s8 = gemm_s8_lanes,
-    .quantise = quantise_lanes,
+    .gemm_s8 = gemm_s8_lanes_2,
+    .quantise_8 = quantise_lanes_2,
+    .gemm_s8_16 = gemm_s8_lanes_2,
+    .quantise_16 = quantise_lanes_2,
     .gemm_f32 = gemm_f32_lanes,
     .gemm_f16 = gemm_f16_lanes,
     .gelu = gelu_lanes,

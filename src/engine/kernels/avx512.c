@@ -20,8 +20,15 @@ SIMD vf load_half(const uint16_t *p)
 #define S8_ROWS   12
 #define S8_SHAPES TILE_SHAPES
 
-#include "engine/kernels/attend.h"
+#ifdef __AVX512VNNI__
+#define S8_BYTES 1
 #include "engine/kernels/gemm_s8.h"
+#undef S8_BYTES
+#endif
+#define S8_BYTES 2
+#include "engine/kernels/gemm_s8.h"
+
+#include "engine/kernels/attend.h"
 #include "engine/kernels/gemm_tile.h"
 #include "engine/kernels/spectrum.h"
 
@@ -50,8 +57,15 @@ const struct kernels LEVEL = {
     .attend = attend_lanes,
     .attend_store = attend_store_lanes,
     .greatest = greatest_lanes,
-    .gemm_s8 = gemm_s8_lanes,
-    .quantise = quantise_lanes,
+#ifdef __AVX512VNNI__
+    .gemm_s8 = gemm_s8_lanes_1,
+    .quantise_8 = quantise_lanes_1,
+#else
+    .gemm_s8 = gemm_s8_lanes_2,
+    .quantise_8 = quantise_lanes_2,
+#endif
+    .gemm_s8_16 = gemm_s8_lanes_2,
+    .quantise_16 = quantise_lanes_2,
     .gemm_f32 = gemm_f32_lanes,
     .gemm_f16 = gemm_f16_lanes,
     .gelu = gelu_lanes,

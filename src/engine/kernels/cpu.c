@@ -145,23 +145,28 @@ static void c_gemm_f16(const struct gemm *g)
             f16_rows(g, w, row, g->m - row < GROUP ? g->m - row : GROUP, column);
 }
 
-static int32_t dot_s8(const struct gemm_s8 *g, int row, int column)
+/* Products of one row with the weights of one output, of bytes or 16-bit numbers. */
+static int32_t dot_s8(const struct gemm_s8 *g, int row, int column, int bytes)
 {
-    const int8_t *x = (const int8_t *)g->x + (size_t)row * g->x_stride;
+    const char *x = (const char *)g->x + (size_t)row * g->x_stride;
     const uint8_t *w = g->w + (size_t)(column / KERNEL_LANES) * g->w_stride +
                        (size_t)(column % KERNEL_LANES) * 4;
     int32_t sum = -g->x_sums[row];
-    for (int k = 0; k < g->k; k++)
-        sum += x[k] * w[(size_t)(k / 4) * 64 + (size_t)(k % 4)];
+    for (int k = 0; k < g->k; k++) {
+        int number =
+            bytes == 1 ? ((const int8_t *)x)[k] : ((const int16_t *)(const void *)x)[k];
+        sum += number * w[(size_t)(k / 4) * 64 + (size_t)(k % 4)];
+    }
     return sum;
 }
 
-static void c_gemm_s8(const struct gemm_s8 *g)
+static void multiply_s8(const struct gemm_s8 *g, int bytes)
 {
     for (int row = 0; row < g->m; row++) {
         float *y = g->y + (size_t)row * g->y_stride;
         for (int i = 0; i < g->n; i++) {
-            float v = (float)dot_s8(g, row, i) * (g->w_scales[i] * g->x_scales[row]);
+            float v =
+                (float)dot_s8(g, row, i, bytes) * (g->w_scales[i] * g->x_scales[row]);
             v += g->bias ? g->bias[i] : 0;
             if (g->flags & GEMM_ADD)
                 v += y[i];
@@ -170,24 +175,55 @@ static void c_gemm_s8(const struct gemm_s8 *g)
     }
 }
 
-static void c_quantise(const float *x, size_t k, void *out, float *scale, int32_t *sum)
+static void c_gemm_s8(const struct gemm_s8 *g)
+{
+    multiply_s8(g, 1);
+}
+
+static void c_gemm_s8_16(const struct gemm_s8 *g)
+{
+    multiply_s8(g, 2);
+}
+
+static int whole(float x, float inverse, float most)
+{
+    float v = x == x ? x * inverse : 0; /* what is no number is 0 */
+    v = v > -most ? v : -most;
+    return (int)rintf(v < most ? v : most);
+}
+
+/* The greatest of x; sets the scale, returns its inverse. */
+static float find_scale(const float *x, size_t k, float most, float *scale)
+{
+    float greatest = 0;
+    for (size_t i = 0; i < k; i++)
+        greatest = fabsf(x[i]) > greatest ? fabsf(x[i]) : greatest;
+    greatest = greatest < 3e38f ? greatest : 3e38f;
+    *scale = greatest > 1e-30f ? greatest / most : 0;
+    return greatest > 1e-30f ? most / greatest : 0;
+}
+
+static void c_quantise_8(const float *x, size_t k, float most, void *out, float *scale,
+                         int32_t *sum)
 {
     int8_t *numbers = out;
-    float most = 0;
     int32_t all = 0;
+    float inverse = find_scale(x, k, most, scale);
+    memset(out, 0, QUANTISED_BYTES(k));
     for (size_t i = 0; i < k; i++)
-        most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
-    most = most < 3e38f ? most : 3e38f;
-    float inverse = most > 1e-30f ? 127.0f / most : 0;
-    *scale = most > 1e-30f ? most / 127.0f : 0;
-    for (size_t i = 0; i < k; i++) {
-        float v = x[i] == x[i] ? x[i] * inverse : 0; /* what is no number is 0 */
-        v = v > -127 ? v : -127;
-        numbers[i] = (int8_t)rintf(v < 127 ? v : 127);
-        all += numbers[i];
-    }
-    for (size_t i = k; i < QUANTISED_BYTES(k); i++)
-        numbers[i] = 0;
+        all += numbers[i] = (int8_t)whole(x[i], inverse, most);
+    *sum = 128 * all;
+}
+
+static void c_quantise_16(const float *x, size_t k, float most, void *out, float *scale,
+                          int32_t *sum)
+{
+    int16_t *numbers = out;
+    int32_t all = 0;
+    float inverse = find_scale(x, k, most, scale);
+    memset(out, 0, QUANTISED_BYTES(k));
+    for (size_t i = 0; i < k; i++)
+        all += numbers[i] = (int16_t)whole(x[i], inverse, most);
     *sum = 128 * all;
 }
 
@@ -225,7 +261,9 @@ static void c_log10(float *x, size_t n, float floor)
 const struct kernels kernels_c = {
     .name = "c",
     .gemm_s8 = c_gemm_s8,
-    .quantise = c_quantise,
+    .quantise_8 = c_quantise_8,
+    .gemm_s8_16 = c_gemm_s8_16,
+    .quantise_16 = c_quantise_16,
     .gemm_f32 = c_gemm_f32,
     .gemm_f16 = c_gemm_f16,
     .gelu = c_gelu,

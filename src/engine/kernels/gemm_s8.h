@@ -1,32 +1,36 @@
-/* The 8-bit matrix kernel of the vector levels: a tile of R rows times P panels is held
- * in registers while k runs, 4 columns at a time. The file that includes this gives,
- * before it,
+/* The matrix kernel over 8-bit weights of the vector levels: a tile of R rows times P
+ * panels is held in registers while k runs, 4 columns at a time. The file that includes
+ * this, once for each S8_BYTES, gives, before it,
  *
  *   S8_ROWS       rows of the largest tile
  *   S8_SHAPES(X)  X(R, P) for R = 1 … S8_ROWS
+ *   S8_BYTES      1: inputs of 8 bits, of which VNNI adds 4 products at once;
+ *                 2: inputs of 16 bits, whose products with weights are added in pairs
  *
- * With VNNI one instruction adds 4 products of bytes; without it bytes become 16-bit
- * numbers, whose products are added in pairs. Neither can overflow: 5120 columns of
- * 255 * 127 stay below 2^28. */
-#ifndef ENGINE_KERNELS_GEMM_S8_H
-#define ENGINE_KERNELS_GEMM_S8_H
-
+ * Neither can overflow: see quantised_most. */
 #include "engine/kernels/rowops.h"
 
-#define S8_VECTORS (KERNEL_LANES / LANES) /* of a panel */
+#undef S8_VECTORS
+#undef S8_JOIN
+#undef S8_GLUE
+#undef S8
+#define S8_GLUE(name, bytes) name##_##bytes
+#define S8_JOIN(name, bytes) S8_GLUE(name, bytes)
+#define S8(name)             S8_JOIN(name, S8_BYTES)
 
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
-#define S8_BYTES 1 /* of a quantised number */
-typedef vi s8_weights;
+#define S8_VECTORS           (KERNEL_LANES / LANES) /* of a panel */
 
-SIMD s8_weights s8_load(const uint8_t *w)
+#if S8_BYTES == 1
+typedef vi S8(s8_weights);
+
+SIMD S8(s8_weights) S8(s8_load)(const uint8_t *w)
 {
     vi v;
     memcpy(&v, w, sizeof v);
     return v;
 }
 
-SIMD vi s8_add(vi sum, s8_weights w, vi x, vi unused)
+SIMD vi S8(s8_add)(vi sum, S8(s8_weights) w, vi x, vi unused)
 {
     (void)unused;
 #if LANES == 16
@@ -36,54 +40,37 @@ SIMD vi s8_add(vi sum, s8_weights w, vi x, vi unused)
 #endif
 }
 #else
-#define S8_BYTES 2
 /* Bytes 0 and 2 of each 4, and bytes 1 and 3. */
 typedef struct {
     vi even, odd;
-} s8_weights;
+} S8(s8_weights);
 
-SIMD s8_weights s8_load(const uint8_t *w)
+SIMD S8(s8_weights) S8(s8_load)(const uint8_t *w)
 {
     vi v;
     memcpy(&v, w, sizeof v);
-    return (s8_weights){v & 0x00ff00ff, (vi)((vu)v >> 8) & 0x00ff00ff};
+    return (S8(s8_weights)){v & 0x00ff00ff, (vi)((vu)v >> 8) & 0x00ff00ff};
 }
 
-SIMD vi s8_pairs(vi a, vi b)
+SIMD vi S8(s8_add)(vi sum, S8(s8_weights) w, vi even, vi odd)
 {
-#if LANES == 16
-    return (vi)_mm512_madd_epi16((__m512i)a, (__m512i)b);
-#else
-    return (vi)_mm256_madd_epi16((__m256i)a, (__m256i)b);
-#endif
-}
-
-SIMD vi s8_add(vi sum, s8_weights w, vi even, vi odd)
-{
-    return sum + s8_pairs(w.even, even) + s8_pairs(w.odd, odd);
+    return vi_add_pairs(vi_add_pairs(sum, w.even, even), w.odd, odd);
 }
 #endif
-
-SIMD int32_t s8_word(const char *at)
-{
-    int32_t word;
-    memcpy(&word, at, sizeof word);
-    return word;
-}
 
 /* 4 columns of a row: as bytes, or as two words of 16-bit numbers. */
-SIMD void s8_row(const char *x, size_t k4, vi *a, vi *b)
+SIMD void S8(s8_row)(const char *x, size_t k4, vi *a, vi *b)
 {
 #if S8_BYTES == 1
-    *a = *b = (vi){0} + s8_word(x + 4 * k4);
+    *a = *b = (vi){0} + load_word(x + 4 * k4);
 #else
-    *a = (vi){0} + s8_word(x + 8 * k4);
-    *b = (vi){0} + s8_word(x + 8 * k4 + 4);
+    *a = (vi){0} + load_word(x + 8 * k4);
+    *b = (vi){0} + load_word(x + 8 * k4 + 4);
 #endif
 }
 
-SIMD void s8_finish(const struct gemm_s8 *g, vf *sum, float *y, int row, int column,
-                    const int R, const int P)
+SIMD void S8(s8_finish)(const struct gemm_s8 *g, vf *sum, float *y, int row, int column,
+                        const int R, const int P)
 {
     const int n = P * S8_VECTORS;
     UNROLL
@@ -104,8 +91,8 @@ SIMD void s8_finish(const struct gemm_s8 *g, vf *sum, float *y, int row, int col
     }
 }
 
-SIMD void s8_sums(const struct gemm_s8 *g, int row, int column, vi *sum, const int R,
-                  const int P)
+SIMD void S8(s8_sums)(const struct gemm_s8 *g, int row, int column, vi *sum, const int R,
+                      const int P)
 {
     const int n = P * S8_VECTORS;
     const char *x = (const char *)g->x + (size_t)row * g->x_stride;
@@ -118,7 +105,7 @@ SIMD void s8_sums(const struct gemm_s8 *g, int row, int column, vi *sum, const i
             sum[r * n + p] = (vi){0} - g->x_sums[row + r];
     }
     for (size_t k4 = 0; k4 < end; k4++) {
-        s8_weights v[8];
+        S8(s8_weights) v[8];
         if (P >= 4) { /* few rows read weights that no cache holds yet */
             UNROLL
             for (int p = P; p < 2 * P; p++)
@@ -126,34 +113,35 @@ SIMD void s8_sums(const struct gemm_s8 *g, int row, int column, vi *sum, const i
         }
         UNROLL
         for (int p = 0; p < n; p++)
-            v[p] = s8_load(w + (size_t)(p / S8_VECTORS) * g->w_stride + k4 * 64 +
-                           (size_t)(p % S8_VECTORS) * LANES * 4);
+            v[p] = S8(s8_load)(w + (size_t)(p / S8_VECTORS) * g->w_stride + k4 * 64 +
+                               (size_t)(p % S8_VECTORS) * LANES * 4);
         UNROLL
         for (int r = 0; r < R; r++) {
             vi a, b;
-            s8_row(x + (size_t)r * g->x_stride, k4, &a, &b);
+            S8(s8_row)(x + (size_t)r * g->x_stride, k4, &a, &b);
             UNROLL
             for (int p = 0; p < n; p++)
-                sum[r * n + p] = s8_add(sum[r * n + p], v[p], a, b);
+                sum[r * n + p] = S8(s8_add)(sum[r * n + p], v[p], a, b);
         }
     }
 }
 
-SIMD void s8_tile(const struct gemm_s8 *g, int row, int column, const int R, const int P)
+SIMD void S8(s8_tile)(const struct gemm_s8 *g, int row, int column, const int R,
+                      const int P)
 {
     const int n = P * S8_VECTORS;
     vi sum[24];
     vf y[24];
-    s8_sums(g, row, column, sum, R, P);
+    S8(s8_sums)(g, row, column, sum, R, P);
     UNROLL
     for (int i = 0; i < R * n; i++)
         y[i] = __builtin_convertvector(sum[i], vf);
-    s8_finish(g, y, g->y + (size_t)row * g->y_stride + column, row, column, R, P);
+    S8(s8_finish)(g, y, g->y + (size_t)row * g->y_stride + column, row, column, R, P);
 }
 
 /* The last panel when n ends inside it: a whole one beside, of which `width` columns are
  * copied. */
-SIMD void s8_tile_end(const struct gemm_s8 *g, int row, int column, const int R)
+SIMD void S8(s8_tile_end)(const struct gemm_s8 *g, int row, int column, const int R)
 {
     size_t width = (size_t)(g->n - column);
     float out[S8_ROWS * KERNEL_LANES] = {0}, bias[KERNEL_LANES] = {0};
@@ -161,7 +149,7 @@ SIMD void s8_tile_end(const struct gemm_s8 *g, int row, int column, const int R)
     struct gemm_s8 part = *g;
     vi sum[24];
     vf v[24];
-    s8_sums(g, row, column, sum, R, 1);
+    S8(s8_sums)(g, row, column, sum, R, 1);
     UNROLL
     for (int i = 0; i < R * S8_VECTORS; i++)
         v[i] = __builtin_convertvector(sum[i], vf);
@@ -172,40 +160,42 @@ SIMD void s8_tile_end(const struct gemm_s8 *g, int row, int column, const int R)
     part.y_stride = KERNEL_LANES;
     part.bias = bias;
     part.w_scales = g->w_scales + column;
-    s8_finish(&part, v, out, row, 0, R, 1);
+    S8(s8_finish)(&part, v, out, row, 0, R, 1);
     for (int r = 0; r < R; r++)
         memcpy(y + (size_t)r * g->y_stride, out + r * KERNEL_LANES, width * sizeof *out);
 }
 
-SIMD void s8_tile_row(const struct gemm_s8 *g, int row, const int R, const int P)
+SIMD void S8(s8_tile_row)(const struct gemm_s8 *g, int row, const int R, const int P)
 {
     int column = 0;
     for (; g->n - column >= P * KERNEL_LANES; column += P * KERNEL_LANES)
-        s8_tile(g, row, column, R, P);
+        S8(s8_tile)(g, row, column, R, P);
     for (; g->n - column >= KERNEL_LANES; column += KERNEL_LANES)
-        s8_tile(g, row, column, R, 1);
+        S8(s8_tile)(g, row, column, R, 1);
     if (column < g->n)
-        s8_tile_end(g, row, column, R);
+        S8(s8_tile_end)(g, row, column, R);
 }
 
+#undef S8_FUNCTION
+#undef S8_NAME
 #define S8_FUNCTION(R, P)                                                                \
-    static void s8_tile_##R(const struct gemm_s8 *g, int row)                            \
+    static void S8(s8_rows_##R)(const struct gemm_s8 *g, int row)                        \
     {                                                                                    \
-        s8_tile_row(g, row, R, P);                                                       \
+        S8(s8_tile_row)(g, row, R, P);                                                   \
     }
 S8_SHAPES(S8_FUNCTION)
 
-#define S8_NAME(R, P) s8_tile_##R,
-static void (*const s8_tiles[S8_ROWS])(const struct gemm_s8 *g,
-                                       int row) = {S8_SHAPES(S8_NAME)};
+#define S8_NAME(R, P) S8(s8_rows_##R),
+static void (*const S8(s8_tiles)[S8_ROWS])(const struct gemm_s8 *g,
+                                           int row) = {S8_SHAPES(S8_NAME)};
 
 /* The rows are shared out evenly: 13 are 7 and 6, not 12 and 1. */
-static void gemm_s8_lanes(const struct gemm_s8 *g)
+static void S8(gemm_s8_lanes)(const struct gemm_s8 *g)
 {
     int blocks = (g->m + S8_ROWS - 1) / S8_ROWS;
     for (int row = 0; blocks > 0; blocks--) {
         int rows = (g->m - row + blocks - 1) / blocks;
-        s8_tiles[rows - 1](g, row);
+        S8(s8_tiles)[rows - 1](g, row);
         row += rows;
     }
 }
@@ -213,7 +203,7 @@ static void gemm_s8_lanes(const struct gemm_s8 *g)
 /* ---- rows ---------------------------------------------------------------------------
  */
 
-SIMD void s8_store(char *out, vi numbers)
+SIMD void S8(s8_store)(char *out, vi numbers)
 {
 #if S8_BYTES == 1 && LANES == 16
     _mm_storeu_si128((__m128i_u *)out, _mm512_cvtepi32_epi8((__m512i)numbers));
@@ -237,15 +227,8 @@ SIMD void s8_store(char *out, vi numbers)
 #endif
 }
 
-/* Adding 1.5 * 2^23 rounds to nearest even. */
-SIMD vi s8_round(vf x)
-{
-    const vf magic = vf_all(12582912.0f);
-    return __builtin_convertvector((x + magic) - magic, vi);
-}
-
-static void quantise_lanes(const float *x, size_t k, void *out, float *scale,
-                           int32_t *sum)
+static void S8(quantise_lanes)(const float *x, size_t k, float greatest_number, void *out,
+                               float *scale, int32_t *sum)
 {
     const vf none = vf_all(0), largest = vf_all(3e38f);
     vf most = none;
@@ -260,14 +243,15 @@ static void quantise_lanes(const float *x, size_t k, void *out, float *scale,
         most = vf_max(vf_max(v, none - v), most);
     }
     float greatest = vf_greatest(vf_min(most, largest));
-    float inverse = greatest > 1e-30f ? 127.0f / greatest : 0;
-    *scale = greatest > 1e-30f ? greatest / 127.0f : 0;
+    float inverse = greatest > 1e-30f ? greatest_number / greatest : 0;
+    *scale = greatest > 1e-30f ? greatest / greatest_number : 0;
     for (i = 0; i < k; i += LANES) {
         vf v = i + LANES <= k ? vf_load(x + i) : vf_load_part(x + i, k - i, 0);
         v = vf_select(v == v, v, none) * inverse;
-        vi n = s8_round(vf_min(vf_max(v, vf_all(-127)), vf_all(127)));
+        vi n = vf_round(
+            vf_min(vf_max(v, vf_all(-greatest_number)), vf_all(greatest_number)));
         total += n;
-        s8_store((char *)out + i * S8_BYTES, n);
+        S8(s8_store)((char *)out + i * S8_BYTES, n);
     }
     size_t used = i * S8_BYTES, end = QUANTISED_BYTES(k);
     if (used < end)
@@ -277,5 +261,3 @@ static void quantise_lanes(const float *x, size_t k, void *out, float *scale,
         all += total[j];
     *sum = 128 * all;
 }
-
-#endif

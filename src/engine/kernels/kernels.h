@@ -15,7 +15,7 @@
  *   log10       <= 2e-6 * max(1, |y|)
  *   spectrum    <= 2e-6 times the frame's energy, of the exact transform
  *   widen       equal; narrow: equal (round to nearest even)
- *   quantise    equal: greatest / 127 as the scale, rounded to nearest even
+ *   quantise    equal, rounded to nearest even
  *   gemm_s8     sums of integers, which are equal whatever their order; then two
  *               roundings of the scales and one of the bias
  *   attend      2e-3 times the greatest value, of scores up to some hundreds
@@ -57,7 +57,7 @@ struct gemm {
  * w + 128, which is positive, as the processor's instruction wants it: `sums` of the rows
  * take it out again, exactly. */
 struct gemm_s8 {
-    const void *x;         /* [m][x_stride], as quantise wrote them */
+    const void *x;         /* [m][x_stride], as the quantise_ of this gemm_ wrote them */
     const float *x_scales; /* [m] */
     const int32_t *x_sums; /* [m] */
     size_t x_stride;       /* bytes, see QUANTISED_BYTES */
@@ -74,6 +74,14 @@ struct gemm_s8 {
 
 /* A row of k numbers takes at most so many bytes, at every level: a multiple of 64. */
 #define QUANTISED_BYTES(k) (((size_t)(k)*2 + 63) / 64 * 64)
+
+/* The greatest number in 16 bits whose k products with weights, which are at most 255,
+ * cannot overflow. */
+static inline float quantised_most(size_t k)
+{
+    uint32_t most = (uint32_t)INT32_MAX / 255u / ((uint32_t)k + 4u);
+    return most < 16383 ? (float)most : 16383.0f;
+}
 
 /* Softmax attention of one head in whole numbers of 16 bits: some rows of queries over
  * the same keys, which all of them see. Neighbours that are multiplied together lie side
@@ -135,12 +143,17 @@ struct kernels {
     void (*gemm_f32)(const struct gemm *g);
     void (*gemm_f16)(const struct gemm *g);
 
-    /* The same in 8 bits. */
+    /* The same in whole numbers, x of 8 bits and of 16. */
     void (*gemm_s8)(const struct gemm_s8 *g);
-    /* x[k] to whole numbers of -127 … 127 and what they are multiples of. The numbers are
-     * written as this level's gemm_s8 reads them, with zeros up to QUANTISED_BYTES(k);
-     * *sum receives 128 times their sum. What is no number counts as 0. */
-    void (*quantise)(const float *x, size_t k, void *out, float *scale, int32_t *sum);
+    void (*gemm_s8_16)(const struct gemm_s8 *g);
+    /* x[k] to whole numbers of -most … most (127; quantised_most) and what they are
+     * multiples of. They are written as this level's gemm_ reads them, with zeros up to
+     * QUANTISED_BYTES(k); *sum receives 128 times their sum. What is no number counts as
+     * 0. */
+    void (*quantise_8)(const float *x, size_t k, float most, void *out, float *scale,
+                       int32_t *sum);
+    void (*quantise_16)(const float *x, size_t k, float most, void *out, float *scale,
+                        int32_t *sum);
 
     /* NULL at the C level. */
     void (*attend)(const struct attend *a);

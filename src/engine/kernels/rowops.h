@@ -5,6 +5,32 @@
 
 #include "engine/kernels/simd.h"
 
+SIMD int32_t load_word(const void *at)
+{
+    int32_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+/* Adding 1.5 * 2^23 rounds to nearest even. */
+SIMD vi vf_round(vf x)
+{
+    const vf magic = vf_all(12582912.0f);
+    return __builtin_convertvector((x + magic) - magic, vi);
+}
+
+/* sum + the products of pairs of 16-bit numbers. */
+SIMD vi vi_add_pairs(vi sum, vi a, vi b)
+{
+#if defined(__AVX512VNNI__)
+    return (vi)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+#elif LANES == 16
+    return sum + (vi)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif LANES == 8
+    return sum + (vi)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#endif
+}
+
 static void gelu_lanes(float *x, size_t n)
 {
     size_t i = 0;
