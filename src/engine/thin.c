@@ -64,11 +64,16 @@ static void choose_windows(const struct run *w, const struct heard *h,
         int64_t third = (to - from) / 3;
         middle = pack_cut(w->t, &w->s->speech, from + third, to - third);
     }
-    const struct window windows[] = {{from, (int)(middle - from)},
-                                     {middle, (int)(to - middle)}};
     out->n = middle < to ? 2 : 1;
-    for (int i = 0; i < out->n; i++)
-        out->parts[i] = (struct heard){.window = windows[i], .language = h->language};
+    out->parts[0] = (struct heard){
+        .window = {from, (int)(middle - from)},
+        .language = h->language,
+    };
+    if (middle < to)
+        out->parts[1] = (struct heard){
+            .window = {middle, (int)(to - middle)},
+            .language = h->language,
+        };
 }
 
 static bool is_sure(const struct run *w, const struct heard *h)

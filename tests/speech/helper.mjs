@@ -30,13 +30,16 @@ const files = {
 
 // ---- sound: Float32Array, -1 … 1, 16 kHz
 
-// A recording of the tree, through ffmpeg's filter if one is named.
-export function recording(name, filter = 'anull') {
-  const made = spawnSync('ffmpeg', ['-v', 'error', '-i', path.join(root, files[name]), '-af', filter, '-ac', '1',
-    '-ar', String(RATE), '-f', 'f32le', '-'], { maxBuffer: 1 << 28 });
+// A sound file, through ffmpeg's filter if one is named.
+export function decode(file, filter = 'anull') {
+  const made = spawnSync('ffmpeg', ['-v', 'error', '-i', file, '-af', filter, '-ac', '1', '-ar', String(RATE),
+    '-f', 'f32le', '-'], { maxBuffer: 1 << 28 });
   if (made.status !== 0) throw new Error(`ffmpeg: ${made.stderr}`);
   return new Float32Array(made.stdout.buffer.slice(made.stdout.byteOffset, made.stdout.byteOffset + made.stdout.length));
 }
+
+// A recording of the tree.
+export const recording = (name, filter) => decode(path.join(root, files[name]), filter);
 
 export function join(...parts) {
   const all = new Float32Array(parts.reduce((n, p) => n + p.length, 0));
