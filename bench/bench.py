@@ -1,10 +1,14 @@
 """Run the engine and whisper.cpp on the same work in turn and print ratios of medians.
 
+whisper.cpp runs with the f16 file and with q8_0 made of it by its own whisper-quantize; the better of the two
+counts.
+
 A figure of one run on a shared machine says little; a ratio of medians, both sides measured
 alternately in the same minutes, says something.
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -117,18 +121,44 @@ def peer_engine(peer, model, threads):
     return figures
 
 
-def whole_file(peer, model, name, audio, threads):
-    ours = [str(OURS), "transcribe", "--model", str(model), "--language", "en", "--threads",
-            str(threads), str(audio)]
-    theirs = peer.command("whisper-cli", "-m", model, "-l", "en", "-t", threads, "-bs", "1",
-                          "-bo", "1", "-np", audio)
-    return ours, theirs
+def whole_file(peer, models, audio, threads, beams):
+    """Commands: ours, and the peer's with each of its files."""
+    ours = [str(OURS), "transcribe", "--quiet", "--model", str(models[0]), "--language", "en", "--threads",
+            str(threads), "--beam-size", str(beams), "--best-of", str(beams), str(audio)]
+    return [ours] + [peer.command("whisper-cli", "-m", m, "-l", "en", "-t", threads, "-bs", beams, "-bo", beams,
+                                  "-np", audio) for m in models]
 
 
-def row(what, ours, theirs, unit):
-    a, b = statistics.median(ours), statistics.median(theirs)
-    spread = f"{min(ours):.4g}–{max(ours):.4g} / {min(theirs):.4g}–{max(theirs):.4g}"
-    print(f"| {what} | {a:.4g} | {b:.4g} | {b / a:.2f} | {unit} | {spread} |", flush=True)
+def quantised(peer, model):
+    """The same weights in whisper.cpp's q8_0, made once; None where its program for that is missing."""
+    place = CACHE / "quantised" / (Path(model).stem + "-q8_0.bin")
+    if place.exists() and place.stat().st_mtime > Path(model).stat().st_mtime:
+        return place
+    if peer.jail or not (peer.folder / "whisper-quantize").exists():
+        return None
+    place.parent.mkdir(parents=True, exist_ok=True)
+    run(peer.command("whisper-quantize", model, place, "q8_0"))
+    return place
+
+
+class Report:
+    """Rows of a table, and the same as JSON."""
+
+    def __init__(self):
+        self.rows = []
+
+    def head(self, title, sides):
+        print(f"### {title}\n\n| what | ours | {' | '.join(sides)} | times as fast | unit | least–most, ours |\n"
+              f"|---|---:|{'---:|' * len(sides)}---:|---|---|", flush=True)
+        self.title, self.sides = title, sides
+
+    def row(self, what, unit, ours, *theirs):
+        a, others = statistics.median(ours), [statistics.median(t) for t in theirs]
+        ratio = min(others) / a
+        print(f"| {what} | {a:.4g} | {' | '.join(f'{b:.4g}' for b in others)} | {ratio:.2f} | {unit} | "
+              f"{min(ours):.4g}–{max(ours):.4g} |", flush=True)
+        self.rows.append({"model": self.title, "what": what, "unit": unit, "ours": ours,
+                          "theirs": dict(zip(self.sides, theirs)), "times": ratio})
 
 
 def find_model(name):
@@ -168,8 +198,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", action="append", help="name or path (default: tiny, base.en)")
     parser.add_argument("--audio", action="append", help="recording for the whole-file figures")
+    parser.add_argument("--beam-size", type=int, action="append", help="of the whole-file figures (default: 1 and 5)")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--json", type=Path, help="write all figures into this file, too")
     parser.add_argument("--peer", default=os.environ.get("WHISPER_CPP"), help="folder of whisper-cli")
     arguments = parser.parse_args()
 
@@ -182,35 +214,45 @@ def main():
             recordings = [clip.resolve(), repeated(clip, 300, scratch)]
         print(f"{describe_machine()}; {arguments.threads} threads; medians of {arguments.runs}, "
               f"in turn; peer: {peer.version()}\n")
+        report = Report()
         for name in arguments.model or ["tiny", "base.en"]:
-            model = find_model(name)
-            measure_model(peer, name, model, recordings, arguments)
+            measure_model(peer, name, find_model(name), recordings, arguments, report)
+        if arguments.json:
+            arguments.json.write_text(json.dumps({"machine": describe_machine(), "threads": arguments.threads,
+                                                  "peer": peer.version(), "rows": report.rows}, indent=1))
 
 
-def measure_model(peer, name, model, recordings, arguments):
-    print(f"### {name}\n\n| what | ours | whisper.cpp | times as fast | unit | least–most |\n"
-          "|---|---:|---:|---:|---|---|", flush=True)
-    ours, theirs = {}, {}
+ENGINE_ROWS = (("encoder, one 30 s window", "encoder_ms", "encoder_ms"),
+               ("decoder, one sequence, per token", "decoder_ms_token", "decoder_ms_token"),
+               ("decoder, five sequences, per token", "decoder_ms_token_batch", "decoder_ms_token_batch"),
+               ("decoder, eight sequences beside its one, per token", "decoder_ms_token_batch8", "decoder_ms_token"))
+
+
+def measure_model(peer, name, model, recordings, arguments, report):
+    short = quantised(peer, model)
+    models = [model, short] if short else [model]
+    report.head(name, ["whisper.cpp f16", "whisper.cpp q8_0"][:len(models)])
+    figures = [{} for _ in range(1 + len(models))]
     for _ in range(arguments.runs):
-        for figures, total in ((our_engine(model, arguments.threads), ours),
-                               (peer_engine(peer, model, arguments.threads), theirs)):
-            for key, value in figures.items():
+        sides = [our_engine(model, arguments.threads)] + [peer_engine(peer, m, arguments.threads) for m in models]
+        for total, side in zip(figures, sides):
+            for key, value in side.items():
                 total.setdefault(key, []).append(value)
-    for key, what in (("encoder_ms", "encoder, one 30 s window"),
-                      ("decoder_ms_token", "decoder, one sequence, per token"),
-                      ("decoder_ms_token_batch", "decoder, batched, per token")):
-        if key in ours and key in theirs:
-            row(what, ours[key], theirs[key], "ms")
+    for what, ours, theirs in ENGINE_ROWS:
+        if ours in figures[0] and all(theirs in f for f in figures[1:]):
+            report.row(what, "ms", figures[0][ours], *(f[theirs] for f in figures[1:]))
     for audio in recordings:
-        a, b = whole_file(peer, model, name, audio, arguments.threads)
-        seconds, peaks = ([], []), ([], [])
-        for _ in range(arguments.runs):
-            for side, command in enumerate((a, b)):
-                elapsed, peak, _ = run(command)
-                seconds[side].append(elapsed)
-                peaks[side].append(peak)
-        row(f"whole process, {audio.stem}", *seconds, "s")
-        row(f"peak memory, {audio.stem}", *peaks, "MiB")
+        for beams in arguments.beam_size or [1, 5]:
+            commands = whole_file(peer, models, audio, arguments.threads, beams)
+            seconds, peaks = [[] for _ in commands], [[] for _ in commands]
+            for _ in range(arguments.runs):
+                for side, command in enumerate(commands):
+                    elapsed, peak, _ = run(command)
+                    seconds[side].append(elapsed)
+                    peaks[side].append(peak)
+            how = "greedy" if beams == 1 else f"beam {beams}"
+            report.row(f"whole process, {audio.stem}, {how}", "s", *seconds)
+            report.row(f"peak memory, {audio.stem}, {how}", "MiB", *peaks)
     print()
 
 
