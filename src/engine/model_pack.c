@@ -1,8 +1,8 @@
 #include "engine/model_pack.h"
 
 #include "base/mem.h"
+#include "engine/kernels/kernels.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -10,10 +10,13 @@
 #define MAX_THREADS 8
 /* Rows that one thread takes at a time, a multiple of WEIGHT_PANEL. */
 #define CHUNK_ROWS 256
+/* Columns that are turned at a time, a multiple of 4. */
+#define CHUNK 256
 
 struct pack_job {
     const struct model_source *source; /* borrowed */
     uint8_t *image;                    /* borrowed */
+    const struct kernels *kernels;     /* static */
     size_t row_bytes;                  /* of the widest row, as f32 */
     atomic_int next;                   /* chunk to be taken */
     atomic_int bad_part;               /* lowest part that is not finite; n_parts: none */
@@ -21,9 +24,24 @@ struct pack_job {
     int *first_chunk; /* owned [n_parts + 1] */
 };
 
+/* Halves may lie at any address in a file; they are most of what is read. */
+static bool widen_row(const struct kernels *kernels, const uint8_t *from, size_t cols,
+                      float *out)
+{
+    uint16_t half[CHUNK];
+    for (size_t i = 0; i < cols; i += CHUNK) {
+        size_t n = cols - i < CHUNK ? cols - i : CHUNK;
+        memcpy(half, from + i * sizeof *half, n * sizeof *half);
+        if (!f16_all_finite(half, n))
+            return false;
+        kernels->widen(out + i, half, n);
+    }
+    return true;
+}
+
 /* One row of a part as the slot wants it, f32 or half, in order of the file. */
-static bool decode_row(const struct source_tensor *t, size_t row, size_t cols,
-                       enum weight_type type, void *out)
+static bool decode_row(const struct kernels *kernels, const struct source_tensor *t,
+                       size_t row, size_t cols, enum weight_type type, void *out)
 {
     size_t bytes = 0;
     if (!quant_row_bytes(t->type, cols, &bytes))
@@ -33,6 +51,8 @@ static bool decode_row(const struct source_tensor *t, size_t row, size_t cols,
         memcpy(out, from, bytes);
         return f16_all_finite(out, cols);
     }
+    if (t->type == TENSOR_F16)
+        return widen_row(kernels, from, cols, out);
     quant_to_f32(t->type, from, cols, out);
     return f32_all_finite(out, cols);
 }
@@ -65,6 +85,33 @@ static void interleave_f16(const uint16_t *rows, int n_rows, int cols, bool conv
         }
 }
 
+/* The greatest magnitude of finite numbers: they are in the order of their bits. */
+static float greatest(const float *x, int n)
+{
+    uint32_t most = 0;
+    float value;
+    for (int i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bits &= 0x7fffffff;
+        most = bits > most ? bits : most;
+    }
+    memcpy(&value, &most, sizeof value);
+    return value;
+}
+
+/* Whole numbers from 0 to 255 of at most CHUNK columns of one row into its panel. */
+static void code_row(const float *row, int n, float inverse, uint8_t *to)
+{
+    uint8_t codes[CHUNK];
+    for (int i = 0; i < n; i++) /* adding 1.5 * 2^23 rounds to nearest even */
+        codes[i] = (uint8_t)(128 + (int)(row[i] * inverse + 12582912.0f - 12582912.0f));
+    int at = 0;
+    for (; at + 4 <= n; at += 4, to += 4 * WEIGHT_PANEL)
+        memcpy(to, codes + at, 4);
+    memcpy(to, codes + at, (size_t)(n - at));
+}
+
 /* The same into 8 bits: whole numbers of a scale that each row has for itself. */
 static void interleave_s8(const float *rows, int n_rows, int cols, uint8_t *panel,
                           float *scales)
@@ -72,15 +119,11 @@ static void interleave_s8(const float *rows, int n_rows, int cols, uint8_t *pane
     memset(panel, 128, weight_panel_bytes(WEIGHT_S8, cols));
     for (int r = 0; r < n_rows; r++) {
         const float *row = rows + (size_t)r * (size_t)cols;
-        float most = 0;
-        for (int i = 0; i < cols; i++)
-            most = fabsf(row[i]) > most ? fabsf(row[i]) : most;
+        float most = greatest(row, cols);
         scales[r] = most / 127.0f;
-        for (int i = 0; i < cols && scales[r] > 0; i++) {
-            float x = rintf(row[i] / scales[r]);
-            x = x > 127 ? 127 : x < -127 ? -127 : x;
-            panel[i / 4 * 4 * WEIGHT_PANEL + r * 4 + i % 4] = (uint8_t)(128 + (int)x);
-        }
+        for (int at = 0; at < cols; at += CHUNK)
+            code_row(row + at, cols - at < CHUNK ? cols - at : CHUNK,
+                     most > 0 ? 127.0f / most : 0, panel + at * WEIGHT_PANEL + r * 4);
     }
 }
 
@@ -94,8 +137,8 @@ static bool pack_panel(const struct pack_job *job, int part, int row, int n_rows
     size_t size = slot->type == WEIGHT_F16 ? sizeof(uint16_t) : sizeof(float);
     enum weight_type read = slot->type == WEIGHT_F16 ? WEIGHT_F16 : WEIGHT_F32;
     for (int r = 0; r < n_rows; r++)
-        if (!decode_row(&job->source->tensors[part], (size_t)(row + r), cols, read,
-                        (uint8_t *)scratch + (size_t)r * cols * size))
+        if (!decode_row(job->kernels, &job->source->tensors[part], (size_t)(row + r),
+                        cols, read, (uint8_t *)scratch + (size_t)r * cols * size))
             return false;
     int first = p->first_row + row;
     uint8_t *at = job->image + slot->offset;
@@ -133,8 +176,8 @@ static bool pack_chunk(const struct pack_job *job, int part, int chunk, void *sc
         } else {
             float *to = (void *)(job->image + slot->offset);
             to += (size_t)p->first_row + (size_t)row * cols;
-            good = decode_row(&job->source->tensors[part], (size_t)row, cols, WEIGHT_F32,
-                              to);
+            good = decode_row(job->kernels, &job->source->tensors[part], (size_t)row,
+                              cols, WEIGHT_F32, to);
         }
         if (!good)
             return false;
@@ -210,7 +253,7 @@ static void divide(struct pack_job *job)
 int pack_all(const struct model_source *s, uint8_t *image, struct err *e)
 {
     int n_parts = s->plan->n_parts;
-    struct pack_job job = {.source = s, .image = image};
+    struct pack_job job = {.source = s, .image = image, .kernels = kernels_choose()};
     atomic_init(&job.next, 0);
     atomic_init(&job.bad_part, n_parts);
     atomic_init(&job.no_memory, false);
