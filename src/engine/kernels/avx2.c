@@ -1,4 +1,5 @@
-/* AVX2 with FMA and F16C: 16 registers of 8 floats. */
+/* AVX2 with FMA and F16C: 16 registers of 8 floats. Compiled twice: as it is, and with
+ * AVX-VNNI (8-bit products). */
 #include "engine/kernels/levels.h"
 
 #include <immintrin.h>
@@ -13,10 +14,18 @@ SIMD vf load_half(const uint16_t *p)
     return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)p));
 }
 
+#ifdef __AVXVNNI__
+#define S8_BYTES  1
+#define S8_ROWS   TILE_ROWS
+#define S8_SHAPES TILE_SHAPES
+#include "engine/kernels/gemm_s8.h"
+#undef S8_BYTES
+#undef S8_ROWS
+#undef S8_SHAPES
+#endif
+#define S8_BYTES     2
 #define S8_ROWS      4
 #define S8_SHAPES(X) X(1, 2) X(2, 1) X(3, 1) X(4, 1)
-
-#define S8_BYTES     2
 #include "engine/kernels/gemm_s8.h"
 
 #include "engine/kernels/attend.h"
@@ -34,13 +43,26 @@ static void narrow_lanes(uint16_t *half, const float *in, size_t n)
         half[i] = half_from_float(in[i]);
 }
 
-const struct kernels kernels_avx2 = {
-    .name = "avx2",
+#ifdef __AVXVNNI__
+#define LEVEL      kernels_avxvnni
+#define LEVEL_NAME "avxvnni"
+#else
+#define LEVEL      kernels_avx2
+#define LEVEL_NAME "avx2"
+#endif
+
+const struct kernels LEVEL = {
+    .name = LEVEL_NAME,
     .attend = attend_lanes,
     .attend_store = attend_store_lanes,
     .greatest = greatest_lanes,
+#ifdef __AVXVNNI__
+    .gemm_s8 = gemm_s8_lanes_1,
+    .quantise_8 = quantise_lanes_1,
+#else
     .gemm_s8 = gemm_s8_lanes_2,
     .quantise_8 = quantise_lanes_2,
+#endif
     .gemm_s8_16 = gemm_s8_lanes_2,
     .quantise_16 = quantise_lanes_2,
     .gemm_f32 = gemm_f32_lanes,

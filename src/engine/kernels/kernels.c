@@ -16,7 +16,7 @@
 #define BIT(n) (1u << (n))
 
 struct features {
-    bool avx2, avx512, vnni;
+    bool avx2, avxvnni, avx512, vnni;
 };
 
 static unsigned read_xcr0(void)
@@ -45,18 +45,22 @@ static struct features read_features(void)
     wanted = BIT(16) | BIT(17) | BIT(30) | BIT(31); /* F DQ BW VL */
     f.avx512 = (b & wanted) == wanted && (xcr0 & 0xe0) == 0xe0;
     f.vnni = f.avx512 && (c & BIT(11));
+    /* Subleaf 1 exists where subleaf 0 says so. */
+    f.avxvnni = a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & BIT(4));
     return f;
 }
 #endif
 
 const struct kernels *kernels_level(int index)
 {
-    const struct kernels *levels[5] = {&kernels_c};
+    const struct kernels *levels[6] = {&kernels_c};
     int n = 1;
 #if defined(__x86_64__)
     struct features f = read_features();
     if (f.avx2)
         levels[n++] = &kernels_avx2;
+    if (f.avxvnni)
+        levels[n++] = &kernels_avxvnni;
     if (f.avx512)
         levels[n++] = &kernels_avx512;
     if (f.vnni)
@@ -84,8 +88,8 @@ const struct kernels *kernels_choose(void)
         return best;
     k = kernels_named(wanted);
     if (!k)
-        log_warning("WT_CPU_LEVEL=%s cannot run here (or is none of c, avx2, avx512, "
-                    "avx512vnni): using %s",
+        log_warning("WT_CPU_LEVEL=%s cannot run here (or is none of c, avx2, avxvnni, "
+                    "avx512, avx512vnni): using %s",
                     wanted, best->name);
     return k ? k : best;
 }

@@ -24,6 +24,8 @@ SIMD vi vi_add_pairs(vi sum, vi a, vi b)
 {
 #if defined(__AVX512VNNI__)
     return (vi)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+#elif defined(__AVXVNNI__)
+    return (vi)_mm256_dpwssd_avx_epi32((__m256i)sum, (__m256i)a, (__m256i)b);
 #elif LANES == 16
     return sum + (vi)_mm512_madd_epi16((__m512i)a, (__m512i)b);
 #elif LANES == 8
