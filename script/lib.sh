@@ -14,7 +14,7 @@ build_packages=(
   libmicrohttpd-dev libwslay-dev libuv1-dev libsqlite3-dev libjansson-dev libsodium-dev
   libseccomp-dev libcurl4-openssl-dev libarchive-dev libpcre2-dev
   libunistring-dev
-  libprotobuf-c-dev protobuf-c-compiler zlib1g-dev
+  libprotobuf-c-dev protobuf-c-compiler zlib1g-dev libxxhash-dev
   libavformat-dev libavcodec-dev libavutil-dev libswresample-dev
   ca-certificates
 )

@@ -1,6 +1,8 @@
 #include "engine/model.h"
 
 #include "base/mem.h"
+#include "engine/kernels/kernels.h"
+#include "engine/model_cache.h"
 #include "engine/model_ggml.h"
 #include "engine/model_image.h"
 #include "engine/model_safetensors.h"
@@ -43,17 +45,11 @@ static int check_tokens(const struct whisper_model *m, struct err *e)
     return status;
 }
 
-/* Pack what was read, and check what only the packed model shows. */
-static int pack(struct whisper_model **out, struct model_source *s,
-                enum whisper_weights weights, struct err *e)
+/* Map an image, and check what only that shows. */
+static int open_image(struct whisper_model **out, int fd, struct err *e)
 {
-    int fd;
     struct whisper_model *m = NULL;
-    int status = image_build(s, weights, &fd, e);
-    if (status)
-        return status;
-    status = whisper_model_attach(&m, fd, e);
-    close(fd);
+    int status = whisper_model_attach(&m, fd, e);
     if (!status)
         status = check_tokens(m, e);
     if (status)
@@ -63,18 +59,41 @@ static int pack(struct whisper_model **out, struct model_source *s,
     return status;
 }
 
-int whisper_model_load(struct whisper_model **out, const char *path,
-                       enum whisper_weights weights, struct err *e)
+/* From the model's own file, which takes longest. */
+static int pack(struct whisper_model **out, const char *path,
+                enum whisper_weights weights, struct err *e)
 {
     struct model_source source = {0};
-    int status = read_source(&source, path, e);
+    int fd = -1, status = read_source(&source, path, e);
     if (!status) {
-        status = pack(out, &source, weights, e);
+        status = image_build(&source, weights, &fd, e);
+        if (!status)
+            status = open_image(out, fd, e);
         if (status)
             err_prefix(e, "%s", path);
     }
     model_source_release(&source);
+    if (!status)
+        model_cache_write(path, weights, fd);
+    if (fd >= 0)
+        close(fd);
     return status;
+}
+
+int whisper_model_load(struct whisper_model **out, const char *path,
+                       enum whisper_weights weights, struct err *e)
+{
+    int fd;
+    if (weights == WHISPER_WEIGHTS_FASTEST)
+        weights =
+            kernels_choose()->attend ? WHISPER_WEIGHTS_8_BITS : WHISPER_WEIGHTS_AS_GIVEN;
+    if (model_cache_read(path, weights, &fd) == 0) {
+        int status = open_image(out, fd, NULL);
+        close(fd);
+        if (!status)
+            return 0;
+    }
+    return pack(out, path, weights, e);
 }
 
 int whisper_model_image_fd(const struct whisper_model *m)

@@ -1,7 +1,6 @@
 #include "engine/model_image.h"
 
 #include "base/mem.h"
-#include "engine/kernels/kernels.h"
 #include "engine/model_pack.h"
 
 #include <errno.h>
@@ -10,9 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define IMAGE_MAGIC   0x4749545057ULL
-#define IMAGE_VERSION 3
-#define IMAGE_SEALS   (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+#define IMAGE_MAGIC 0x4749545057ULL
+#define IMAGE_SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 struct image_header {
     uint64_t magic;
@@ -126,25 +124,35 @@ static int fill(struct model_source *s, const struct image_sections *at, int fd,
     return status;
 }
 
+int image_memory(struct err *e)
+{
+    int fd = memfd_create("whisper-model", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    return fd < 0 ? err_errno(e, "cannot make memory for the model") : fd;
+}
+
+int image_seal(int fd, struct err *e)
+{
+    if (fcntl(fd, F_ADD_SEALS, IMAGE_SEALS))
+        return err_errno(e, "cannot seal the model's memory");
+    return 0;
+}
+
 int image_build(struct model_source *s, enum whisper_weights weights, int *out,
                 struct err *e)
 {
     struct image_sections at;
-    if (weights == WHISPER_WEIGHTS_FASTEST)
-        weights =
-            kernels_choose()->attend ? WHISPER_WEIGHTS_8_BITS : WHISPER_WEIGHTS_AS_GIVEN;
     choose_types(s, weights);
     int status = lay_out(s->plan, s->vocab_offsets[s->plan->config.n_vocab], &at, e);
     if (status)
         return status;
-    int fd = memfd_create("whisper-model", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd = image_memory(e);
     if (fd < 0)
-        return err_errno(e, "cannot make memory for the model");
+        return fd;
     status = reserve(fd, at.end, e);
     if (!status)
         status = fill(s, &at, fd, e);
-    if (!status && fcntl(fd, F_ADD_SEALS, IMAGE_SEALS))
-        status = err_errno(e, "cannot seal the model's memory");
+    if (!status)
+        status = image_seal(fd, e);
     if (status) {
         close(fd);
         return status;

@@ -9,6 +9,13 @@
 
 #include "engine/model_source.h"
 
+/* Of the layout, and of how weights are packed: an image of another one is not ours. */
+#define IMAGE_VERSION 3
+
+/* An empty memfd for an image, and the seals that end every change to one. */
+int image_memory(struct err *e);
+int image_seal(int fd, struct err *e);
+
 /* Pack a complete source. *fd is a memfd sealed against every change, owned by the
  * caller. ERR_CORRUPT names a tensor that holds an infinity or a NaN. */
 int image_build(struct model_source *s, enum whisper_weights weights, int *fd,

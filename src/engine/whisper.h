@@ -51,7 +51,8 @@ struct whisper_model_info {
 
 /* Load a ggml file, or a folder with config.json, tokenizer.json and safetensors, check
  * it whole, and pack it for the kernels. ERR_CORRUPT, ERR_UNSUPPORTED or ERR_NOT_FOUND
- * with a sentence that names what is wrong. *out is owned by the caller. */
+ * with a sentence that names what is wrong. What was packed is kept on disk beside it
+ * for the next time, where that can be (model_cache.h). *out is owned by the caller. */
 int whisper_model_load(struct whisper_model **out, const char *path,
                        enum whisper_weights weights, struct err *e);
 
