@@ -11,8 +11,8 @@
  * tap * in + channel, so that an input window of 3 frames, channels innermost, is a row.
  * Elements stay what the file held when that is f16, and become f32 otherwise (bf16,
  * f32 and every quantised type), so nothing is lost. Or they become 8 bits, all but those
- * of the convolutions and the token embedding: each row is whole numbers of -127 … 127
- * times a scale of its own, stored with 128 added, 4 columns side by side (kernels.h), at
+ * of the convolutions: each row is whole numbers of -127 … 127 times a scale of its own,
+ * stored with 128 added, 4 columns side by side (kernels.h), at
  *
  *     data[(r / 16) * cols4 * 16 + (k / 4) * 64 + r % 16 * 4 + k % 4],
  *

@@ -54,9 +54,7 @@ static int lay_out(struct model_plan *p, size_t vocab_bytes, struct image_sectio
 /* ---- build ---------------------------------------------------------------------- */
 
 /* A slot is f16 when all its parts are; vectors are always f32. The convolutions are a
- * fortieth of the work, and everything builds on them: they are never in 8 bits. Nor is
- * the token embedding, whose products are the logits: of all matrices it moves the text
- * most (docs/model.md). */
+ * fortieth of the work, and everything builds on them: they are never in 8 bits. */
 static void choose_types(struct model_source *s, enum whisper_weights weights)
 {
     struct model_plan *p = s->plan;
@@ -66,7 +64,7 @@ static void choose_types(struct model_source *s, enum whisper_weights weights)
         if (s->tensors[i].type != TENSOR_F16)
             p->slots[p->parts[i].slot].type = WEIGHT_F32;
     for (int i = 0; i < p->n_slots && weights == WHISPER_WEIGHTS_8_BITS; i++)
-        if (p->slots[i].panels && i != SLOT_CONV1 && i != SLOT_CONV2 && i != SLOT_TOKENS)
+        if (p->slots[i].panels && i != SLOT_CONV1 && i != SLOT_CONV2)
             p->slots[i].type = WEIGHT_S8;
 }
 
@@ -325,7 +323,7 @@ static int resolve(struct whisper_model *m, const struct model_plan *p, struct e
     m->conv2 = weight_of(m, p, SLOT_CONV2, SLOT_CONV2_BIAS);
     m->audio_positions = vector_at(m, p, SLOT_AUDIO_POSITIONS);
     m->audio_norm = norm_of(m, p, SLOT_AUDIO_NORM_GAIN);
-    m->token_embedding = weight_of(m, p, SLOT_TOKENS, -1);
+    m->token_embedding = fine_weight_of(m, p, SLOT_TOKENS, -1);
     m->text_positions = vector_at(m, p, SLOT_TEXT_POSITIONS);
     m->text_norm = norm_of(m, p, SLOT_TEXT_NORM_GAIN);
     resolve_encoder(m, p);
