@@ -201,7 +201,7 @@ static void keep(const char *model, const struct place *p, const void *image,
         unlink(part);
     else
         log_debug("%s: packed weights kept, %zu MB", p->path,
-                 (size_t)t->image_bytes / 1000000);
+                  (size_t)t->image_bytes / 1000000);
 }
 
 void model_cache_write(const char *path, enum whisper_weights weights, int image_fd)
