@@ -101,8 +101,8 @@ static bool find_place(const char *model, enum whisper_weights weights, struct p
     if (folder)
         n = snprintf(out->path, sizeof out->path, "%s/.packed-%s", model, kind);
     else
-        n = snprintf(out->path, sizeof out->path, "%.*s.%s.packed-%s",
-                     (int)(name - model), model, name, kind);
+        n = snprintf(out->path, sizeof out->path, "%.*s/.%s.packed-%s",
+                     slash ? (int)(slash - model) : 1, slash ? model : ".", name, kind);
     return n > 0 && (size_t)n < sizeof out->path;
 }
 
@@ -173,32 +173,38 @@ int model_cache_read(const char *path, enum whisper_weights weights, int *fd)
 /* ---- writing --------------------------------------------------------------------------
  */
 
-static int write_image(const char *path, const void *image, struct trailer *t)
+/* It has a name only when it is whole: who is killed before leaves nothing behind. */
+static int write_image(const char *folder, const char *path, const void *image,
+                       struct trailer *t)
 {
-    struct err e;
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+    char open_file[32];
+    int fd = open(folder, O_WRONLY | O_TMPFILE | O_CLOEXEC, 0644);
     if (fd < 0)
         return ERR_IO;
-    int status = fs_write_all(fd, image, (size_t)t->image_bytes, &e);
+    (void)snprintf(open_file, sizeof open_file, "/proc/self/fd/%d", fd);
+    int status = fs_write_all(fd, image, (size_t)t->image_bytes, NULL);
     if (!status)
-        status = fs_write_all(fd, t, sizeof *t, &e);
-    if (close(fd) && !status)
+        status = fs_write_all(fd, t, sizeof *t, NULL);
+    if (!status && linkat(AT_FDCWD, open_file, AT_FDCWD, path, AT_SYMLINK_FOLLOW))
         status = ERR_IO;
+    close(fd);
     return status;
 }
 
 /* Not synced: after a crash the hash shows what is missing. */
-static void keep(const char *model, const struct place *p, const void *image,
-                 struct trailer *t)
+static void keep(const struct place *p, const void *image, struct trailer *t)
 {
-    char part[PATH_MAX];
+    char folder[PATH_MAX], part[PATH_MAX];
     uint64_t room = 0;
-    int n = snprintf(part, sizeof part, "%s.%ld.part", p->path, (long)getpid());
-    if (n <= 0 || (size_t)n >= sizeof part || fs_free_bytes(model, &room, NULL) ||
+    int length = (int)(strrchr(p->path, '/') - p->path);
+    int n = snprintf(part, sizeof part, "%s.part", p->path);
+    (void)snprintf(folder, sizeof folder, "%.*s", length, p->path);
+    if (n <= 0 || (size_t)n >= sizeof part || fs_free_bytes(folder, &room, NULL) ||
         room / ROOM < t->image_bytes)
         return;
-    if (write_image(part, image, t) || rename(part, p->path))
-        unlink(part);
+    (void)unlink(part);
+    if (write_image(folder, part, image, t) || rename(part, p->path))
+        (void)unlink(part);
     else
         log_debug("%s: packed weights kept, %zu MB", p->path,
                   (size_t)t->image_bytes / 1000000);
@@ -222,6 +228,6 @@ void model_cache_write(const char *path, enum whisper_weights weights, int image
         .image_bytes = bytes,
         .image_hash = XXH3_64bits(image, bytes),
     };
-    keep(path, &p, image, &t);
+    keep(&p, image, &t);
     munmap(image, bytes);
 }

@@ -151,6 +151,20 @@ static void a_wrong_image_is_not_believed(void **state)
     whisper_model_free(first);
 }
 
+/* Neither an unfinished file of one who was killed nor ours stays. */
+static void nothing_half_made_stays(void **state)
+{
+    const struct place *p = *state;
+    char part[PATH_MAX + 8];
+    snprintf(part, sizeof part, "%s.part", p->kept);
+    int fd = open(part, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(write(fd, "half", 4), 4);
+    close(fd);
+    whisper_model_free(load(p->model, NULL));
+    assert_true(is_kept(p, WHISPER_WEIGHTS_8_BITS));
+    assert_int_equal(access(part, F_OK), -1);
+}
+
 static void it_does_not_follow_links(void **state)
 {
     const struct place *p = *state;
@@ -209,6 +223,7 @@ int main(void)
         CASE(another_model_is_packed_anew),
         CASE(damage_is_mended),
         CASE(a_wrong_image_is_not_believed),
+        CASE(nothing_half_made_stays),
         CASE(it_does_not_follow_links),
         CASE(where_nothing_can_be_kept_nothing_is),
         cmocka_unit_test(a_folder_has_its_own),
