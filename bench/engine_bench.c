@@ -237,7 +237,7 @@ static int open_bench(struct bench *b, int threads, struct err *e)
     struct net_options o = {.threads = threads,
                             .max_windows = 1,
                             .max_slots = BATCH,
-                            .brief = !b->exact,
+                            .short_attention = !b->exact,
                             .wide_caches = b->exact};
     int status = net_open(&b->net, b->model, &o, e);
     if (!status)

@@ -9,18 +9,16 @@
 #include "engine/longform.h"
 
 #include "base/mem.h"
-#include "engine/search.h"
 
 /* The second text may need so much less time to be said: else it has left something out.
  */
 #define LEFT_OUT_FRAMES 40
 
 /* Is it sure enough to build on? */
-static bool is_sure(const struct run *w, const struct heard *h)
+static bool can_be_told(const struct run *w, const struct heard *h)
 {
-    return !h->is_void && !h->silent && h->count > 0 && h->verdict == VERDICT_FINE &&
-           h->attempt.temperature <= w->p->prompt_reset_on_temperature &&
-           !fallback_needed(w->p, &h->attempt);
+    return listen_is_sure(w, h) &&
+           h->attempt.temperature <= w->p->prompt_reset_on_temperature;
 }
 
 /* Does the text before belong to this window: the same language, and no long silence
@@ -32,19 +30,13 @@ static bool is_told(const struct run *w, const struct said *before, const struct
            !timing_has_gap(w, before->window.at, h->window.at + 1);
 }
 
-static int needed(const struct run *w, const struct heard *h)
-{
-    return verdict_needed(tokenizer_specials(w->s->tokenizer), search_paces(w->s->search),
-                          h->tokens, h->count);
-}
-
 static bool is_better(const struct run *w, const struct heard *again,
                       const struct heard *h)
 {
-    return !again->is_void && !again->silent && again->verdict == VERDICT_FINE &&
-           !fallback_needed(w->p, &again->attempt) &&
+    return listen_is_sure(w, again) &&
            again->attempt.avg_logprob > h->attempt.avg_logprob &&
-           needed(w, again) + LEFT_OUT_FRAMES >= needed(w, h);
+           listen_needed(w, again->tokens, again->count) + LEFT_OUT_FRAMES >=
+               listen_needed(w, h->tokens, h->count);
 }
 
 /* The second text takes the place of the first; whether somebody speaks was the question
@@ -66,7 +58,7 @@ static int remember(struct run *w, const struct heard *h, struct err *e)
     struct said *s = &w->before;
     free(s->tokens);
     *s = (struct said){.window = h->window, .language = h->language};
-    if (!is_sure(w, h))
+    if (!can_be_told(w, h))
         return 0;
     s->tokens = mem_array(h->count, sizeof(*s->tokens));
     if (!s->tokens)
@@ -86,7 +78,7 @@ static struct said said_before(const struct run *w, const struct heard *heard, i
         .window = h->window,
         .language = h->language,
         .tokens = h->tokens,
-        .count = is_sure(w, h) ? h->count : 0,
+        .count = can_be_told(w, h) ? h->count : 0,
     };
 }
 

@@ -323,6 +323,18 @@ int listen_words(struct run *w, struct heard *heard, int n, struct err *e)
     return rc;
 }
 
+bool listen_is_sure(const struct run *w, const struct heard *h)
+{
+    return !h->is_void && !h->silent && h->count > 0 && h->verdict == VERDICT_FINE &&
+           !fallback_needed(w->p, &h->attempt);
+}
+
+int listen_needed(const struct run *w, const int32_t *tokens, size_t count)
+{
+    return verdict_needed(tokenizer_specials(w->s->tokenizer), search_paces(w->s->search),
+                          tokens, count);
+}
+
 int listen_windows(struct run *w, struct heard *heard, int n, struct err *e)
 {
     int rc = listen_texts(w, heard, n, w->p->n_temperatures, e);

@@ -147,6 +147,13 @@ int listen_words(struct run *w, struct heard *heard, int n, struct err *e);
 /* Both, with the whole ladder. */
 int listen_windows(struct run *w, struct heard *heard, int n, struct err *e);
 
+/* Is nothing about it in doubt: it was heard, is text, and is neither improbable nor
+ * repetitive? */
+bool listen_is_sure(const struct run *w, const struct heard *h);
+
+/* Frames that anybody needs at least to say the text among tokens [count]. */
+int listen_needed(const struct run *w, const int32_t *tokens, size_t count);
+
 /* ---- context.c ------------------------------------------------------------------- */
 
 /* Windows [n] of a batch were heard, each for itself: hear them again with what was said

@@ -199,9 +199,9 @@ int net_open(struct net **out, const struct whisper_model *m,
     n->kernels = kernels_choose();
     n->max_windows = options->max_windows;
     n->max_slots = options->max_slots;
-    bool brief = options->brief && n->kernels->attend &&
+    bool whole = options->short_attention && n->kernels->attend &&
                  m->config.n_audio_state == ATTEND_HEAD * m->config.n_audio_head;
-    n->audio_type = brief ? WEIGHT_S16 : WEIGHT_F32;
+    n->audio_type = whole ? WEIGHT_S16 : WEIGHT_F32;
     n->cache_type = options->wide_caches ? WEIGHT_F32 : WEIGHT_F16;
     n->max_rows = (int)larger((size_t)m->config.n_text_ctx, (size_t)n->max_slots);
     status = pool_new(&n->pool, options->threads, e);

@@ -27,7 +27,7 @@ static int open_parts(struct whisper_session *s,
         .max_windows = s->max_windows,
         .max_slots = s->max_windows * SEARCH_SLOTS,
         .wide_caches = options && options->exact,
-        .brief = !options || !options->exact,
+        .short_attention = !options || !options->exact,
     };
     if (s->max_windows > WHISPER_MAX_BATCH)
         return err_set(e, ERR_INVALID, "at most %d windows are decoded together, not %d",

@@ -10,7 +10,6 @@
 
 #include "base/mem.h"
 #include "engine/pack.h"
-#include "engine/search.h"
 
 /* Slower than so many times the least is too slow, for more than an odd second. */
 #define SLOWEST       2
@@ -31,18 +30,12 @@ struct second {
     int n;
 };
 
-static int needed(const struct run *w, const int32_t *tokens, size_t count)
-{
-    return verdict_needed(tokenizer_specials(w->s->tokenizer), search_paces(w->s->search),
-                          tokens, count);
-}
-
 /* Is there much less text in a piece than there is time for? */
 static bool is_thin(const struct run *w, const struct heard *h, const struct piece *p)
 {
     int end = p->end_frame < h->window.frames ? p->end_frame : h->window.frames;
     int64_t from = h->window.at + p->start_frame, to = h->window.at + end;
-    int64_t least = needed(w, h->tokens + p->from, p->to - p->from);
+    int64_t least = listen_needed(w, h->tokens + p->from, p->to - p->from);
     int64_t much = SLOWEST * least + SLOWER_FRAMES;
     return least > 0 && to - from >= much && guard_speech(w, from, to) >= much;
 }
@@ -76,12 +69,6 @@ static void choose_windows(const struct run *w, const struct heard *h,
         };
 }
 
-static bool is_sure(const struct run *w, const struct heard *h)
-{
-    return !h->is_void && !h->silent && h->count > 0 && h->verdict == VERDICT_FINE &&
-           !fallback_needed(w->p, &h->attempt);
-}
-
 /* Does the second hearing say what the piece says, and more? */
 static int is_fuller(const struct run *w, const struct heard *h, const struct piece *p,
                      const struct second *s, bool *fuller, struct err *e)
@@ -92,7 +79,7 @@ static int is_fuller(const struct run *w, const struct heard *h, const struct pi
     float kept = 0;
     *fuller = false;
     for (int i = 0; i < s->n; i++) {
-        if (!is_sure(w, &s->parts[i]))
+        if (!listen_is_sure(w, &s->parts[i]))
             return 0;
     }
     int32_t *tokens = mem_array(n + 1, sizeof(*tokens));
@@ -106,7 +93,7 @@ static int is_fuller(const struct run *w, const struct heard *h, const struct pi
         rc = verdict_kept(special, text, n_text, tokens, n, &kept);
     }
     *fuller = rc == 0 && kept >= KEPT &&
-              needed(w, tokens, n) >= needed(w, text, n_text) + MORE_FRAMES;
+              listen_needed(w, tokens, n) >= listen_needed(w, text, n_text) + MORE_FRAMES;
     free(tokens);
     return rc < 0 ? err_set(e, rc, "no memory is left to compare texts") : 0;
 }

@@ -230,8 +230,10 @@ static void check_recording(const struct whisper_model *m, const char *recording
 {
     struct run r = {.config = &m->config, .precision = p};
     struct err e = {0};
-    struct net_options options = {
-        .max_windows = 1, .max_slots = 1, .wide_caches = p == EXACT, .brief = p == SHORT};
+    struct net_options options = {.max_windows = 1,
+                                  .max_slots = 1,
+                                  .wide_caches = p == EXACT,
+                                  .short_attention = p == SHORT};
     struct mel *mel;
     size_t count;
     float *samples = read_wav(recording, &count);
