@@ -44,12 +44,7 @@ int command_worker(int argc, char **argv)
     /* Whatever the service itself was given: a worker has no use for it. */
     (void)close_range(WORKER_SOCKET_FD + 1, ~0u, 0);
     (void)signal(SIGPIPE, SIG_IGN);
-    /* systemd and others tell every process of a service to stop. The service ends its
-     * workers itself, when it has put their jobs back; a worker that went by itself would
-     * look as if its job had crashed it. */
-    (void)signal(SIGTERM, SIG_IGN);
-    (void)signal(SIGINT, SIG_IGN);
-    (void)signal(SIGHUP, SIG_IGN);
+    worker_ignore_stops();
     be_the_first_to_go();
     struct log_options log = {.level = LOG_WARNING, .to_stderr = true, .role = "worker"};
     (void)log_open(&log, NULL);

@@ -21,14 +21,15 @@ void slot_init(struct slot *s)
     *s = (struct slot){.state = SLOT_EMPTY, .pid = -1, .fd = -1};
 }
 
-/* Nothing of the service's signal set-up must reach the worker, and its own process group
+/* Nothing of the service's signal set-up must reach the worker, but that what asks it to
+ * stop is held back until it can ignore it (worker_ignore_stops). Its own process group
  * keeps a terminal's Ctrl-C away from it: the service ends it in good order. */
 static int spawn_attributes(posix_spawnattr_t *a)
 {
-    sigset_t none, all;
-    sigemptyset(&none);
+    sigset_t stops, all;
+    worker_stops(&stops);
     sigfillset(&all);
-    int error = posix_spawnattr_setsigmask(a, &none);
+    int error = posix_spawnattr_setsigmask(a, &stops);
     if (!error)
         error = posix_spawnattr_setsigdefault(a, &all);
     if (!error)

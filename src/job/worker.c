@@ -308,6 +308,24 @@ static int run_job(struct worker *w, const struct message *job, struct err *e)
     return err_set(e, t.lost.code, "%s", t.lost.message);
 }
 
+void worker_stops(sigset_t *out)
+{
+    sigemptyset(out);
+    sigaddset(out, SIGTERM);
+    sigaddset(out, SIGINT);
+    sigaddset(out, SIGHUP);
+}
+
+void worker_ignore_stops(void)
+{
+    sigset_t stops;
+    (void)signal(SIGTERM, SIG_IGN);
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+    worker_stops(&stops);
+    (void)sigprocmask(SIG_UNBLOCK, &stops, NULL);
+}
+
 int worker_run(int fd)
 {
     struct worker w = {.fd = fd};

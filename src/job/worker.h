@@ -5,8 +5,20 @@
 #ifndef JOB_WORKER_H
 #define JOB_WORKER_H
 
+#include <signal.h>
+
 /* The descriptor on which the service's socket is inherited. */
 #define WORKER_SOCKET_FD 3
+
+/* What asks a process to stop: SIGTERM, SIGINT and SIGHUP. A worker is started with these
+ * blocked, so that none ends it before worker_ignore_stops is reached. */
+void worker_stops(sigset_t *out);
+
+/* Ignore them from now on, and those that came since the start. systemd and others tell
+ * every process of a service to stop. The service ends its workers itself, when it has
+ * put their jobs back; a worker that went by itself would look as if its job had crashed
+ * it. */
+void worker_ignore_stops(void);
 
 /* Serve jobs that come over `fd` until the other side closes it. Returns 0, or a negative
  * error when the protocol was broken. */

@@ -192,6 +192,22 @@ describe('kill -9', needsModel, () => {
     await server.stop();
   });
 
+  test('nor does a SIGTERM reach a worker that has only just been started', async () => {
+    const server = await startServer({ env });
+    killed(children(server.pid)[0]);
+    // As fast as can be, for the time in which the next one comes up.
+    for (const end = Date.now() + 1500; Date.now() < end;) {
+      for (const pid of children(server.pid)) {
+        try { process.kill(pid, 'SIGTERM'); } catch { /* it was gone */ }
+      }
+    }
+    const id = await submit(server, 'clean.wav');
+    assert.equal((await waitForJob(server, id)).status, 'completed');
+    assert.match(server.log(), /an idle worker died: signal 9/);
+    assert.doesNotMatch(server.log(), /signal 15/);
+    await server.stop();
+  });
+
   test('in the middle of an upload leaves no job and no file', async () => {
     const folder = tempFolder();
     let server = await startServer({ folder, env });
