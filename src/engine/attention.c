@@ -69,6 +69,76 @@ static void attention_tile(const struct net *n, const struct attention *a, int h
     multiply(n, c, &sum);
 }
 
+/* y[rows][columns] = x[rows][k] times bytes of the cache. */
+static void multiply_bytes(const struct net *n, const struct gemm *g, const float *scales,
+                           char *numbers)
+{
+    float x_scales[ATTENTION_ROWS];
+    int32_t sums[ATTENTION_ROWS];
+    float most = quantised_most((size_t)g->k);
+    for (int r = 0; r < g->m; r++)
+        n->kernels->quantise_16(g->x + (size_t)r * g->x_stride, (size_t)g->k, most,
+                                numbers + (size_t)r * n->share_stride, &x_scales[r],
+                                &sums[r]);
+    n->kernels->gemm_s8_16(&(struct gemm_s8){
+        .x = numbers,
+        .x_scales = x_scales,
+        .x_sums = sums,
+        .x_stride = n->share_stride,
+        .w = g->w,
+        .w_stride = g->w_stride,
+        .w_scales = scales,
+        .y = g->y,
+        .y_stride = g->y_stride,
+        .m = g->m,
+        .k = g->k,
+        .n = g->n,
+    });
+}
+
+/* The decoder's look at what was heard, in bytes: its time is that of reading them. */
+static void attend_bytes(const struct net *n, const struct attention *a, int head,
+                         int row, int rows, int thread)
+{
+    const struct kv *c = a->cache;
+    size_t column = (size_t)head * (size_t)c->head_size;
+    float *scores = net_scores(n, thread);
+    const float *scales = c->value_scales + (size_t)head * (size_t)c->capacity;
+    struct gemm score = {
+        .x = a->query + (size_t)row * a->query_stride + column,
+        .x_stride = a->query_stride,
+        .w = kv_keys(c, head),
+        .w_stride = kv_key_stride(c),
+        .y = scores,
+        .y_stride = n->score_stride,
+        .m = rows,
+        .k = c->head_size,
+        .n = (a->keys + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES,
+    };
+    multiply_bytes(n, &score, c->key_scales + (size_t)head * (size_t)c->capacity,
+                   net_shares(n, thread));
+    softmax_rows(n, scores, rows, a->keys, false, 1.0f / sqrtf((float)c->head_size));
+    if (a->seen)
+        show_rows(n, a, row, rows, scores);
+    for (int r = 0; r < rows; r++) {
+        float *share = scores + (size_t)r * n->score_stride;
+        for (int i = 0; i < a->keys; i++)
+            share[i] *= scales[i];
+    }
+    struct gemm sum = {
+        .x = scores,
+        .x_stride = n->score_stride,
+        .w = kv_values(c, head),
+        .w_stride = kv_value_stride(c),
+        .y = a->out + (size_t)row * a->out_stride + column,
+        .y_stride = a->out_stride,
+        .m = rows,
+        .k = a->keys,
+        .n = c->head_size,
+    };
+    multiply_bytes(n, &sum, n->ones, net_shares(n, thread));
+}
+
 static void attend_whole(const struct net *n, const struct attention *a, int head,
                          float *scratch)
 {
@@ -105,6 +175,9 @@ void attention_head(const struct net *n, const struct attention *a, int head, in
     }
     for (int row = 0; row < a->rows; row += ATTENTION_ROWS) {
         int rows = a->rows - row < ATTENTION_ROWS ? a->rows - row : ATTENTION_ROWS;
-        attention_tile(n, a, head, row, rows, scores);
+        if (a->cache->type == WEIGHT_S8)
+            attend_bytes(n, a, head, row, rows, thread);
+        else
+            attention_tile(n, a, head, row, rows, scores);
     }
 }

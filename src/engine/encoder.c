@@ -82,6 +82,12 @@ static void store_task(void *arg, int task, int thread)
                     job->net->value_inverses);
         return;
     }
+    if (job->cache->type == WEIGHT_S8) {
+        kv_store_8(job->cache, job->kernels, first,
+                   job->keys + (size_t)first * job->stride,
+                   job->values + (size_t)first * job->stride, job->stride, end - first);
+        return;
+    }
     for (int row = first; row < end; row++)
         kv_store(job->cache, job->kernels, row, job->keys + (size_t)row * job->stride,
                  job->values + (size_t)row * job->stride);

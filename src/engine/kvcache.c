@@ -6,7 +6,9 @@
 
 static size_t element(const struct kv *c)
 {
-    return c->type == WEIGHT_F32 ? sizeof(float) : sizeof(uint16_t);
+    return c->type == WEIGHT_F32  ? sizeof(float)
+           : c->type == WEIGHT_S8 ? sizeof(uint8_t)
+                                  : sizeof(uint16_t);
 }
 
 bool kv_bytes(const struct kv *shape, size_t *out)
@@ -92,6 +94,33 @@ void kv_store_16(struct kv *c, const struct kernels *k, int position, const floa
         a.keys += head;
         a.values += head;
         a.key_scales += c->capacity;
+    }
+}
+
+void kv_store_8(struct kv *c, const struct kernels *k, int position, const float *keys,
+                const float *values, size_t stride, int rows)
+{
+    size_t size = (size_t)c->head_size, head = (size_t)c->capacity * size;
+    struct store_bytes a = {
+        .keys_in = keys,
+        .values_in = values,
+        .stride = stride,
+        .keys = (uint8_t *)c->keys + (size_t)position * size,
+        .values = (uint8_t *)c->values + (size_t)position * PANEL,
+        .value_stride = kv_value_stride(c),
+        .key_scales = c->key_scales + position,
+        .value_scales = c->value_scales + position,
+        .rows = rows,
+        .head_size = c->head_size,
+    };
+    for (int h = 0; h < c->heads; h++) {
+        k->store_bytes(&a);
+        a.keys_in += size;
+        a.values_in += size;
+        a.keys += head;
+        a.values += head;
+        a.key_scales += c->capacity;
+        a.value_scales += c->capacity;
     }
 }
 

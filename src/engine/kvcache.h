@@ -4,7 +4,8 @@
  *   keys   [heads][capacity / 16][head_size][16]   key t is output row t of a matrix
  *   values [heads][head_size / 16][capacity][16]   key t is column t of a matrix
  *
- * In whole numbers, for kernels->attend, as kernels.h says, head after head. */
+ * In whole numbers of 16 bits, for kernels->attend, and in bytes, for gemm_s8_16, as
+ * kernels.h says, head after head. */
 #ifndef ENGINE_KVCACHE_H
 #define ENGINE_KVCACHE_H
 
@@ -13,9 +14,9 @@
 
 struct kv {
     void *keys, *values;              /* borrowed from the net's memory */
-    enum weight_type type;            /* floats, halves or WEIGHT_S16 */
-    float *key_scales, *value_scales; /* of whole numbers: [heads][capacity], [heads]
-                                       * [head_size]; borrowed */
+    enum weight_type type;            /* floats, halves, WEIGHT_S16 or WEIGHT_S8 */
+    float *key_scales, *value_scales; /* of whole numbers: [heads][capacity]; values of
+                                       * 16 bits: [heads][head_size]; borrowed */
     int heads, head_size, capacity;   /* multiples of 16; the capacity of 32 */
 };
 
@@ -39,6 +40,10 @@ void kv_store(struct kv *c, const struct kernels *k, int position, const float *
  * greatest. */
 void kv_store_16(struct kv *c, const struct kernels *k, int position, const float *keys,
                  const float *values, size_t stride, int rows, const float *inverses);
+
+/* The same in bytes, whose scales are found here. */
+void kv_store_8(struct kv *c, const struct kernels *k, int position, const float *keys,
+                const float *values, size_t stride, int rows);
 
 /* Positions first … length - 1 of another cache of the same shape; some before may be
  * copied with them. */

@@ -56,9 +56,11 @@ static struct kv *take_caches(struct layout *l, size_t count, enum weight_type t
     for (size_t i = 0; i < count && !l->overflow; i++) {
         shape.keys = take(l, bytes, 1);
         shape.values = take(l, bytes, 1);
-        if (type == WEIGHT_S16) {
-            shape.key_scales = take_floats(l, (size_t)heads, (size_t)shape.capacity);
-            shape.value_scales = take(l, (size_t)state, sizeof(float));
+        if (type == WEIGHT_S16 || type == WEIGHT_S8) {
+            size_t per_head = (size_t)shape.capacity;
+            shape.key_scales = take_floats(l, (size_t)heads, per_head);
+            per_head = type == WEIGHT_S8 ? per_head : (size_t)shape.head_size;
+            shape.value_scales = take_floats(l, (size_t)heads, per_head);
         }
         if (caches)
             caches[i] = shape;
@@ -103,9 +105,9 @@ static void lay_out(struct net *n, struct layout *l)
                                    c->n_audio_ctx);
     if (audio)
         n->audio = *audio;
-    n->cross = take_caches(l, (size_t)n->max_windows * layers, n->cache_type,
+    n->cross = take_caches(l, (size_t)n->max_windows * layers, n->cross_type,
                            c->n_text_head, c->n_text_state, c->n_audio_ctx);
-    n->self = take_caches(l, (size_t)n->max_slots * layers, n->cache_type, c->n_text_head,
+    n->self = take_caches(l, (size_t)n->max_slots * layers, n->self_type, c->n_text_head,
                           c->n_text_state, c->n_text_ctx);
     n->slots = take(l, (size_t)n->max_slots, sizeof *n->slots);
     n->pass = take(l, decoder_pass_bytes(n->max_slots, n->max_rows), 1);
@@ -117,6 +119,9 @@ static void lay_out(struct net *n, struct layout *l)
     if (n->score_stride < ATTEND_SCRATCH / ATTENTION_ROWS)
         n->score_stride = ATTEND_SCRATCH / ATTENTION_ROWS;
     n->scores = take_floats(l, threads * ATTENTION_ROWS, n->score_stride);
+    n->share_stride = QUANTISED_BYTES((size_t)c->n_audio_ctx) + 64;
+    n->shares = take(l, threads * ATTENTION_ROWS, n->share_stride);
+    n->ones = take(l, (size_t)c->n_text_state, sizeof *n->ones);
 }
 
 static int map_memory(struct net *n, struct err *e)
@@ -135,6 +140,8 @@ static int map_memory(struct net *n, struct err *e)
     n->memory_bytes = l.used;
     l = (struct layout){.base = memory};
     lay_out(n, &l);
+    for (int i = 0; i < n->model->config.n_text_state; i++)
+        n->ones[i] = 1;
     decoder_pass_init(n);
     return 0;
 }
@@ -199,10 +206,13 @@ int net_open(struct net **out, const struct whisper_model *m,
     n->kernels = kernels_choose();
     n->max_windows = options->max_windows;
     n->max_slots = options->max_slots;
-    bool whole = options->short_attention && n->kernels->attend &&
-                 m->config.n_audio_state == ATTEND_HEAD * m->config.n_audio_head;
-    n->audio_type = whole ? WEIGHT_S16 : WEIGHT_F32;
-    n->cache_type = options->wide_caches ? WEIGHT_F32 : WEIGHT_F16;
+    bool whole = options->short_attention && n->kernels->attend;
+    n->audio_type =
+        whole && m->config.n_audio_state == ATTEND_HEAD * m->config.n_audio_head
+            ? WEIGHT_S16
+            : WEIGHT_F32;
+    n->self_type = options->wide_caches ? WEIGHT_F32 : WEIGHT_F16;
+    n->cross_type = whole ? WEIGHT_S8 : n->self_type;
     n->max_rows = (int)larger((size_t)m->config.n_text_ctx, (size_t)n->max_slots);
     status = pool_new(&n->pool, options->threads, e);
     if (!status)
@@ -249,6 +259,11 @@ float *net_strip(const struct net *n, int index)
 float *net_scores(const struct net *n, int index)
 {
     return n->scores + (size_t)index * ATTENTION_ROWS * n->score_stride;
+}
+
+char *net_shares(const struct net *n, int index)
+{
+    return n->shares + (size_t)index * ATTENTION_ROWS * n->share_stride;
 }
 
 /* ---- slots ------------------------------------------------------------------------- */

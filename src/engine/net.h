@@ -27,7 +27,8 @@ struct net {
     struct pool *pool;                 /* owned */
     int max_windows, max_slots;
     int max_rows;                /* decoder rows of one pass */
-    enum weight_type cache_type; /* of cross and self */
+    enum weight_type self_type;  /* of self */
+    enum weight_type cross_type; /* of cross */
     enum weight_type audio_type; /* of audio */
 
     void *memory; /* owned mapping: all that follows */
@@ -56,7 +57,9 @@ struct net {
     /* One per thread. */
     float *strips; /* [threads][strip_floats]: widened weights */
     float *scores; /* [threads][ATTENTION_ROWS][score_stride] */
-    size_t strip_floats, score_stride;
+    char *shares;  /* [threads][ATTENTION_ROWS][share_stride]: scores in 16 bits */
+    size_t strip_floats, score_stride, share_stride;
+    float *ones; /* [widest state]: scales of what has none */
 
     net_probe_fn probe;
     void *probe_arg;                   /* borrowed */
@@ -66,6 +69,7 @@ struct net {
 /* Scratch of thread `index`. */
 float *net_strip(const struct net *n, int index);
 float *net_scores(const struct net *n, int index);
+char *net_shares(const struct net *n, int index);
 
 /* What decoder.c keeps per pass: bytes for these many inputs and rows, for net_open. */
 size_t decoder_pass_bytes(int max_slots, int max_rows);

@@ -21,7 +21,8 @@ struct net_options {
     int max_slots;    /* sequences alive at once */
     bool wide_caches; /* the decoder's keys and values as f32, not f16: twice the memory;
                        * logits are nearer to exact by some 1e-4 of their size */
-    bool short_attention; /* the encoder's attention in whole numbers of 16 bits */
+    bool short_attention; /* the encoder's attention in whole numbers of 16 bits; what
+                           * the decoder hears, in bytes */
 };
 
 int net_open(struct net **out, const struct whisper_model *m,

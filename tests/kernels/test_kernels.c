@@ -508,6 +508,84 @@ static void check_attention(const struct scene *s, const struct kernels *level,
     free(scratch);
 }
 
+/* ---- keys and values in bytes ------------------------------------------------------
+ */
+
+#define MOST_HEAD 80
+
+/* What a level writes, and how far it writes. */
+struct kept_bytes {
+    uint8_t keys[MOST_HEAD * 16 + 1], values[MOST_HEAD * 16 + MOST_HEAD / 16 * 64 + 1];
+    float key_scales[17], value_scales[17];
+};
+
+static void keep_bytes(const struct kernels *level, const float *keys,
+                       const float *values, int rows, int size, struct kept_bytes *out)
+{
+    memset(out, 0x5a, sizeof *out);
+    const struct store_bytes a = {
+        .keys_in = keys,
+        .values_in = values,
+        .stride = MOST_HEAD + 3,
+        .keys = out->keys,
+        .values = out->values,
+        .value_stride = (size_t)16 * 16 + 64, /* another panel is not next to it */
+        .key_scales = out->key_scales,
+        .value_scales = out->value_scales,
+        .rows = rows,
+        .head_size = size,
+    };
+    level->store_bytes(&a);
+}
+
+/* The C level against the definition. */
+static void check_bytes(const struct kept_bytes *k, const float *keys,
+                        const float *values, int rows, int size)
+{
+    for (int t = 0; t < 16; t++)
+        for (int i = 0; i < size; i++) {
+            uint8_t key = k->keys[i / 4 * 64 + t * 4 + i % 4];
+            uint8_t value = k->values[i / 16 * 320 + t / 4 * 64 + i % 16 * 4 + t % 4];
+            float x = keys[t * (MOST_HEAD + 3) + i], y = values[t * (MOST_HEAD + 3) + i];
+            if (t >= rows || !isfinite(x) || !isfinite(y)) {
+                if (t >= rows)
+                    assert_true(key == 128 && value == 128 && k->key_scales[t] == 0 &&
+                                k->value_scales[t] == 0);
+                continue;
+            }
+            double near = 0.5001;
+            assert_true(fabs((double)x - (key - 128) * (double)k->key_scales[t]) <=
+                        near * (double)k->key_scales[t] + 1e-30);
+            assert_true(fabs((double)y - (value - 128) * (double)k->value_scales[t]) <=
+                        near * (double)k->value_scales[t] + 1e-30);
+        }
+}
+
+static void bytes_are_equal(void **state)
+{
+    (void)state;
+    static const float extremes[] = {0, 1e-38f, 3e38f, -3e38f, INFINITY, NAN, 127, -127};
+    static const int sizes[] = {16, 32, 64, MOST_HEAD};
+    float keys[16 * (MOST_HEAD + 3)], values[16 * (MOST_HEAD + 3)];
+    for (int round = 0; round < 64; round++) {
+        int rows = random_between(1, 16), size = sizes[round % 4];
+        for (size_t i = 0; i < ARRAY_LENGTH(keys); i++) {
+            keys[i] = random_float((float)(1 << random_between(0, 10)));
+            values[i] = round < 4 ? 0 : random_float(2);
+            if (round % 3 == 0 && random_between(0, 40) == 0)
+                keys[i] = extremes[random_between(0, 7)];
+        }
+        struct kept_bytes wanted, got;
+        const struct kernels *level;
+        keep_bytes(kernels_level(0), keys, values, rows, size, &wanted);
+        check_bytes(&wanted, keys, values, rows, size);
+        for (int l = 1; (level = kernels_level(l)); l++) {
+            keep_bytes(level, keys, values, rows, size, &got);
+            assert_memory_equal(&got, &wanted, sizeof got);
+        }
+    }
+}
+
 static void attention_is_right(void **state)
 {
     (void)state;
@@ -844,6 +922,7 @@ int main(void)
         cmocka_unit_test(gemm_rows_are_independent),
         cmocka_unit_test(gemm_s8_is_right),
         cmocka_unit_test(what_is_no_number_is_quantised),
+        cmocka_unit_test(bytes_are_equal),
         cmocka_unit_test(attention_is_right),
         cmocka_unit_test(gelu_is_right),
         cmocka_unit_test(softmax_is_right),

@@ -29,6 +29,7 @@ SIMD vf load_half(const uint16_t *p)
 #include "engine/kernels/gemm_s8.h"
 
 #include "engine/kernels/attend.h"
+#include "engine/kernels/cache8.h"
 #include "engine/kernels/gemm_tile.h"
 #include "engine/kernels/spectrum.h"
 
@@ -65,6 +66,7 @@ const struct kernels LEVEL = {
 #endif
     .gemm_s8_16 = gemm_s8_lanes_2,
     .quantise_16 = quantise_lanes_2,
+    .store_bytes = store_bytes_lanes,
     .gemm_f32 = gemm_f32_lanes,
     .gemm_f16 = gemm_f16_lanes,
     .gelu = gelu_lanes,

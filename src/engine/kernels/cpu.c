@@ -1,6 +1,7 @@
 /* The C level: plain loops, what every other level is compared with, and what runs on
  * processors that we have no kernels for. Only the matrix product, where nearly all the
  * time goes, uses the compiler's vectors of 4 floats, which every machine has. */
+#include "engine/kernels/cache8.h"
 #include "engine/kernels/levels.h"
 #include "engine/kernels/spectrum.h"
 
@@ -264,6 +265,7 @@ const struct kernels kernels_c = {
     .quantise_8 = c_quantise_8,
     .gemm_s8_16 = c_gemm_s8_16,
     .quantise_16 = c_quantise_16,
+    .store_bytes = store_bytes_lanes,
     .gemm_f32 = c_gemm_f32,
     .gemm_f16 = c_gemm_f16,
     .gelu = c_gelu,

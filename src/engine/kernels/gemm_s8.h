@@ -170,6 +170,10 @@ SIMD void S8(s8_tile_row)(const struct gemm_s8 *g, int row, const int R, const i
     int column = 0;
     for (; g->n - column >= P * KERNEL_LANES; column += P * KERNEL_LANES)
         S8(s8_tile)(g, row, column, R, P);
+    if (P == 8 && g->n - column >= 4 * KERNEL_LANES) { /* values of a head */
+        S8(s8_tile)(g, row, column, R, 4);
+        column += 4 * KERNEL_LANES;
+    }
     for (; g->n - column >= KERNEL_LANES; column += KERNEL_LANES)
         S8(s8_tile)(g, row, column, R, 1);
     if (column < g->n)

@@ -127,6 +127,21 @@ struct attend_store {
     int rows; /* 1 … 16 */
 };
 
+/* Keys and values of some positions of one head in bytes, which begin with a panel, as
+ * gemm_s8_16 takes its weights: keys are outputs, times a scale for each; values are
+ * columns, and their scales belong to what they are multiplied with. All 16 positions of
+ * the panel are written: those from `rows` on are nothing, with scales of 0. */
+struct store_bytes {
+    const float *keys_in, *values_in; /* [rows][stride], head_size of each used */
+    size_t stride;
+    uint8_t *keys;   /* [head_size / 4][16][4] */
+    uint8_t *values; /* [head_size / 16] panels, of each [4][16][4] */
+    size_t value_stride;
+    float *key_scales, *value_scales; /* [16] */
+    int rows;                         /* 1 … 16 */
+    int head_size;                    /* a multiple of 16 */
+};
+
 /* Tables of the real transform of 400 samples. */
 struct spectrum_tables {
     float window[SPECTRUM_SAMPLES]; /* periodic Hann */
@@ -154,6 +169,8 @@ struct kernels {
                        int32_t *sum);
     void (*quantise_16)(const float *x, size_t k, float most, void *out, float *scale,
                         int32_t *sum);
+
+    void (*store_bytes)(const struct store_bytes *a);
 
     /* NULL at the C level. */
     void (*attend)(const struct attend *a);
