@@ -10,7 +10,8 @@ struct attention {
     float *out;             /* [rows][out_stride], all heads */
     size_t query_stride, out_stride;
     int rows;
-    /* A cache of 16-bit numbers is neither causal nor seen; one of bytes is not causal. */
+    /* A cache of 16-bit numbers is neither causal nor seen; one of bytes is not causal.
+     */
     int keys;    /* positions of the cache that the last row sees */
     bool causal; /* each row before the last sees one position less */
     float *seen; /* NULL, or [rows][n_seen]: receives the first probabilities of each */

@@ -1,52 +1,192 @@
-/* Windows cut at pauses, several of them side by side.
+/* Windows cut at pauses, several of them listened to at once.
  *
- * The decoder reads its weights once for all of them. No window waits for what is kept of
- * another, and none is begun twice: what stands behind the last pair of timestamps is
- * text too, for the window ends where nobody speaks. */
+ * The decoder reads its weights once for all of them (batcher.h). No window waits for
+ * what is kept of another, and none is begun twice: what stands behind the last pair of
+ * timestamps is text too, for the window ends where nobody speaks. Whoever has done with
+ * a window takes the next one; what was heard is written in the order of the recording.
+ */
 #include "engine/longform.h"
 
 #include "base/mem.h"
 #include "engine/pack.h"
 
-/* Windows that are heard together. */
-static int together(struct run *w, const struct window *windows, int n, struct err *e)
+#include <pthread.h>
+
+/* A window and what is known of it. */
+struct post {
+    struct window window;
+    struct said said; /* as it was heard for itself */
+    bool is_said, is_done;
+    struct account account;
+};
+
+struct crew {
+    struct run *main;     /* borrowed: who writes */
+    struct post *posts;   /* owned [n] */
+    size_t n;             /* windows */
+    size_t next;          /* the first that nobody has taken */
+    size_t written;       /* before this, all is in the result */
+    struct said recalled; /* before the first window */
+    int rc;               /* of the first that failed */
+    struct err why;
+};
+
+static void fail(struct crew *c, int rc, const struct err *why)
 {
-    struct account accounts[WHISPER_MAX_BATCH];
-    int rc = hear_windows(w, windows, n, false, accounts, e);
-    for (int i = 0; i < n; i++) {
+    if (c->rc == 0) {
+        c->rc = rc;
+        c->why = *why;
+    }
+    batcher_stop(c->main->batcher, c->main->member);
+}
+
+int batched_exchange(struct run *w, const struct heard *h, const struct said **before,
+                     struct err *e)
+{
+    struct crew *c = w->crew;
+    struct post *mine = &c->posts[w->turn];
+    if (!w->p->context_pass)
+        return 0;
+    int rc = context_said(w, h, &mine->said, e);
+    if (rc < 0)
+        return rc;
+    mine->is_said = true;
+    batcher_tell(w->batcher);
+    if (w->turn == 0) {
+        *before = &c->recalled;
+        return 0;
+    }
+    /* Windows are taken in order: somebody is at it, or was. */
+    const struct post *other = &c->posts[w->turn - 1];
+    while (!other->is_said && !w->member->stopped)
+        batcher_wait(w->batcher);
+    if (!other->is_said)
+        return err_set(e, ERR_CANCELLED, "the transcription was cancelled");
+    *before = &other->said;
+    return 0;
+}
+
+/* All that is done up to the first window that is not. */
+static int write_done(struct crew *c, struct err *e)
+{
+    int rc = 0;
+    while (rc == 0 && c->written < c->n && c->posts[c->written].is_done) {
+        struct post *p = &c->posts[c->written++];
+        rc = write_account(c->main, &p->account, e);
         if (rc == 0)
-            rc = write_account(w, &accounts[i], e);
-        if (rc == 0)
-            rc = longform_checkpoint(w, windows[i].at + windows[i].frames, e);
-        account_release(&accounts[i]);
+            rc = longform_checkpoint(c->main, p->window.at + p->window.frames, e);
+        account_release(&p->account);
     }
     return rc;
 }
 
-static int batch_size(const struct run *w)
+static void listen_to(struct crew *c, size_t turn)
+{
+    struct run mine = *c->main;
+    struct post *p = &c->posts[turn];
+    struct err e = {0};
+    mine.turn = turn;
+    mine.n_seats = 1;
+    mine.seats[0] = batcher_take_seat(mine.batcher, mine.member, &p->window);
+    int rc = longform_check(&mine, &e);
+    if (rc == 0)
+        rc = hear_window(&mine, &p->window, false, &p->account, &e);
+    batcher_free_seat(mine.batcher, mine.member, mine.seats[0]);
+    p->is_done = rc == 0;
+    if (rc == 0)
+        rc = write_done(c, &e);
+    if (rc < 0)
+        fail(c, rc, &e);
+}
+
+/* With the baton. */
+static void work(struct crew *c)
+{
+    struct batcher *b = c->main->batcher;
+    while (c->next < c->n && batcher_wait_seat(b, c->main->member)) {
+        if (c->next < c->n) /* while it waited, others may have taken the last */
+            listen_to(c, c->next++);
+        batcher_tell(b);
+    }
+}
+
+static void *listener_main(void *arg)
+{
+    struct crew *c = arg;
+    batcher_enter(c->main->batcher);
+    work(c);
+    batcher_leave(c->main->batcher);
+    return NULL;
+}
+
+/* As many as are useful, the caller among them. Threads that cannot be had are not
+ * missed: fewer do the same. */
+static void work_together(struct crew *c, int listeners)
+{
+    pthread_t threads[WHISPER_MAX_BATCH];
+    int started = 0;
+    while (started < listeners - 1 &&
+           pthread_create(&threads[started], NULL, listener_main, c) == 0)
+        started++;
+    work(c);
+    batcher_leave(c->main->batcher);
+    for (int i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+    batcher_enter(c->main->batcher);
+}
+
+static int count_listeners(const struct run *w, size_t windows)
 {
     int wanted = w->p->batch_size > 0 ? w->p->batch_size : WHISPER_DEFAULT_BATCH;
-    return wanted < w->s->max_windows ? wanted : w->s->max_windows;
+    wanted = wanted < w->s->max_windows ? wanted : w->s->max_windows;
+    /* The first that hears a language decides which it is: that has to be the first. */
+    if (w->r->language < 0 && w->s->model->config.multilingual)
+        wanted = 1;
+    return windows < (size_t)wanted ? (int)windows : wanted;
+}
+
+static int open_crew(struct crew *c, struct run *w, int64_t at, struct err *e)
+{
+    struct window *windows = NULL;
+    size_t n = 0, capacity = 0, first = 0;
+    *c = (struct crew){.main = w};
+    int rc = pack_windows(w->t, &w->s->speech, longform_packed_frames(w),
+                          !w->r->multilingual, &windows, &n, &capacity, e);
+    while (first < n && windows[first].at < at)
+        first++;
+    if (rc == 0 && first > 0 && first < n && w->p->context_pass)
+        rc = context_recall(w, &windows[first - 1], &c->recalled, e);
+    if (rc == 0 && first < n) {
+        c->posts = mem_array(n - first, sizeof(*c->posts));
+        rc = c->posts ? 0 : err_set(e, ERR_NOMEM, "no memory is left for the windows");
+    }
+    for (size_t i = first; rc == 0 && i < n; i++)
+        c->posts[c->n++].window = windows[i];
+    free(windows);
+    return rc;
+}
+
+static void close_crew(struct crew *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        account_release(&c->posts[i].account);
+        free(c->posts[i].said.tokens);
+    }
+    free(c->posts);
+    free(c->recalled.tokens);
 }
 
 int batched_hear(struct run *w, int64_t at, struct err *e)
 {
-    struct window *windows = NULL;
-    size_t n = 0, capacity = 0, i = 0;
-    int rc = pack_windows(w->t, &w->s->speech, longform_packed_frames(w),
-                          !w->r->multilingual, &windows, &n, &capacity, e);
-    while (i < n && windows[i].at < at)
-        i++;
-    if (rc == 0 && i > 0 && i < n && w->p->context_pass)
-        rc = context_recall(w, &windows[i - 1], e);
-    while (rc == 0 && i < n) {
-        size_t left = n - i, most = (size_t)batch_size(w);
-        int count = (int)(left < most ? left : most);
-        rc = longform_check(w, e);
-        if (rc == 0)
-            rc = together(w, windows + i, count, e);
-        i += (size_t)count;
+    struct crew c;
+    int rc = open_crew(&c, w, at, e);
+    if (rc == 0 && c.n > 0) {
+        w->crew = &c;
+        longform_free_seats(w, 0); /* listeners take them one by one */
+        work_together(&c, count_listeners(w, c.n));
+        w->crew = NULL;
+        rc = c.rc < 0 ? err_set(e, c.rc, "%s", c.why.message) : longform_check(w, e);
     }
-    free(windows);
+    close_crew(&c);
     return rc;
 }

@@ -52,69 +52,45 @@ static void take(struct heard *h, struct heard *again)
     *again = (struct heard){0};
 }
 
-/* Of the window behind which the next batch begins, as it was heard for itself. */
-static int remember(struct run *w, const struct heard *h, struct err *e)
+int context_said(const struct run *w, const struct heard *h, struct said *out,
+                 struct err *e)
 {
-    struct said *s = &w->before;
-    free(s->tokens);
-    *s = (struct said){.window = h->window, .language = h->language};
+    *out = (struct said){.window = h->window, .language = h->language};
     if (!can_be_told(w, h))
         return 0;
-    s->tokens = mem_array(h->count, sizeof(*s->tokens));
-    if (!s->tokens)
+    out->tokens = mem_array(h->count, sizeof(*out->tokens));
+    if (!out->tokens)
         return err_set(e, ERR_NOMEM, "no memory is left for the text");
-    memcpy(s->tokens, h->tokens, h->count * sizeof(*s->tokens));
-    s->count = h->count;
+    memcpy(out->tokens, h->tokens, h->count * sizeof(*out->tokens));
+    out->count = h->count;
     return 0;
 }
 
-/* What was said in the window before heard[i]; all is borrowed. */
-static struct said said_before(const struct run *w, const struct heard *heard, int i)
+int context_window(struct run *w, struct heard *h, const struct said *before,
+                   struct err *e)
 {
-    if (i == 0)
-        return w->before;
-    const struct heard *h = &heard[i - 1];
-    return (struct said){
+    if (!is_told(w, before, h))
+        return 0;
+    struct heard again = {
         .window = h->window,
         .language = h->language,
-        .tokens = h->tokens,
-        .count = can_be_told(w, h) ? h->count : 0,
+        .said = before->tokens,
+        .n_said = before->count,
     };
-}
-
-int context_windows(struct run *w, struct heard *heard, int n, struct err *e)
-{
-    struct heard again[WHISPER_MAX_BATCH];
-    int of[WHISPER_MAX_BATCH], count = 0, rc;
-    for (int i = 0; i < n; i++) {
-        const struct said before = said_before(w, heard, i);
-        if (!is_told(w, &before, &heard[i]))
-            continue;
-        again[count] = (struct heard){
-            .window = heard[i].window,
-            .language = heard[i].language,
-            .said = before.tokens,
-            .n_said = before.count,
-        };
-        of[count++] = i;
-    }
-    rc = count > 0 ? listen_texts(w, again, count, 1, e) : 0;
-    if (rc == 0)
-        rc = remember(w, &heard[n - 1], e);
-    for (int i = 0; i < count; i++) {
-        if (rc == 0 && is_better(w, &again[i], &heard[of[i]]))
-            take(&heard[of[i]], &again[i]);
-        heard_release(&again[i]);
-    }
+    int rc = listen_texts(w, &again, 1, 1, e);
+    if (rc == 0 && is_better(w, &again, h))
+        take(h, &again);
+    heard_release(&again);
     return rc;
 }
 
-int context_recall(struct run *w, const struct window *window, struct err *e)
+int context_recall(struct run *w, const struct window *window, struct said *out,
+                   struct err *e)
 {
     struct heard h = {.window = *window, .language = -1};
     int rc = listen_texts(w, &h, 1, w->p->n_temperatures, e);
     if (rc == 0)
-        rc = remember(w, &h, e);
+        rc = context_said(w, &h, out, e);
     heard_release(&h);
     return rc;
 }

@@ -192,10 +192,10 @@ static void encode_window(struct net *n, int window, const float *mel)
     fill_cross(n, window);
 }
 
-void net_encode(struct net *n, const float *const *mel, int count)
+void net_encode(struct net *n, int first, const float *const *mel, int count)
 {
-    for (int i = 0; i < count && i < n->max_windows; i++)
-        encode_window(n, i, mel[i]);
+    for (int i = 0; i < count && first + i < n->max_windows; i++)
+        encode_window(n, first + i, mel[i]);
 }
 
 const float *net_encoded(const struct net *n, int window)

@@ -165,7 +165,7 @@ static int hear_again(struct run *w, struct account *accounts, struct holes *hol
     for (size_t i = 0; rc == 0 && i < holes->n;) {
         struct heard heard[WHISPER_MAX_BATCH];
         int count = 0;
-        while (count < w->s->max_windows && i + (size_t)count < holes->n) {
+        while (count < w->n_seats && i + (size_t)count < holes->n) {
             heard[count] = holes->list[i + (size_t)count].heard;
             count++;
         }

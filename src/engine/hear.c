@@ -97,40 +97,32 @@ static int tell_silence(const struct run *w, struct account *a, struct err *e)
     return rc;
 }
 
-int hear_windows(struct run *w, const struct window *windows, int n, bool goes_on,
-                 struct account *accounts, struct err *e)
+int hear_window(struct run *w, const struct window *window, bool goes_on,
+                struct account *account, struct err *e)
 {
-    struct heard heard[WHISPER_MAX_BATCH];
-    int rc = 0;
-    memset(accounts, 0, (size_t)n * sizeof(*accounts));
-    for (int i = 0; i < n; i++) {
-        accounts[i].window = windows[i];
-        heard[i] = (struct heard){.window = windows[i], .language = -1};
-    }
-    rc = listen_texts(w, heard, n, w->p->n_temperatures, e);
-    if (rc == 0 && w->is_batched && w->p->context_pass)
-        rc = context_windows(w, heard, n, e);
+    struct heard heard = {.window = *window, .language = -1};
+    const struct said *before = NULL;
+    *account = (struct account){.window = *window};
+    int rc = listen_texts(w, &heard, 1, w->p->n_temperatures, e);
+    if (rc == 0 && w->crew)
+        rc = batched_exchange(w, &heard, &before, e);
+    if (rc == 0 && before)
+        rc = context_window(w, &heard, before, e);
     if (rc == 0)
-        rc = listen_words(w, heard, n, e);
-    for (int i = 0; i < n; i++) {
-        struct heard *part = account_part(&accounts[i], &windows[i], -1, e);
-        if (!part) {
-            heard_release(&heard[i]);
-            rc = ERR_NOMEM;
-            continue;
-        }
-        *part = heard[i];
+        rc = listen_words(w, &heard, 1, e);
+    struct heard *part = account_part(account, window, -1, e);
+    if (!part) {
+        heard_release(&heard);
+        return ERR_NOMEM;
     }
-    for (int i = 0; rc == 0 && i < n; i++) {
-        rc = mend_window(w, &accounts[i], e);
-        if (rc == 0)
-            rc = cut(w, &accounts[i], goes_on, e);
-    }
+    *part = heard;
     if (rc == 0)
-        rc = guard_windows(w, accounts, n, goes_on, e);
+        rc = mend_window(w, account, e);
     if (rc == 0)
-        rc = thin_windows(w, accounts, n, e);
-    for (int i = 0; rc == 0 && i < n; i++)
-        rc = tell_silence(w, &accounts[i], e);
-    return rc;
+        rc = cut(w, account, goes_on, e);
+    if (rc == 0)
+        rc = guard_windows(w, account, 1, goes_on, e);
+    if (rc == 0)
+        rc = thin_windows(w, account, 1, e);
+    return rc < 0 ? rc : tell_silence(w, account, e);
 }

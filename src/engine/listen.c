@@ -20,12 +20,6 @@ void heard_release(struct heard *h)
 
 /* ---- encoding -------------------------------------------------------------------- */
 
-static float *features_of(const struct run *w, int index)
-{
-    return w->s->features +
-           (size_t)index * WHISPER_WINDOW_FRAMES * (size_t)w->s->model->config.n_mels;
-}
-
 /* What is behind the window's frames is 0, as in the reference's transcribe: not silence,
  * whose features are lower. The models hear better so (docs/model.md has the numbers).
  * False: there is no sound in it. Whatever a model says to that ("you", "Thank you.") it
@@ -38,42 +32,50 @@ static bool take(struct run *w, const struct window *window, float *features)
     return mel_gather(s->mel, s->mel_pieces, n, features);
 }
 
-static bool same_window(const struct window *a, const struct window *b)
+static int find_encoded(const struct run *w, const struct window *window)
 {
-    return a->at == b->at && a->frames == b->frames;
+    for (int i = 0; i < w->n_seats; i++)
+        if (batcher_holds(w->batcher, w->member, w->seats[i], window))
+            return i;
+    return -1;
 }
 
-/* Are all of them encoded? */
-static bool find_encoded(const struct run *w, const struct window *windows, int n,
-                         int *index)
+/* A seat that is not used for one of the windows. */
+static int find_seat(const struct run *w, const bool *used)
 {
-    for (int i = 0; i < n; i++) {
-        index[i] = w->n_encoded - 1;
-        while (index[i] >= 0 && !same_window(&w->encoded[index[i]], &windows[i]))
-            index[i]--;
-        if (index[i] < 0)
-            return false;
-    }
-    return true;
+    int seat = 0;
+    while (seat + 1 < w->n_seats && used[seat])
+        seat++;
+    return seat;
 }
 
 void listen_encode(struct run *w, const struct window *windows, int n, int *index)
 {
-    const float *mel[WHISPER_MAX_BATCH];
-    if (find_encoded(w, windows, n, index))
-        return;
-    w->n_encoded = 0;
+    bool used[WHISPER_MAX_BATCH] = {false};
     for (int i = 0; i < n; i++) {
-        float *features = features_of(w, w->n_encoded);
-        index[i] = -1;
-        if (!take(w, &windows[i], features))
-            continue;
-        index[i] = w->n_encoded;
-        mel[w->n_encoded] = features;
-        w->encoded[w->n_encoded++] = windows[i];
+        index[i] = find_encoded(w, &windows[i]);
+        if (index[i] >= 0)
+            used[index[i]] = true;
     }
-    if (w->n_encoded > 0)
-        net_encode(w->s->net, mel, w->n_encoded);
+    for (int i = 0; i < n; i++) {
+        int seat = index[i] >= 0 ? index[i] : find_seat(w, used);
+        if (index[i] < 0) {
+            const float *features = w->s->features;
+            batcher_encoded(w->batcher, w->member, w->seats[seat], NULL);
+            batcher_begin(w->batcher);
+            bool sounds = take(w, &windows[i], w->s->features);
+            if (sounds)
+                net_encode(w->s->net, w->seats[seat], &features, 1);
+            batcher_end(w->batcher);
+            if (!sounds) {
+                index[i] = -1;
+                continue;
+            }
+            batcher_encoded(w->batcher, w->member, w->seats[seat], &windows[i]);
+        }
+        used[seat] = true;
+        index[i] = w->seats[seat];
+    }
 }
 
 int listen_language(struct run *w, int index, int *language, float *probabilities,
@@ -170,7 +172,7 @@ static void add_task(struct ladder *l, int i, int index)
     const struct whisper_session *s = l->w->s;
     const struct heard *h = &l->heard[i];
     size_t context = (size_t)s->model->config.n_text_ctx;
-    struct prompt told = {.tokens = s->prompts + (size_t)l->n * context};
+    struct prompt told = {.tokens = s->prompts + (size_t)index * context};
     write_prompt(l->w, h, &told);
     l->tasks[l->n] = (struct search_task){
         .window = index,
@@ -180,6 +182,7 @@ static void add_task(struct ladder *l, int i, int index)
         .n_given = told.n_given,
         .seek = (uint64_t)timeline_recording(l->w->t, h->window.at),
         .seconds = (float)h->window.frames / WHISPER_FRAMES_PER_SECOND,
+        .manner = &l->w->manner,
     };
     l->of[l->n++] = i;
 }
@@ -264,7 +267,7 @@ static int ladder(struct ladder *l, int n_temperatures, struct err *e)
             l->tasks[j].temperature = w->p->temperatures[i];
             l->tasks[j].attempt = (uint32_t)i;
         }
-        rc = search_run(w->s->search, l->tasks, l->n, w->c, e);
+        rc = search_run(w->s->search, l->tasks, l->n, w->member, e);
         if (rc == 0)
             rc = climb(l, i == 0, e);
     }
@@ -312,13 +315,22 @@ int listen_texts(struct run *w, struct heard *heard, int n, int n_temperatures,
     return rc;
 }
 
+/* Its scratch is that of the session: nobody else computes. */
+static int align(struct run *w, struct heard *h, int index, struct err *e)
+{
+    batcher_begin(w->batcher);
+    int rc = timing_align(w, h, index, e);
+    batcher_end(w->batcher);
+    return rc;
+}
+
 int listen_words(struct run *w, struct heard *heard, int n, struct err *e)
 {
     int index[WHISPER_MAX_BATCH], rc = 0;
     encode(w, heard, n, index);
     for (int i = 0; rc == 0 && i < n; i++) {
         if (!heard[i].is_void && !heard[i].silent && timing_wanted(w, &heard[i]))
-            rc = timing_align(w, &heard[i], index[i], e);
+            rc = align(w, &heard[i], index[i], e);
     }
     return rc;
 }

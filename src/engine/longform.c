@@ -24,7 +24,7 @@
 
 int longform_check(const struct run *w, struct err *e)
 {
-    if (w->c && w->c->cancelled && w->c->cancelled(w->c->arg))
+    if (batcher_stopped(w->batcher, w->member))
         return err_set(e, ERR_CANCELLED, "the transcription was cancelled");
     return 0;
 }
@@ -74,6 +74,26 @@ int longform_checkpoint(struct run *w, int64_t at, struct err *e)
     return 0;
 }
 
+/* ---- seats -------------------------------------------------------------------------
+ */
+
+void longform_free_seats(struct run *w, int left)
+{
+    while (w->n_seats > left)
+        batcher_free_seat(w->batcher, w->member, w->seats[--w->n_seats]);
+}
+
+/* One, and those that nobody else wants: to hear which language it is in. */
+static int take_seats(struct run *w, struct err *e)
+{
+    if (!batcher_wait_seat(w->batcher, w->member))
+        return longform_check(w, e);
+    do
+        w->seats[w->n_seats++] = batcher_take_seat(w->batcher, w->member, NULL);
+    while (w->n_seats < w->s->max_windows && batcher_spare_seat(w->batcher));
+    return 0;
+}
+
 /* ---- a recording ------------------------------------------------------------------ */
 
 static int lay_out(struct run *w, struct err *e)
@@ -91,8 +111,22 @@ int longform_split(struct run *w, struct err *e)
     if (w->r->multilingual)
         return 0;
     w->r->multilingual = true;
-    w->n_encoded = 0;
+    batcher_join(w->batcher, w->member); /* what is encoded was of another stream */
     return lay_out(w, e);
+}
+
+static int find_speech(struct run *w, const float *samples, size_t n_samples,
+                       struct err *e)
+{
+    struct whisper_session *s = w->s;
+    const struct whisper_params *p = w->p;
+    int rc = mel_begin(s->mel, samples, n_samples, e);
+    if (rc < 0)
+        return rc;
+    if (!p->vad_filter)
+        return speech_all(&s->speech, samples, n_samples, e);
+    return speech_find(&s->speech, s->vad, net_pool(s->net), samples, n_samples, &p->vad,
+                       w->c ? w->c->cancelled : NULL, w->c ? w->c->arg : NULL, e);
 }
 
 int longform_begin(struct run *w, const float *samples, size_t n_samples, struct err *e)
@@ -100,17 +134,15 @@ int longform_begin(struct run *w, const float *samples, size_t n_samples, struct
     struct whisper_session *s = w->s;
     const struct whisper_params *p = w->p;
     w->r->duration_seconds = (double)n_samples / WHISPER_SAMPLE_RATE;
-    int rc = mel_begin(s->mel, samples, n_samples, e);
+    int rc = take_seats(w, e);
     if (rc < 0)
         return rc;
-    if (p->vad_filter)
-        rc =
-            speech_find(&s->speech, s->vad, net_pool(s->net), samples, n_samples, &p->vad,
-                        w->c ? w->c->cancelled : NULL, w->c ? w->c->arg : NULL, e);
-    else
-        rc = speech_all(&s->speech, samples, n_samples, e);
+    batcher_begin(w->batcher);
+    rc = find_speech(w, samples, n_samples, e);
+    batcher_end(w->batcher);
     if (rc < 0)
         return rc;
+    search_manner(s->search, p, &w->manner);
     w->r->multilingual = p->multilingual;
     report_begin(w->r, &s->speech, p->vad_filter);
     report_level(w->r, &s->speech, samples, n_samples);
@@ -167,26 +199,44 @@ static int go(struct run *w, int language, struct err *e)
     return rc;
 }
 
+/* With the baton. */
+static int transcribe(struct run *w, const float *samples, size_t n_samples, int language,
+                      struct err *e)
+{
+    int rc = longform_check(w, e);
+    if (rc == 0)
+        rc = longform_begin(w, samples, n_samples, e);
+    if (rc == 0) {
+        w->r->language = -1;
+        w->r->language_probability = 0;
+        rc = prompt_texts_init(&w->texts, w->s->tokenizer, w->p, e);
+    }
+    if (rc == 0) {
+        rc = go(w, language, e);
+        prompt_texts_release(&w->texts);
+    }
+    longform_free_seats(w, 0);
+    return rc;
+}
+
 int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n_samples,
                        const struct whisper_params *p, const struct whisper_callbacks *c,
                        struct whisper_result *r, struct err *e)
 {
-    const struct whisper_config *config = &s->model->config;
-    struct run w = {.s = s, .p = p, .c = c, .r = r};
+    struct member member = {.callbacks = c};
+    struct run w = {.s = s,
+                    .p = p,
+                    .c = c,
+                    .r = r,
+                    .batcher = search_batcher(s->search),
+                    .member = &member};
     int language;
-    int rc = params_check(p, config, &language, e);
-    if (rc == 0)
-        rc = longform_check(&w, e);
-    if (rc == 0)
-        rc = longform_begin(&w, samples, n_samples, e);
+    int rc = params_check(p, &s->model->config, &language, e);
     if (rc < 0)
         return rc;
-    r->language = -1;
-    r->language_probability = 0;
-    search_set_params(s->search, p);
-    if ((rc = prompt_texts_init(&w.texts, s->tokenizer, p, e)) == 0)
-        rc = go(&w, language, e);
-    prompt_texts_release(&w.texts);
-    free(w.before.tokens);
+    batcher_enter(w.batcher);
+    batcher_join(w.batcher, &member);
+    rc = transcribe(&w, samples, n_samples, language, e);
+    batcher_leave(w.batcher);
     return rc;
 }

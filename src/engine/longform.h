@@ -2,7 +2,7 @@
  *
  * longform.c   begins and ends; gaps, checkpoints, cancellation
  * sequential.c each window begins where the last finished text ended
- * batched.c    windows cut at pauses, several at once
+ * batched.c    windows cut at pauses, several listened to at once
  * hear.c       windows to accounts: all that is done about a window before it is written
  * listen.c     windows to tokens: features, encoder, the fallback ladder
  * context.c    windows heard side by side are heard again, told what was said before
@@ -16,9 +16,11 @@
 #define ENGINE_LONGFORM_H
 
 #include "engine/align.h"
+#include "engine/batcher.h"
 #include "engine/fallback.h"
 #include "engine/prompt.h"
 #include "engine/report.h"
+#include "engine/search.h"
 #include "engine/segments.h"
 #include "engine/session.h"
 #include "engine/timeline.h"
@@ -32,21 +34,27 @@ struct said {
     size_t count;    /* 0: nothing that is sure enough to build on */
 };
 
-/* One call of whisper_transcribe. All is borrowed but `before` and `texts`. */
+struct crew; /* batched.c */
+
+/* One call of whisper_transcribe; in the batched way, each listener has a copy with seats
+ * of its own. All is borrowed but `texts`. */
 struct run {
     struct whisper_session *s;
     const struct whisper_params *p;
     const struct whisper_callbacks *c; /* or NULL */
     struct whisper_result *r;
     const struct timeline *t;
-    /* The windows whose encodings the net holds; those of `features` too. */
-    struct window encoded[WHISPER_MAX_BATCH];
-    int n_encoded;
+    struct batcher *batcher; /* whose baton is held */
+    struct member *member;
+    int seats[WHISPER_MAX_BATCH]; /* windows of the net that are ours */
+    int n_seats;
     size_t next_gap;           /* the first stretch whose gap before it was not told of */
     int64_t checkpoint;        /* the last that was reported */
     bool is_batched;           /* windows do not wait for each other's text */
-    struct said before;        /* in the last window of the batch before */
+    struct crew *crew;         /* of the batched way; NULL: nobody listens beside */
+    size_t turn;               /* which of the crew's windows it is at */
     struct prompt_texts texts; /* of the parameters */
+    struct search_manner manner;
 };
 
 /* What was heard in a window: of several attempts, the one that was kept. */
@@ -88,6 +96,9 @@ void account_release(struct account *a);
 /* ERR_CANCELLED when the caller wants no more. */
 int longform_check(const struct run *w, struct err *e);
 
+/* Keep `left` of the run's seats, and give the others back. */
+void longform_free_seats(struct run *w, int left);
+
 /* Everything in the stream before `at` is transcribed: tell of the gaps that lie before
  * it, and of the checkpoint. ERR_NOMEM. */
 int longform_checkpoint(struct run *w, int64_t at, struct err *e);
@@ -122,8 +133,8 @@ void longform_tell_language(struct run *w, int language, float probability);
 
 /* ---- listen.c --------------------------------------------------------------------- */
 
-/* Encode windows [n], at most the session's max_windows, and say where: index[i] is the
- * net's window, or -1 when there is no sound in it. What is encoded already stays. */
+/* Encode windows [n], at most as many as the run has seats, and say where: index[i] is
+ * the net's window, or -1 when there is no sound in it. What is encoded already stays. */
 void listen_encode(struct run *w, const struct window *windows, int n, int *index);
 
 /* An encoded window: the most probable language, and the probabilities of all
@@ -134,7 +145,7 @@ int listen_language(struct run *w, int index, int *language, float *probabilitie
 /* Compression ratio of the trimmed text of tokens [count]. ERR_NOMEM. */
 int listen_ratio(const struct run *w, const int32_t *tokens, size_t count, float *ratio);
 
-/* Listen to the windows of heard[n], at most the session's max_windows, each with the
+/* Listen to the windows of heard[n], at most as many as the run has seats, each with the
  * first `n_temperatures` of the fallback ladder. What is heard in one does not depend on
  * the others. The caller has set window, language and what was said before, all else is
  * 0. The pieces are not cut yet. */
@@ -156,13 +167,20 @@ int listen_needed(const struct run *w, const int32_t *tokens, size_t count);
 
 /* ---- context.c ------------------------------------------------------------------- */
 
-/* Windows [n] of a batch were heard, each for itself: hear them again with what was said
- * before them, and keep what is better. */
-int context_windows(struct run *w, struct heard *heard, int n, struct err *e);
+/* A window was heard for itself: hear it again with what was said before it, and keep
+ * what is better. */
+int context_window(struct run *w, struct heard *h, const struct said *before,
+                   struct err *e);
 
-/* A recording is gone on with behind `window`: hear what context_windows would know of
+/* What was heard in a window for itself, for the one behind it; the caller's to free.
+ * ERR_NOMEM. */
+int context_said(const struct run *w, const struct heard *h, struct said *out,
+                 struct err *e);
+
+/* A recording is gone on with behind `window`: hear what the one behind would be told of
  * it. */
-int context_recall(struct run *w, const struct window *window, struct err *e);
+int context_recall(struct run *w, const struct window *window, struct said *out,
+                   struct err *e);
 
 /* ---- timing.c --------------------------------------------------------------------- */
 
@@ -230,11 +248,11 @@ int mend_window(struct run *w, struct account *a, struct err *e);
 
 /* ---- hear.c ----------------------------------------------------------------------- */
 
-/* Hear windows [n], at most the session's max_windows. When `goes_on`, a window may end
- * within a word: then what is unfinished is left for the next window, which begins behind
- * `advance`. accounts[n] are the caller's to release, also when it fails. */
-int hear_windows(struct run *w, const struct window *windows, int n, bool goes_on,
-                 struct account *accounts, struct err *e);
+/* Hear a window. When it `goes_on`, it may end within a word: then what is unfinished is
+ * left for the next window, which begins behind `advance`. The account is the caller's to
+ * release, also when it fails. */
+int hear_window(struct run *w, const struct window *window, bool goes_on,
+                struct account *account, struct err *e);
 
 /* Cut what was heard into its pieces. *advance: its frames that are done; all of them,
  * unless it goes on. ERR_NOMEM. */
@@ -259,5 +277,10 @@ int sequential_hear(struct run *w, int64_t at, struct err *e);
 /* The window that the sequential way hears at `at`. */
 struct window sequential_window(const struct run *w, int64_t at);
 int batched_hear(struct run *w, int64_t at, struct err *e);
+
+/* A window of a crew was heard for itself: let the one behind it know, and wait for what
+ * was said in the one before it; *before is borrowed, and empty where there is none. */
+int batched_exchange(struct run *w, const struct heard *h, const struct said **before,
+                     struct err *e);
 
 #endif

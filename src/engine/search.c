@@ -97,6 +97,11 @@ int search_open(struct search **out, const struct whisper_model *m, struct net *
     s->n_text_ctx = m->config.n_text_ctx;
     s->max_windows = max_windows;
     s->blank = tokenizer_blank(t);
+    int rc = batcher_open(&s->batcher, max_windows, e);
+    if (rc < 0) {
+        search_close(s);
+        return rc;
+    }
     if (open_suppressed(s) < 0 || open_scratch(s) < 0) {
         search_close(s);
         return err_set(e, ERR_NOMEM, "no memory is left for the decoder's scratch");
@@ -109,6 +114,7 @@ void search_close(struct search *s)
 {
     if (!s)
         return;
+    batcher_close(s->batcher);
     free(s->paces);
     free(s->hearings);
     free(s->tokens);
@@ -121,10 +127,11 @@ void search_close(struct search *s)
     free(s);
 }
 
-void search_set_params(struct search *s, const struct whisper_params *p)
+void search_manner(const struct search *s, const struct whisper_params *p,
+                   struct search_manner *out)
 {
-    s->params = p;
-    s->rules = (struct rules){
+    out->params = p;
+    out->rules = (struct rules){
         .special = s->special,
         .n_vocab = s->n_vocab,
         .suppressed = s->suppressed,
@@ -139,7 +146,17 @@ void search_set_params(struct search *s, const struct whisper_params *p)
         .no_repeat_ngram = p->no_repeat_ngram_size,
     };
     if (p->max_initial_timestamp > 0)
-        s->rules.max_initial = (int32_t)lrintf(p->max_initial_timestamp * 50);
+        out->rules.max_initial = (int32_t)lrintf(p->max_initial_timestamp * 50);
+}
+
+void search_set_params(struct search *s, const struct whisper_params *p)
+{
+    search_manner(s, p, &s->own);
+}
+
+struct batcher *search_batcher(const struct search *s)
+{
+    return s->batcher;
 }
 
 /* ---- the prompt ------------------------------------------------------------------ */
@@ -213,9 +230,11 @@ static int read_rest(struct search *s, const struct search_task *tasks, int coun
 
 int search_begin(struct search *s, struct search_task *tasks, int count, struct err *e)
 {
+    batcher_begin(s->batcher);
     int rc = read_first(s, tasks, count, e);
     if (rc == 0)
         rc = read_rest(s, tasks, count, e);
+    batcher_end(s->batcher);
     for (int i = 0; rc == 0 && i < count; i++) {
         struct hearing *h = &s->hearings[tasks[i].window];
         h->n_prompt = tasks[i].n_prompt;
@@ -227,14 +246,15 @@ int search_begin(struct search *s, struct search_task *tasks, int count, struct 
 
 int search_languages(struct search *s, int window, float *probabilities, struct err *e)
 {
+    batcher_begin(s->batcher);
     forget(s, window);
     struct net_input input = {first_slot(window), &s->special.sot, 1, 0};
     int rc = net_decode(s->net, &input, 1, s->logits, e);
-    if (rc < 0)
-        return rc;
-    rules_softmax(s->logits + s->special.language_begin, s->special.n_languages,
-                  probabilities);
-    return 0;
+    if (rc == 0)
+        rules_softmax(s->logits + s->special.language_begin, s->special.n_languages,
+                      probabilities);
+    batcher_end(s->batcher);
+    return rc;
 }
 
 /* ---- sequences ------------------------------------------------------------------- */
@@ -257,7 +277,7 @@ static void begin_sequence(struct search *s, struct hearing *h, int index)
     }
     q->count = t->n_given;
     q->sum = 0;
-    rng_init(&q->rng, s->params->seed, t->seek, t->attempt, (uint32_t)index);
+    rng_init(&q->rng, h->manner->params->seed, t->seek, t->attempt, (uint32_t)index);
     if (h->has_prompt[index])
         net_slot_truncate(s->net, slot, (int)h->n_prompt);
     else
@@ -265,21 +285,28 @@ static void begin_sequence(struct search *s, struct hearing *h, int index)
     h->has_prompt[index] = true;
 }
 
-static void begin_hearing(struct search *s, const struct search_task *t)
+static void begin_hearing(struct search *s, const struct search_task *t, int runner)
 {
     struct hearing *h = &s->hearings[t->window];
-    size_t most = s->params->max_new_tokens > 0
-                      ? (size_t)s->params->max_new_tokens
+    const struct search_manner *manner = t->manner ? t->manner : &s->own;
+    const struct whisper_params *p = manner->params;
+    size_t most = p->max_new_tokens > 0
+                      ? (size_t)p->max_new_tokens
                       : (size_t)s->n_text_ctx / 2; /* the reference's sample_len */
     h->task = t;
+    h->manner = manner;
+    h->runner = runner;
+    h->active = true;
+    h->chosen = 0;
+    h->rc = 0;
     /* A token past the context may be chosen, but not read. */
     h->room = smaller(most, (size_t)s->n_text_ctx - h->n_prompt + 1);
     h->has_best = false;
-    h->length_penalty = s->params->length_penalty;
+    h->length_penalty = p->length_penalty;
     h->n_ended = 0;
-    h->most_ended = (int)lrintf((float)s->params->beam_size * s->params->patience);
+    h->most_ended = (int)lrintf((float)p->beam_size * p->patience);
     h->most_ended = h->most_ended > 0 ? h->most_ended : 1;
-    h->width = t->temperature > 0 ? s->params->best_of : s->params->beam_size;
+    h->width = t->temperature > 0 ? p->best_of : p->beam_size;
     /* A beam spreads from one. */
     h->n_live = t->temperature > 0 ? h->width : 1;
     for (int i = 0; i < h->n_live; i++) {
@@ -329,28 +356,37 @@ static void offer_unfinished(struct hearing *h, bool beam)
 
 /* ---- the steps ------------------------------------------------------------------- */
 
-/* The sequences that go on, in the order of the tasks. Returns their number. */
-static int collect(struct search *s, const struct search_task *tasks, int count)
+static void add_rows(struct search *s, struct hearing *h, int *n)
+{
+    for (int i = 0; i < h->n_live; i++, (*n)++) {
+        struct sequence *q = &h->sequences[h->live[i]];
+        s->rows[*n] = (struct row){h, q};
+        q->logits = s->logits + (size_t)*n * (size_t)s->n_vocab;
+        s->inputs[*n] = (struct net_input){first_slot(h->window) + h->live[i],
+                                           &q->tokens[q->count - 1], 1, 0};
+    }
+}
+
+/* The sequences that go on, those of whom the decoder is asked first. Returns their
+ * number. */
+static int collect(struct search *s, int *n_decoded)
 {
     int n = 0;
-    for (int i = 0; i < count; i++) {
-        struct hearing *h = &s->hearings[tasks[i].window];
-        for (int j = 0; j < h->n_live; j++, n++) {
-            struct sequence *q = &h->sequences[h->live[j]];
-            s->rows[n] = (struct row){h, q};
-            q->logits = s->logits + (size_t)n * (size_t)s->n_vocab;
-            s->inputs[n] = (struct net_input){first_slot(tasks[i].window) + h->live[j],
-                                              &q->tokens[q->count - 1], 1, 0};
-        }
-    }
+    for (int w = 0; w < s->max_windows; w++)
+        if (s->hearings[w].active && s->hearings[w].chosen > 0)
+            add_rows(s, &s->hearings[w], &n);
+    *n_decoded = n;
+    for (int w = 0; w < s->max_windows; w++)
+        if (s->hearings[w].active && s->hearings[w].chosen == 0)
+            add_rows(s, &s->hearings[w], &n);
     return n;
 }
 
 /* All begin with what follows the prompt, each with a row of its own: looking at it
  * changes it. */
-static void copy_prompt_rows(struct search *s, int n)
+static void copy_prompt_rows(struct search *s, int first, int n)
 {
-    for (int i = 0; i < n; i++)
+    for (int i = first; i < n; i++)
         memcpy(s->rows[i].sequence->logits, s->rows[i].hearing->prompt_logits,
                (size_t)s->n_vocab * sizeof(float));
 }
@@ -361,8 +397,9 @@ static void look(void *arg, int task, int thread)
     (void)thread;
     struct search *s = arg;
     struct sequence *q = s->rows[task].sequence;
-    float temperature = s->rows[task].hearing->task->temperature;
-    struct allowed a = rules_allow(&s->rules, q->tokens, q->count, q->logits);
+    const struct hearing *h = s->rows[task].hearing;
+    float temperature = h->task->temperature;
+    struct allowed a = rules_allow(&h->manner->rules, q->tokens, q->count, q->logits);
     q->n_choices = 1;
     if (temperature > 0) {
         q->choices[0] = rules_sample(q->logits, &a, temperature, rng_uniform(&q->rng),
@@ -370,7 +407,7 @@ static void look(void *arg, int task, int thread)
         return;
     }
     /* The beam that is wanted, even when one of the choices ends the text. */
-    int most = s->params->beam_size > 1 ? s->params->beam_size + 1 : 1;
+    int beam = h->manner->params->beam_size, most = beam > 1 ? beam + 1 : 1;
     q->n_choices = rules_top(q->logits, &a, most, q->choices);
     if (q->n_choices == 0) { /* no number among them */
         q->choices[0] = (struct choice){s->special.eot, -INFINITY};
@@ -428,23 +465,19 @@ static void break_loops(struct search *s, struct hearing *h, bool beam)
     h->n_live = n;
 }
 
-static void advance(struct search *s, struct hearing *h, size_t chosen)
+static void advance(struct search *s, struct hearing *h)
 {
     bool beam = h->task->temperature <= 0 && h->width > 1;
-    if (h->n_live == 0)
-        return;
+    h->chosen++;
     if (beam)
         beam_advance(s, h);
     else
         extend(s, h);
     break_loops(s, h, beam);
-    if (chosen >= h->room)
+    if (h->chosen >= h->room)
         offer_unfinished(h, beam);
-}
-
-static bool is_cancelled(const struct whisper_callbacks *c)
-{
-    return c && c->cancelled && c->cancelled(c->arg);
+    if (h->n_live == 0)
+        h->active = false;
 }
 
 static void hand_over(const struct hearing *h, struct search_task *t)
@@ -460,41 +493,93 @@ static void hand_over(const struct hearing *h, struct search_task *t)
         t->avg_logprob = -1000;
 }
 
-/* One step of all windows. Returns how many sequences were in it, or an error. */
-static int step(struct search *s, const struct search_task *tasks, int count,
-                size_t index, struct err *e)
+/* One step of all that are decoded, by whoever they belong to. Those that enter while it
+ * is computed are not in it. */
+static void step(struct search *s)
 {
-    int n = collect(s, tasks, count);
-    if (n == 0)
-        return 0;
-    if (index == 0) {
-        copy_prompt_rows(s, n);
-    } else {
-        int rc = net_decode(s->net, s->inputs, n, s->logits, e);
-        if (rc < 0)
-            return rc;
+    bool in[WHISPER_MAX_BATCH] = {false};
+    int n_decoded, n = collect(s, &n_decoded), rc = 0;
+    struct err e = {0};
+    for (int w = 0; w < s->max_windows; w++)
+        in[w] = s->hearings[w].active;
+    s->stepping = in;
+    batcher_compute(s->batcher);
+    copy_prompt_rows(s, n_decoded, n);
+    if (n_decoded > 0)
+        rc = net_decode(s->net, s->inputs, n_decoded, s->logits, &e);
+    if (rc == 0)
+        look_at_rows(s, n);
+    batcher_end_step(s->batcher);
+    s->stepping = NULL;
+    for (int w = 0; w < s->max_windows; w++) {
+        struct hearing *h = &s->hearings[w];
+        if (!in[w])
+            continue;
+        if (rc == 0) {
+            advance(s, h);
+        } else {
+            h->rc = rc;
+            h->why = e;
+            h->active = false;
+        }
+        if (!h->active)
+            batcher_wake(s->batcher, h->runner);
     }
-    look_at_rows(s, n);
-    for (int i = 0; i < count; i++)
-        advance(s, &s->hearings[tasks[i].window], index + 1);
-    return n;
 }
 
-int search_run(struct search *s, struct search_task *tasks, int count,
-               const struct whisper_callbacks *c, struct err *e)
+static bool any_active(const struct search *s, const struct search_task *tasks, int count)
 {
     for (int i = 0; i < count; i++)
-        begin_hearing(s, &tasks[i]);
-    for (size_t i = 0;; i++) {
-        if (i % STEPS_PER_CANCEL_CHECK == 0 && is_cancelled(c))
-            return err_set(e, ERR_CANCELLED, "the transcription was cancelled");
-        int n = step(s, tasks, count, i, e);
-        if (n < 0)
-            return n;
-        if (n == 0)
-            break;
+        if (s->hearings[tasks[i].window].active)
+            return true;
+    return false;
+}
+
+/* Somebody else goes on with the steps. */
+static void succeed(struct search *s)
+{
+    for (int w = 0; w < s->max_windows; w++)
+        if (s->hearings[w].active) {
+            batcher_succeed(s->batcher, s->hearings[w].runner);
+            return;
+        }
+    batcher_succeed(s->batcher, -1);
+}
+
+/* Leave before the end; not from the middle of somebody's step, who would find us gone.
+ */
+static void abandon(struct search *s, const struct search_task *tasks, int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct hearing *h = &s->hearings[tasks[i].window];
+        while (s->stepping && s->stepping[h->window])
+            batcher_wait_step(s->batcher);
+        h->active = false;
     }
+}
+
+int search_run(struct search *s, struct search_task *tasks, int count, struct member *m,
+               struct err *e)
+{
+    int runner = count > 0 ? tasks[0].window : 0, rc = 0;
     for (int i = 0; i < count; i++)
-        hand_over(&s->hearings[tasks[i].window], &tasks[i]);
-    return 0;
+        begin_hearing(s, &tasks[i], runner);
+    for (unsigned i = 0; rc == 0 && any_active(s, tasks, count); i++) {
+        if (m && (m->stopped || i % STEPS_PER_CANCEL_CHECK == 0) &&
+            batcher_stopped(s->batcher, m))
+            rc = err_set(e, ERR_CANCELLED, "the transcription was cancelled");
+        else if (batcher_begin_step(s->batcher, runner))
+            step(s);
+    }
+    if (rc < 0)
+        abandon(s, tasks, count);
+    for (int i = 0; i < count && rc == 0; i++) {
+        const struct hearing *h = &s->hearings[tasks[i].window];
+        if (h->rc < 0)
+            rc = err_set(e, h->rc, "%s", h->why.message);
+        else
+            hand_over(h, &tasks[i]);
+    }
+    succeed(s);
+    return rc;
 }

@@ -8,6 +8,7 @@
 #ifndef ENGINE_SEARCH_H
 #define ENGINE_SEARCH_H
 
+#include "engine/batcher.h"
 #include "engine/rules.h"
 #include "engine/session.h"
 
@@ -22,9 +23,18 @@ int search_open(struct search **out, const struct whisper_model *m, struct net *
                 const struct tokenizer *t, int max_windows, struct err *e);
 void search_close(struct search *s);
 
-/* What holds for a whole recording: the parameters of decoding. `p` and what it points to
- * are borrowed until the last search_run. */
+/* What holds for a whole recording: the parameters of decoding. */
+struct search_manner {
+    const struct whisper_params *params; /* borrowed, with what they point to */
+    struct rules rules;
+};
+void search_manner(const struct search *s, const struct whisper_params *p,
+                   struct search_manner *out);
+/* Of the tasks that have none. */
 void search_set_params(struct search *s, const struct whisper_params *p);
+
+/* Through which several threads share the steps. Borrowed. A seat is a window. */
+struct batcher *search_batcher(const struct search *s);
 
 /* How long anybody needs for each token (engine/loop.h). Borrowed. */
 const uint8_t *search_paces(const struct search *s);
@@ -41,6 +51,7 @@ struct search_task {
     uint64_t seek;    /* in: seed, seek and attempt fix what is drawn by chance */
     uint32_t attempt; /* in */
     float seconds;    /* in: more speech than this cannot be in the window; 0: 30 s */
+    const struct search_manner *manner; /* in: borrowed; NULL: search_set_params' */
 
     float no_speech_prob;  /* out of search_begin: that nobody speaks */
     const int32_t *tokens; /* out of search_run: borrowed [count] until the next
@@ -54,14 +65,16 @@ struct search_task {
                           repetition that nobody can have spoken (engine/loop.h) */
 };
 
+/* All that follows is called with the baton, and gives it away while it computes. */
+
 /* Read the prompts in their windows, in one pass where they fit. */
 int search_begin(struct search *s, struct search_task *tasks, int count, struct err *e);
 
 /* Decode from the prompts on; any number of times after search_begin, for any of the
- * windows. A window that is done costs nothing more. Only `cancelled` of the callbacks
- * (or NULL) is used: ERR_CANCELLED. */
-int search_run(struct search *s, struct search_task *tasks, int count,
-               const struct whisper_callbacks *c, struct err *e);
+ * windows, beside whatever others decode. A window that is done costs nothing more.
+ * ERR_CANCELLED when the member (or NULL) is stopped. */
+int search_run(struct search *s, struct search_task *tasks, int count, struct member *m,
+               struct err *e);
 
 /* Probability of every language of the model, [n_languages], in an encoded window. What
  * search_begin read there is forgotten. */

@@ -3,6 +3,7 @@
 #ifndef ENGINE_SEARCH_STATE_H
 #define ENGINE_SEARCH_STATE_H
 
+#include "engine/batcher.h"
 #include "engine/loop.h"
 #include "engine/search.h"
 
@@ -26,7 +27,13 @@ struct sequence {
  * ended, until its slot is taken. */
 struct hearing {
     int window;
-    const struct search_task *task; /* borrowed; NULL: not in this search_run */
+    const struct search_task *task;     /* borrowed */
+    const struct search_manner *manner; /* borrowed */
+    int runner;                         /* the seat whose listener waits for it */
+    bool active;                        /* it takes part in the steps */
+    size_t chosen;                      /* tokens that were chosen: its steps */
+    int rc;                             /* it was ended by an error of a step */
+    struct err why;                     /* which */
     struct sequence sequences[SEARCH_SLOTS];
     float *prompt_logits; /* borrowed [n_vocab]: the row after the prompt */
     size_t n_prompt, n_given;
@@ -61,8 +68,9 @@ struct search {
 
     uint8_t *paces; /* owned [n_vocab]: loop.h */
 
-    const struct whisper_params *params; /* borrowed */
-    struct rules rules;
+    struct batcher *batcher;  /* owned */
+    struct search_manner own; /* of search_set_params */
+    const bool *stepping;     /* [max_windows]: in the step at work; NULL: none is */
 
     struct hearing *hearings; /* owned [max_windows] */
     int32_t *tokens;          /* owned: of all sequences */

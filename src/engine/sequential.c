@@ -6,7 +6,7 @@
 static int step(struct run *w, const struct window *window, int *advance, struct err *e)
 {
     struct account a;
-    int rc = hear_windows(w, window, 1, true, &a, e);
+    int rc = hear_window(w, window, true, &a, e);
     if (rc == 0)
         rc = write_account(w, &a, e);
     *advance = a.advance;

@@ -11,7 +11,7 @@ static int open_scratch(struct whisper_session *s)
     size_t windows = (size_t)s->max_windows;
     size_t n_mels = (size_t)s->model->config.n_mels;
     s->mel_pieces = mem_array(WHISPER_WINDOW_FRAMES, sizeof(*s->mel_pieces));
-    s->features = mem_aligned(windows * WHISPER_WINDOW_FRAMES * n_mels, sizeof(float));
+    s->features = mem_aligned(WHISPER_WINDOW_FRAMES * n_mels, sizeof(float));
     s->prompts = mem_array(windows * context, sizeof(*s->prompts));
     return s->mel_pieces && s->features && s->prompts ? 0 : ERR_NOMEM;
 }

@@ -31,10 +31,10 @@ void net_close(struct net *n);
 struct pool *net_pool(struct net *n);
 
 /* Encode `count` windows, mel[i] is [3000][n_mels], and fill the cross-attention caches
- * of windows 0 … count-1. */
-void net_encode(struct net *n, const float *const *mel, int count);
-/* The encoder's output of a window, [n_audio_ctx][audio state], valid until the next
- * net_encode. For tests, after ln_post. */
+ * of windows first … first + count - 1. */
+void net_encode(struct net *n, int first, const float *const *mel, int count);
+/* The encoder's output of a window, [n_audio_ctx][audio state], valid until it is encoded
+ * again. For tests, after ln_post. */
 const float *net_encoded(const struct net *n, int window);
 
 /* For tests and goldens: called after the stem (layer -1), each encoder block (0 …) and
@@ -105,7 +105,7 @@ struct whisper_session {
     struct timeline timeline;          /* what of it is heard */
     struct mel_piece *mel_pieces;      /* owned [3000]: of the window at hand */
     int max_windows;                   /* decoded together, at most */
-    float *features;                   /* owned [max_windows][3000][n_mels] */
+    float *features;                   /* owned [3000][n_mels]: of the window at hand */
     int32_t *prompts;                  /* owned [max_windows][n_text_ctx] */
 };
 

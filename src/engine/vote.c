@@ -125,7 +125,7 @@ static int count_windows(struct run *w, const struct ballot *b, int first, int e
                  ? 0
                  : err_set(e, ERR_NOMEM, "no memory is left to detect the language");
     for (int at = 0, n; rc == 0 && at < end; at += n) {
-        n = end - at < w->s->max_windows ? end - at : w->s->max_windows;
+        n = end - at < w->n_seats ? end - at : w->n_seats;
         listen_encode(w, b->windows + at, n, index);
         for (int i = 0; rc == 0 && i < n; i++) {
             if (at + i >= first && index[i] >= 0)
@@ -221,10 +221,19 @@ int whisper_detect_language(struct whisper_session *s, const float *samples,
     float probability;
     whisper_params_init(&p);
     whisper_result_init(&r);
-    struct run w = {.s = s, .p = &p, .r = &r};
+    struct member member = {0};
+    struct run w = {.s = s,
+                    .p = &p,
+                    .r = &r,
+                    .batcher = search_batcher(s->search),
+                    .member = &member};
+    batcher_enter(w.batcher);
+    batcher_join(w.batcher, &member);
     int rc = longform_begin(&w, samples, n_samples, e);
     if (rc == 0)
         rc = elect(&w, &v, e);
+    longform_free_seats(&w, 0);
+    batcher_leave(w.batcher);
     whisper_result_release(&r);
     if (rc < 0)
         return rc;

@@ -249,7 +249,7 @@ static void check_recording(const struct whisper_model *m, const char *recording
             WIDE_BOUND, MAX_BOUND);
     if (p == EXACT)
         net_set_probe(r.net, probe, &r.golden);
-    net_encode(r.net, (const float *const *)&features, 1);
+    net_encode(r.net, 0, (const float *const *)&features, 1);
     check_decoder(&r);
     if (p != SHORT) /* where two tokens are nearly as good, 8 bits may choose the other */
         check_greedy(&r);

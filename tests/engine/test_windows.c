@@ -120,8 +120,9 @@ static void hear(struct whisper_session *s, const struct whisper_params *p,
         (size_t)model->config.n_audio_ctx * (size_t)model->config.n_audio_state;
     for (int i = 0; i < count; i++)
         mel[i] = features[which[i]];
-    net_encode(s->net, mel, count);
+    net_encode(s->net, 0, mel, count);
     search_set_params(s->search, p);
+    batcher_enter(search_batcher(s->search));
     for (int i = 0; i < count; i++) {
         out[i].encoded = sum_of(net_encoded(s->net, i), encoded);
         assert_int_equal(search_languages(s->search, i, out[i].languages, &e), 0);
@@ -133,6 +134,7 @@ static void hear(struct whisper_session *s, const struct whisper_params *p,
     }
     assert_int_equal(search_begin(s->search, tasks, count, &e), 0);
     assert_int_equal(search_run(s->search, tasks, count, NULL, &e), 0);
+    batcher_leave(search_batcher(s->search));
     for (int i = 0; i < count; i++) {
         const struct search_task *t = &tasks[i];
         assert_true(t->count > 4 && t->count < MOST && !t->looping);

@@ -5,6 +5,7 @@
 #include "engine/vad.h"
 
 #include <math.h>
+#include <unistd.h>
 
 static const struct special_tokens special = {
     .eot = EOT,
@@ -86,13 +87,12 @@ bool mel_gather(struct mel *f, const struct mel_piece *pieces, size_t n, float *
     return first >= void_frames;
 }
 
-void net_encode(struct net *n, const float *const *mel, int count)
+void net_encode(struct net *n, int first, const float *const *mel, int count)
 {
-    assert_in_range(count, 1, WINDOWS);
+    assert_in_range(first + count, 1, WINDOWS);
     for (int i = 0; i < count; i++)
-        n->frame[i] = (int64_t)mel[i][0] - 1;
+        n->frame[first + i] = (int64_t)mel[i][0] - 1;
     n->encoded += count;
-    n->most = count > n->most ? count : n->most;
 }
 
 void net_slot_begin(struct net *n, int slot, int window)
@@ -164,9 +164,15 @@ static void speak(const struct net *n, int slot, int at, float *logits)
 int net_decode(struct net *n, const struct net_input *inputs, int count, float *logits,
                struct err *e)
 {
+    bool seen[WINDOWS] = {false};
+    int windows = 0;
     n->decoded++;
+    if (n->pause_us > 0)
+        usleep((useconds_t)n->pause_us);
     for (int i = 0; i < count; i++) {
         const struct net_input *in = &inputs[i];
+        windows += !seen[n->window[in->slot]];
+        seen[n->window[in->slot]] = true;
         int before = n->length[in->slot];
         if (before + in->n_tokens > CONTEXT)
             return err_set(e, ERR_INVALID, "the slot would overflow");
@@ -181,6 +187,7 @@ int net_decode(struct net *n, const struct net_input *inputs, int count, float *
         for (int t = in->logits_from; t < in->n_tokens; t++, logits += VOCAB)
             speak(n, in->slot, before + t, logits);
     }
+    n->most = windows > n->most ? windows : n->most;
     return 0;
 }
 

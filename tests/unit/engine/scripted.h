@@ -35,7 +35,8 @@ struct net {
     size_t n_lines;
     int64_t frame[WINDOWS]; /* encoded */
     int encoded;            /* windows, all in all */
-    int most;               /* windows encoded at once */
+    int most;               /* windows decoded in one step */
+    int pause_us;           /* a step takes so long at least */
     int decoded;            /* steps */
     int32_t slot[SLOTS][CONTEXT];
     int length[SLOTS];

@@ -40,7 +40,7 @@ static int open_all(void **state)
     for (int i = 0; i < WHISPER_WINDOW_FRAMES * 80; i++)
         mel[i] = sinf((float)i * 0.37f);
     const float *mels[] = {mel};
-    net_encode(net, mels, 1);
+    net_encode(net, 0, mels, 1);
     free(mel);
     return 0;
 }

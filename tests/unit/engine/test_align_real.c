@@ -153,7 +153,7 @@ static struct align_word *hear(struct bench *b, const struct sound *s, size_t *n
     assert_non_null(mel);
     assert_int_equal(mel_begin(b->mel, s->samples, s->count, &e), 0);
     mel_window(b->mel, 0, mel);
-    net_encode(b->net, mels, 1);
+    net_encode(b->net, 0, mels, 1);
     assert_int_equal(speech_all(&speech, s->samples, s->count, &e), 0);
     assert_int_equal(
         tokenizer_encode(b->tokenizer, text, strlen(text), &ids, &count, &capacity, &e),

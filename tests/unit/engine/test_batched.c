@@ -13,6 +13,10 @@ static const struct line talk[] = {
     {5580, 20, 0, {BEGIN, 5, BEGIN + 300, BEGIN + 300}},
 };
 
+/* Who comes when is not in our hands: so often it is tried to see as many together as may
+ * be. */
+#define TRIES 50
+
 static void each_window_is_heard_once(void **state)
 {
     (void)state;
@@ -28,11 +32,32 @@ static void each_window_is_heard_once(void **state)
         expect(&f, 2, "cd", 27.9, 53.9);
         expect(&f, 3, "e", 55.8, 61.8);
         assert_int_equal(net.encoded, 3);
-        assert_int_equal(net.most, batch == 0 || batch > 3 ? 3 : batch);
         assert_int_equal(f.watch.n_checkpoints, 3);
         assert_int_equal(f.watch.checkpoints[0], 2790);
         assert_int_equal(f.watch.checkpoints[2], 7000);
         end(&f);
+    }
+}
+
+/* As many as are wanted share the steps, and never more. */
+static void windows_share_the_steps(void **state)
+{
+    (void)state;
+    for (int batch = 1; batch <= WINDOWS; batch++) {
+        int wanted = batch < 3 ? batch : 3, most = 0;
+        for (int i = 0; i < TRIES && most < wanted; i++) {
+            struct fixture f;
+            begin(&f, talk, ARRAY_LENGTH(talk));
+            net.pause_us = 300;
+            f.params.mode = WHISPER_MODE_BATCHED;
+            f.params.batch_size = batch;
+            assert_int_equal(go(&f, 70), 0);
+            assert_int_equal(f.result.n_segments, 4);
+            assert_true(net.most <= wanted);
+            most = net.most > most ? net.most : most;
+            end(&f);
+        }
+        assert_int_equal(most, wanted);
     }
 }
 
@@ -99,15 +124,21 @@ static void it_is_the_default_with_a_voice_detector(void **state)
 {
     (void)state;
     static const struct line lines[] = {{-1, 20, 0, {BEGIN, 1, BEGIN + 1500}}};
+    int most = 0, tries = 0;
     for (int voice = 0; voice < 2; voice++) {
         struct fixture f;
         if (voice)
             begin_with_voice(&f, lines, 1);
         else
             begin(&f, lines, 1);
+        net.pause_us = 300;
         f.params.mode = WHISPER_MODE_DEFAULT;
         assert_int_equal(go(&f, 70), 0);
-        assert_int_equal(net.most, voice ? 3 : 1);
+        most = net.most > most ? net.most : most;
+        if (voice && most < 3 && ++tries < TRIES)
+            voice--;
+        else
+            assert_int_equal(most, voice ? 3 : 1);
         end(&f);
     }
 }
@@ -116,6 +147,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_window_is_heard_once),
+        cmocka_unit_test(windows_share_the_steps),
         cmocka_unit_test(going_on_gives_the_same),
         cmocka_unit_test(only_what_is_bad_is_heard_again),
         cmocka_unit_test(what_was_said_cannot_be_told),

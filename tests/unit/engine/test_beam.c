@@ -286,6 +286,7 @@ static int set_up(void **state)
     f->model.config = (struct whisper_config){.n_vocab = VOCAB, .n_text_ctx = CONTEXT};
     net = (struct net){.seed = 1};
     assert_int_equal(search_open(&f->s, &f->model, &net, NULL, WINDOWS, &f->e), 0);
+    batcher_enter(search_batcher(f->s));
     f->p = (struct whisper_params){
         .beam_size = 5,
         .patience = 1,
@@ -303,6 +304,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
+    batcher_leave(search_batcher(f->s));
     search_close(f->s);
     free(f);
     return 0;
@@ -717,11 +719,12 @@ static void cancelled_between_steps(void **state)
     net.end = -30;
     int asked = 0;
     struct whisper_callbacks c = {.arg = &asked, .cancelled = cancel};
+    struct member m = {.callbacks = &c};
     struct search_task t = task_of(0);
     search_set_params(f->s, &f->p);
     assert_int_equal(search_begin(f->s, &t, 1, &f->e), 0);
     net.calls = 0;
-    assert_int_equal(search_run(f->s, &t, 1, &c, &f->e), ERR_CANCELLED);
+    assert_int_equal(search_run(f->s, &t, 1, &m, &f->e), ERR_CANCELLED);
     assert_int_equal(asked, 2);
     assert_true(net.calls < 8);
 }

@@ -178,7 +178,7 @@ static void open_fixture(struct fixture *f, enum weight_type type, int threads,
         for (int i = 0; i < 3000 * 10; i++)
             f->mel[w][i] = sinf((float)(i * (w + 3)) * 0.37f);
     }
-    net_encode(f->net, (const float *const *)f->mel, WINDOWS);
+    net_encode(f->net, 0, (const float *const *)f->mel, WINDOWS);
     for (int s = 0; s < SLOTS; s++)
         net_slot_begin(f->net, s, s % WINDOWS);
 }
