@@ -285,7 +285,8 @@ static void begin_sequence(struct search *s, struct hearing *h, int index)
     h->has_prompt[index] = true;
 }
 
-static void begin_hearing(struct search *s, const struct search_task *t, int runner)
+static void begin_hearing(struct search *s, const struct search_task *t, int runner,
+                          struct member *member)
 {
     struct hearing *h = &s->hearings[t->window];
     const struct search_manner *manner = t->manner ? t->manner : &s->own;
@@ -296,6 +297,7 @@ static void begin_hearing(struct search *s, const struct search_task *t, int run
     h->task = t;
     h->manner = manner;
     h->runner = runner;
+    h->member = member;
     h->active = true;
     h->chosen = 0;
     h->rc = 0;
@@ -527,6 +529,14 @@ static void step(struct search *s)
     }
 }
 
+/* Does anybody for whom is decoded want no more? Their listeners sleep. */
+static void ask_all(struct search *s)
+{
+    for (int w = 0; w < s->max_windows; w++)
+        if (s->hearings[w].active && s->hearings[w].member)
+            (void)batcher_stopped(s->batcher, s->hearings[w].member);
+}
+
 static bool any_active(const struct search *s, const struct search_task *tasks, int count)
 {
     for (int i = 0; i < count; i++)
@@ -563,10 +573,11 @@ int search_run(struct search *s, struct search_task *tasks, int count, struct me
 {
     int runner = count > 0 ? tasks[0].window : 0, rc = 0;
     for (int i = 0; i < count; i++)
-        begin_hearing(s, &tasks[i], runner);
+        begin_hearing(s, &tasks[i], runner, m);
     for (unsigned i = 0; rc == 0 && any_active(s, tasks, count); i++) {
-        if (m && (m->stopped || i % STEPS_PER_CANCEL_CHECK == 0) &&
-            batcher_stopped(s->batcher, m))
+        if (i % STEPS_PER_CANCEL_CHECK == 0)
+            ask_all(s);
+        if (m && m->stopped)
             rc = err_set(e, ERR_CANCELLED, "the transcription was cancelled");
         else if (batcher_begin_step(s->batcher, runner))
             step(s);

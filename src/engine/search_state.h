@@ -29,6 +29,7 @@ struct hearing {
     int window;
     const struct search_task *task;     /* borrowed */
     const struct search_manner *manner; /* borrowed */
+    struct member *member;              /* borrowed or NULL */
     int runner;                         /* the seat whose listener waits for it */
     bool active;                        /* it takes part in the steps */
     size_t chosen;                      /* tokens that were chosen: its steps */

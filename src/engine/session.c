@@ -16,8 +16,9 @@ static int open_scratch(struct whisper_session *s)
     return s->mel_pieces && s->features && s->prompts ? 0 : ERR_NOMEM;
 }
 
-static int open_parts(struct whisper_session *s,
-                      const struct whisper_session_options *options, struct err *e)
+/* What can be shared: the net and the search over it. */
+static int open_decoder(struct whisper_session *s,
+                        const struct whisper_session_options *options, struct err *e)
 {
     /* Memory is mapped when it is used: what is not decoded costs nothing. */
     s->max_windows =
@@ -37,10 +38,29 @@ static int open_parts(struct whisper_session *s,
         return rc;
     if ((rc = tokenizer_open(&s->tokenizer, s->model, e)) < 0)
         return rc;
-    if ((rc = mel_open(&s->mel, s->model, net_pool(s->net), e)) < 0)
+    return search_open(&s->search, s->model, s->net, s->tokenizer, s->max_windows, e);
+}
+
+static void share_decoder(struct whisper_session *s, struct whisper_session *other)
+{
+    s->beside = true;
+    s->max_windows = other->max_windows;
+    s->net = other->net;
+    s->tokenizer = other->tokenizer;
+    s->search = other->search;
+}
+
+static int open_parts(struct whisper_session *s,
+                      const struct whisper_session_options *options, struct err *e)
+{
+    int rc = 0;
+    if (options && options->beside)
+        share_decoder(s, options->beside);
+    else
+        rc = open_decoder(s, options, e);
+    if (rc < 0)
         return rc;
-    if ((rc = search_open(&s->search, s->model, s->net, s->tokenizer, s->max_windows,
-                          e)) < 0)
+    if ((rc = mel_open(&s->mel, s->model, net_pool(s->net), e)) < 0)
         return rc;
     if (open_scratch(s) < 0)
         return err_set(e, ERR_NOMEM, "no memory is left for a transcription's scratch");
@@ -70,12 +90,14 @@ void whisper_session_close(struct whisper_session *s)
     if (!s)
         return;
     align_close(s->align);
-    search_close(s->search);
     mel_close(s->mel);
     speech_release(&s->speech);
     timeline_release(&s->timeline);
-    tokenizer_close(s->tokenizer);
-    net_close(s->net);
+    if (!s->beside) {
+        search_close(s->search);
+        tokenizer_close(s->tokenizer);
+        net_close(s->net);
+    }
     free(s->mel_pieces);
     free(s->features);
     free(s->prompts);

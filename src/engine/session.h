@@ -95,6 +95,7 @@ struct search; /* engine/search.h */
 /* What longform.c drives. */
 struct whisper_session {
     const struct whisper_model *model; /* borrowed */
+    bool beside;                       /* net, tokenizer and search are another's */
     struct net *net;                   /* owned */
     struct mel *mel;                   /* owned */
     struct tokenizer *tokenizer;       /* owned */

@@ -293,6 +293,10 @@ struct whisper_session_options {
     int max_batch;         /* the most that batch_size may ask for; 0: the default */
     bool exact;            /* COMPUTE_TYPE=f32: everything in f32 */
     const struct vad *vad; /* borrowed; NULL: speech is told by level alone */
+    /* Share that session's threads, scratch and decoder: what both transcribe at the same
+     * time is decoded together, and the options above but `vad` are that one's. Borrowed,
+     * of the same model, and must outlive this one; NULL: none. */
+    struct whisper_session *beside;
 };
 
 /* The model is borrowed and must outlive the session. */

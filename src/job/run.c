@@ -66,12 +66,13 @@ static void refused(struct run *r, int status, const struct err *why, int64_t no
 
 /* ---- claim and send ---- */
 
-int run_claim(struct run *r, const struct run_context *c, struct err *e)
+int run_claim(struct run *r, const struct run_context *c, const struct store_wish *wish,
+              struct err *e)
 {
     struct jobs *s = c->jobs;
     *r = (struct run){0};
     pthread_mutex_lock(&s->order);
-    int status = queue_claim(s->queue, c->owner, &r->job, e);
+    int status = queue_claim(s->queue, wish, c->owner, &r->job, e);
     if (!status)
         jobs_post(s, &r->job);
     pthread_mutex_unlock(&s->order);

@@ -55,8 +55,10 @@ struct run_context {
     int threads;       /* per transcription */
 };
 
-/* Claim the next job. ERR_NOT_FOUND: none is due. */
-int run_claim(struct run *r, const struct run_context *c, struct err *e);
+/* Claim the next job that is as wished, or (NULL) whichever. ERR_NOT_FOUND: none is due.
+ */
+int run_claim(struct run *r, const struct run_context *c, const struct store_wish *wish,
+              struct err *e);
 
 /* Send it to the worker on `fd` in slot `slot`. 1: sent, or ended by an error of its own;
  * 0: another worker loads its model, ask again. Negative: the worker cannot be reached.

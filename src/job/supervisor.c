@@ -8,6 +8,7 @@
 #include "job/prune.h"
 #include "job/run.h"
 #include "job/slot.h"
+#include "job/worker.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -27,6 +28,8 @@
 #define DYING_TICK_MS    10
 #define MESSAGES_AT_ONCE 32
 #define MAX_WORKERS      64
+/* A larger recording is no company for others: it would take as much memory as they. */
+#define BESIDE_BYTES (INT64_C(8) << 20)
 /* Deaths in a row, of every worker, after which the service calls itself not ready. */
 #define DEATHS_UNREADY 3
 
@@ -47,8 +50,8 @@ struct supervisor {
 
     size_t count; /* of workers */
     struct slot slots[MAX_WORKERS];
-    struct run runs[MAX_WORKERS]; /* runs[i] is the job of slots[i] */
-    int64_t leases_at_ns, claim_at_ns, prune_at_ns;
+    struct run runs[MAX_WORKERS][WORKER_JOBS]; /* runs[i] are the jobs of slots[i] */
+    int64_t leases_at_ns, claim_at_ns, beside_at_ns, prune_at_ns;
 
     pthread_mutex_t shared; /* guards what follows */
     struct stop *stops;     /* owned [n_stops]: asked for by other threads */
@@ -101,8 +104,8 @@ static void take_stops(struct supervisor *v)
 {
     pthread_mutex_lock(&v->shared);
     for (size_t i = 0; i < v->n_stops; i++)
-        for (size_t k = 0; k < v->count; k++) {
-            struct run *r = &v->runs[k];
+        for (size_t k = 0; k < v->count * WORKER_JOBS; k++) {
+            struct run *r = &v->runs[k / WORKER_JOBS][k % WORKER_JOBS];
             if (r->active && !strcmp(r->job.id, v->stops[i].id) &&
                 r->job.attempt <= v->stops[i].attempt)
                 run_set_end(r, RUN_LOST, ERR_CANCELLED, "cancelled");
@@ -111,11 +114,42 @@ static void take_stops(struct supervisor *v)
     pthread_mutex_unlock(&v->shared);
 }
 
+static size_t count_active(const struct supervisor *v, size_t i)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < WORKER_JOBS; k++)
+        n += v->runs[i][k].active;
+    return n;
+}
+
+static bool is_working(const struct run *r)
+{
+    return r->active && r->working;
+}
+
+static bool any_working(const struct supervisor *v, size_t i)
+{
+    for (size_t k = 0; k < WORKER_JOBS; k++)
+        if (is_working(&v->runs[i][k]))
+            return true;
+    return false;
+}
+
+static struct run *find_run(struct supervisor *v, size_t i, const struct message *m)
+{
+    for (size_t k = 0; k < WORKER_JOBS; k++) {
+        struct run *r = &v->runs[i][k];
+        if (is_working(r) && !strcmp(m->job_id, r->job.id) &&
+            m->attempt == r->job.attempt)
+            return r;
+    }
+    return NULL;
+}
+
 /* A worker that breaks the protocol is not to be trusted with anything. */
 static int hear_one(struct supervisor *v, size_t i, struct message *m, struct err *e)
 {
     struct slot *s = &v->slots[i];
-    struct run *r = &v->runs[i];
     if (m->type == MESSAGE_READY) {
         if (s->state != SLOT_STARTING)
             return err_set(e, ERR_CORRUPT, "the worker spoke out of turn");
@@ -127,13 +161,13 @@ static int hear_one(struct supervisor *v, size_t i, struct message *m, struct er
         m->n_fds = 0;
         return 0;
     }
-    if (!r->active || !r->working || strcmp(m->job_id, r->job.id) != 0 ||
-        m->attempt != r->job.attempt)
+    struct run *r = find_run(v, i, m);
+    if (!r)
         return err_set(e, ERR_CORRUPT, "the worker speaks of a job that it has not got");
     int status = run_hear(r, m, e);
     if (!status && !r->working) {
         models_released(v->models, (int)i);
-        s->state = SLOT_IDLE;
+        s->state = any_working(v, i) ? SLOT_BUSY : SLOT_IDLE;
         s->deaths = 0;
     }
     return status;
@@ -163,60 +197,78 @@ static void hear(struct supervisor *v, size_t i)
 static void bury(struct supervisor *v, size_t i, int64_t now)
 {
     struct slot *s = &v->slots[i];
-    struct run *r = &v->runs[i];
-    bool busy = r->active && r->working;
+    bool busy = any_working(v, i);
     if (busy)
-        s->deaths = 0; /* the job's doing, not the worker's */
+        s->deaths = 0; /* a job's doing, not the worker's */
     if (!slot_reap(s, now))
         return;
     models_released(v->models, (int)i);
-    if (busy) {
+    if (!busy && !atomic_load(&v->closing) && count_active(v, i) == 0)
+        log_warning("an idle worker died: %s", s->death);
+    /* Any of them may have crashed it: the next time each is alone. */
+    for (size_t k = 0; k < WORKER_JOBS; k++) {
+        struct run *r = &v->runs[i][k];
+        if (!is_working(r))
+            continue;
         r->working = false;
         run_set_end(r, RUN_CRASHED, ERR_CRASH, "%s", s->death);
-    } else if (!atomic_load(&v->closing) && !r->active) {
-        log_warning("an idle worker died: %s", s->death);
     }
 }
 
+/* End a worker because of one of its jobs: the others go back. */
+static void kill_for(struct supervisor *v, size_t i, const struct run *guilty)
+{
+    for (size_t k = 0; k < WORKER_JOBS; k++)
+        if (is_working(&v->runs[i][k]) && &v->runs[i][k] != guilty)
+            run_set_end(&v->runs[i][k], RUN_RETURNED, ERR_CANCELLED,
+                        "another job of its worker did not stop");
+    slot_kill(&v->slots[i]);
+}
+
 /* Ends what runs too long or was asked to stop. */
-static void mind_limits(struct supervisor *v, size_t i, int64_t now)
+static void mind_limit(struct supervisor *v, size_t i, struct run *r, int64_t now)
 {
     struct slot *s = &v->slots[i];
-    struct run *r = &v->runs[i];
-    if (s->state == SLOT_STARTING && now > s->started_ns + START_LIMIT_NS) {
-        log_error("worker %zu does not come up and is ended", i);
-        slot_kill(s);
-    }
-    if (!r->active || !r->working || s->state != SLOT_BUSY)
+    if (!is_working(r) || s->state != SLOT_BUSY)
         return;
-    if (r->end == RUN_GOES_ON && now > r->deadline_ns) {
+    if (r->end == RUN_GOES_ON && now > r->deadline_ns)
         run_set_end(r, RUN_FAILED, ERR_TIMEOUT,
                     "the transcription took longer than %lld seconds, the limit here "
                     "(CELERY_TASK_TIME_LIMIT)",
                     (long long)v->jobs->config->time_limit_seconds);
-        slot_kill(s);
-    } else if (r->end != RUN_GOES_ON && !r->kill_at_ns) {
+    if (r->end != RUN_GOES_ON && !r->kill_at_ns) {
         struct message m = {.type = MESSAGE_CANCEL, .attempt = r->job.attempt};
         memcpy(m.job_id, r->job.id, ID_SIZE);
         (void)message_send(s->fd, &m, false, NULL);
         r->kill_at_ns = now + CANCEL_NS;
     } else if (r->kill_at_ns && now > r->kill_at_ns) {
-        slot_kill(s);
+        kill_for(v, i, r);
     }
 }
 
-/* Give a claimed job to its worker. */
-static void dispatch(struct supervisor *v, size_t i, int64_t now)
+static void mind_limits(struct supervisor *v, size_t i, int64_t now)
 {
     struct slot *s = &v->slots[i];
-    struct run *r = &v->runs[i];
+    if (s->state == SLOT_STARTING && now > s->started_ns + START_LIMIT_NS) {
+        log_error("worker %zu does not come up and is ended", i);
+        slot_kill(s);
+    }
+    for (size_t k = 0; k < WORKER_JOBS; k++)
+        mind_limit(v, i, &v->runs[i][k], now);
+}
+
+/* Give a claimed job to its worker. */
+static void dispatch(struct supervisor *v, size_t i, struct run *r, int64_t now)
+{
+    struct slot *s = &v->slots[i];
     struct err e = {0};
-    if (!r->active || r->sent || r->end != RUN_GOES_ON || s->state != SLOT_IDLE)
+    if (!r->active || r->sent || r->end != RUN_GOES_ON ||
+        (s->state != SLOT_IDLE && s->state != SLOT_BUSY))
         return;
     int status = run_send(r, &v->context, (int)i, s->fd, now, &e);
     if (status < 0) {
         run_set_end(r, RUN_RETURNED, status, "%s", e.message);
-        slot_kill(s);
+        kill_for(v, i, r);
     } else if (r->working) {
         s->state = SLOT_BUSY;
     }
@@ -230,19 +282,55 @@ static void start_missing(struct supervisor *v, size_t i, int64_t now)
         log_error("worker %zu: %s", i, e.message);
 }
 
-static void claim(struct supervisor *v, size_t i, int64_t now)
+static bool any_free_worker(const struct supervisor *v)
 {
-    struct run *r = &v->runs[i];
+    for (size_t i = 0; i < v->count; i++)
+        if ((v->slots[i].state == SLOT_IDLE || v->slots[i].state == SLOT_STARTING) &&
+            count_active(v, i) == 0)
+            return true;
+    return false;
+}
+
+/* What may be done beside the jobs of a worker; false: nothing. */
+static bool may_be_beside(const struct supervisor *v, size_t i, struct store_wish *wish)
+{
+    *wish = (struct store_wish){.most_bytes = BESIDE_BYTES};
+    if (v->slots[i].state != SLOT_BUSY || any_free_worker(v))
+        return false;
+    for (size_t k = 0; k < WORKER_JOBS; k++) {
+        const struct run *r = &v->runs[i][k];
+        if (!r->active)
+            continue;
+        if (r->job.attempt > 1 || r->end != RUN_GOES_ON)
+            return false;
+        wish->model = r->job.model;
+    }
+    return wish->model != NULL;
+}
+
+/* A worker that has nothing to do takes what is next; one that has, what goes well with
+ * it, and so shares the decoder's steps: short jobs do not wait for a long one. */
+static bool claim(struct supervisor *v, size_t i, int64_t now)
+{
+    struct store_wish wish;
     struct err e = {0};
-    if (v->slots[i].state != SLOT_IDLE || r->active || now < v->claim_at_ns)
-        return;
-    int status = run_claim(r, &v->context, &e);
+    struct run *r = v->runs[i];
+    bool alone = v->slots[i].state == SLOT_IDLE && count_active(v, i) == 0;
+    int64_t *at_ns = alone ? &v->claim_at_ns : &v->beside_at_ns;
+    if (now < *at_ns || (!alone && !may_be_beside(v, i, &wish)))
+        return false;
+    while (r < v->runs[i] + WORKER_JOBS && r->active)
+        r++;
+    if (r == v->runs[i] + WORKER_JOBS)
+        return false;
+    int status = run_claim(r, &v->context, alone ? NULL : &wish, &e);
     if (!status)
-        return;
+        return true;
     if (status != ERR_NOT_FOUND)
         log_error("no job can be taken from the queue: %s", e.message);
     /* Nothing is due: look again when the bell rings, or in a while. */
-    v->claim_at_ns = now + (status == ERR_NOT_FOUND ? TICK_MS * 1000000 : CLAIM_RETRY_NS);
+    *at_ns = now + (status == ERR_NOT_FOUND ? TICK_MS * 1000000 : CLAIM_RETRY_NS);
+    return false;
 }
 
 static void tend(struct supervisor *v, size_t i)
@@ -251,11 +339,14 @@ static void tend(struct supervisor *v, size_t i)
     hear(v, i);
     if (v->slots[i].state == SLOT_DYING)
         bury(v, i, now);
-    run_save(&v->runs[i], &v->context, now);
+    for (size_t k = 0; k < WORKER_JOBS; k++)
+        run_save(&v->runs[i][k], &v->context, now);
     mind_limits(v, i, now);
     start_missing(v, i, now);
-    claim(v, i, now);
-    dispatch(v, i, now);
+    do
+        for (size_t k = 0; k < WORKER_JOBS; k++)
+            dispatch(v, i, &v->runs[i][k], now);
+    while (claim(v, i, now));
 }
 
 /* ---- the loop ---- */
@@ -266,7 +357,8 @@ static void mind_leases(struct supervisor *v)
     int64_t count = 0;
     struct err e = {0};
     for (size_t i = 0; i < v->count; i++)
-        run_renew(&v->runs[i], &v->context);
+        for (size_t k = 0; k < WORKER_JOBS; k++)
+            run_renew(&v->runs[i][k], &v->context);
     if (queue_recover(v->jobs->queue, false, &count, &e))
         log_warning("lapsed jobs are not taken back: %s", e.message);
     else if (count)
@@ -301,7 +393,7 @@ static void wait_for_news(struct supervisor *v)
     }
     (void)poll(p, (nfds_t)v->count + 2, timeout);
     if (p[1].revents)
-        v->claim_at_ns = 0;
+        v->claim_at_ns = v->beside_at_ns = 0;
     uint64_t rings;
     ssize_t n = read(v->bell, &rings, sizeof rings);
     (void)n;
@@ -337,7 +429,8 @@ static void drain(struct supervisor *v)
     int64_t until = clock_monotonic_ns() + CLOSING_NS;
     for (size_t i = 0; i < v->count; i++) {
         hear(v, i);
-        run_set_end(&v->runs[i], RUN_RETURNED, ERR_CANCELLED, "the service ends");
+        for (size_t k = 0; k < WORKER_JOBS; k++)
+            run_set_end(&v->runs[i][k], RUN_RETURNED, ERR_CANCELLED, "the service ends");
         slot_kill(&v->slots[i]);
     }
     bool left = true;
@@ -346,8 +439,9 @@ static void drain(struct supervisor *v)
         for (size_t i = 0; i < v->count; i++) {
             if (v->slots[i].state == SLOT_DYING)
                 bury(v, i, 0);
-            run_save(&v->runs[i], &v->context, clock_monotonic_ns());
-            left |= v->slots[i].state == SLOT_DYING || v->runs[i].active;
+            for (size_t k = 0; k < WORKER_JOBS; k++)
+                run_save(&v->runs[i][k], &v->context, clock_monotonic_ns());
+            left |= v->slots[i].state == SLOT_DYING || count_active(v, i) > 0;
         }
         struct timespec pause = {.tv_nsec = 2000000};
         if (left)

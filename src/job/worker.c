@@ -11,42 +11,61 @@
 #include "job/transcribe.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Sessions that stay open: the model of the last job and one more. */
-#define MAX_SESSIONS 2
+/* Models that stay open: that of the last job and one more. */
+#define MAX_MODELS 2
+/* Windows that the jobs of one model have together, at least. */
+#define SHARED_BATCH 8
 /* As much transcript as an earlier attempt may hand over. */
 #define MAX_CHECKPOINT_BYTES (256u << 20)
 
 /* As much as a message has beside its body. */
 #define MESSAGE_HEADER_BYTES 4096
 
+/* A model and its decoder, which all jobs of it share, each with a session of its own. */
 struct loaded {
     int64_t serial; /* 0: free */
     int threads, max_batch;
     bool exact;
-    struct whisper_model *model;     /* owned */
-    struct whisper_session *session; /* owned */
-    uint64_t used;                   /* rises with every job */
+    struct whisper_model *model;                   /* owned */
+    struct whisper_session *sessions[WORKER_JOBS]; /* owned; the others are beside the
+                                                    * first */
+    bool used[WORKER_JOBS];
+    int n_used;
+    uint64_t last; /* rises with every job */
 };
+
+struct task;
 
 struct worker {
     int fd;
-    struct vad *vad;  /* owned; NULL: none */
-    bool said_no_vad; /* once is enough */
-    struct loaded loaded[MAX_SESSIONS];
+    pthread_mutex_t models; /* guards what follows; held while a model is loaded */
+    pthread_cond_t unused;  /* a session is */
+    struct vad *vad;        /* owned; NULL: none */
+    bool said_no_vad;       /* once is enough */
+    struct loaded loaded[MAX_MODELS];
     uint64_t jobs;
+
+    pthread_mutex_t lock;            /* guards what follows */
+    pthread_cond_t ended;            /* a task has */
+    struct task *tasks[WORKER_JOBS]; /* owned; NULL: free */
+    int n_tasks;
 };
 
-/* The job at hand. */
+/* A job at hand, in a thread of its own. */
 struct task {
     struct worker *worker;
-    const struct message *job;
+    struct message job; /* owned */
+    pthread_t thread;
     struct transcript transcript;
     struct extent sent; /* what the service has of it */
-    bool cancelled;
+    atomic_bool cancelled;
     struct err lost; /* code != 0: the service cannot be told */
 };
 
@@ -54,7 +73,8 @@ struct task {
 
 static void unload(struct loaded *l)
 {
-    whisper_session_close(l->session);
+    for (int i = WORKER_JOBS - 1; i >= 0; i--) /* the first is what they are beside */
+        whisper_session_close(l->sessions[i]);
     whisper_model_free(l->model);
     *l = (struct loaded){0};
 }
@@ -67,8 +87,9 @@ static void open_detector(struct worker *w, const char *path)
     if (w->vad)
         return;
     if (detector_open(&w->vad, path, &e) == 0) {
-        for (size_t i = 0; i < MAX_SESSIONS; i++) /* they know of none */
-            unload(&w->loaded[i]);
+        for (size_t i = 0; i < MAX_MODELS; i++) /* they know of none */
+            if (w->loaded[i].n_used == 0)
+                unload(&w->loaded[i]);
     } else if (!w->said_no_vad) {
         log_warning("%s", e.message);
         w->said_no_vad = true;
@@ -94,72 +115,100 @@ static int load_model(struct worker *w, const struct message *job,
     return message_send(w->fd, &m, true, e);
 }
 
-/* The open session of the job's model, or a new one in the place of the oldest. */
+static bool is_for(const struct loaded *l, const struct message *job)
+{
+    return l->serial == job->serial && l->threads == job->threads &&
+           l->exact == compute_type_is_exact(job->compute_type);
+}
+
+/* The job's model, open already, or in the place of the oldest that nobody uses. One
+ * that is used is good enough though it holds fewer windows than are asked for. */
+static struct loaded *find_place(struct worker *w, const struct message *job,
+                                 int max_batch)
+{
+    struct loaded *place = NULL;
+    for (size_t i = 0; i < MAX_MODELS; i++) {
+        struct loaded *l = &w->loaded[i];
+        if (is_for(l, job) && (l->max_batch >= max_batch || l->n_used > 0))
+            return l;
+        if (l->n_used == 0 && (!place || l->last < place->last))
+            place = l;
+    }
+    return place;
+}
+
+static int open_model(struct worker *w, const struct message *job, int max_batch,
+                      struct loaded *l, struct err *e)
+{
+    unload(l);
+    int status = load_model(w, job, &l->model, e);
+    if (status)
+        return status;
+    l->serial = job->serial;
+    l->threads = job->threads;
+    l->exact = compute_type_is_exact(job->compute_type);
+    l->max_batch = max_batch;
+    return 0;
+}
+
+/* A session for a job, of a model that others may use at the same time. */
 static int open_session(struct worker *w, const struct message *job,
                         const struct whisper_params *p, struct whisper_session **out,
                         struct err *e)
 {
-    struct loaded *l = &w->loaded[0];
-    bool exact = compute_type_is_exact(job->compute_type);
-    int max_batch =
-        p->batch_size > WHISPER_DEFAULT_BATCH ? p->batch_size : WHISPER_DEFAULT_BATCH;
-    for (size_t i = 0; i < MAX_SESSIONS; i++) {
-        struct loaded *candidate = &w->loaded[i];
-        if (candidate->serial == job->serial && candidate->threads == job->threads &&
-            candidate->exact == exact && candidate->max_batch >= max_batch) {
-            candidate->used = w->jobs;
-            *out = candidate->session;
-            return 0;
-        }
-        if (candidate->used < l->used)
-            l = candidate;
-    }
-    unload(l);
-    int status = load_model(w, job, &l->model, e);
-    struct whisper_session_options options = {
-        .threads = job->threads, .max_batch = max_batch, .exact = exact, .vad = w->vad};
-    if (!status)
-        status = whisper_session_open(&l->session, l->model, &options, e);
+    int max_batch = p->batch_size > SHARED_BATCH ? p->batch_size : SHARED_BATCH, at = 0;
+    struct loaded *l;
+    int status = 0;
+    while (!(l = find_place(w, job, max_batch))) /* other models are in use */
+        pthread_cond_wait(&w->unused, &w->models);
+    if (!is_for(l, job) || (l->max_batch < max_batch && l->n_used == 0))
+        status = open_model(w, job, max_batch, l, e);
+    while (at < WORKER_JOBS - 1 && l->used[at])
+        at++;
+    struct whisper_session_options options = {.threads = l->threads,
+                                              .max_batch = l->max_batch,
+                                              .exact = l->exact,
+                                              .vad = w->vad};
+    if (!status && !l->sessions[0])
+        status = whisper_session_open(&l->sessions[0], l->model, &options, e);
+    options.beside = l->sessions[0];
+    if (!status && !l->sessions[at])
+        status = whisper_session_open(&l->sessions[at], l->model, &options, e);
     if (status) {
-        unload(l);
+        if (l->n_used == 0)
+            unload(l);
         return status;
     }
-    l->serial = job->serial;
-    l->threads = job->threads;
-    l->exact = exact;
-    l->max_batch = max_batch;
-    l->used = w->jobs;
-    *out = l->session;
+    l->used[at] = true;
+    l->n_used++;
+    l->last = w->jobs;
+    *out = l->sessions[at];
     return 0;
+}
+
+static void close_session(struct worker *w, const struct whisper_session *session)
+{
+    for (size_t i = 0; i < MAX_MODELS; i++)
+        for (int k = 0; k < WORKER_JOBS; k++)
+            if (w->loaded[i].sessions[k] == session) {
+                w->loaded[i].used[k] = false;
+                w->loaded[i].n_used--;
+            }
+    pthread_cond_broadcast(&w->unused);
 }
 
 /* ---- what the service hears ---- */
 
-/* The service's word while a job runs: cancel, or its end. */
 static bool is_cancelled(void *arg)
 {
-    struct task *t = arg;
-    struct message m;
-    struct err e;
-    int n;
-    while (!t->cancelled && !t->lost.code &&
-           (n = message_receive(t->worker->fd, &m, false, &e)) != 0) {
-        if (n < 0)
-            t->lost = e;
-        else if (m.type == MESSAGE_CANCEL)
-            t->cancelled = !strcmp(m.job_id, t->job->job_id);
-        else
-            err_set(&t->lost, ERR_CORRUPT, "the service spoke out of turn");
-        if (n > 0)
-            message_release(&m);
-    }
-    return t->cancelled || t->lost.code;
+    const struct task *t = arg;
+    return atomic_load(&t->cancelled) || t->lost.code;
 }
 
 static void send_for(struct task *t, struct message *m)
 {
-    memcpy(m->job_id, t->job->job_id, ID_SIZE);
-    m->attempt = t->job->attempt;
+    memcpy(m->job_id, t->job.job_id, ID_SIZE);
+    m->attempt = t->job.attempt;
     if (!t->lost.code)
         (void)message_send(t->worker->fd, m, true, &t->lost);
 }
@@ -248,14 +297,18 @@ static void set_options(const struct message *job, const struct job_options *opt
 
 static int transcribe(struct task *t, struct err *e)
 {
-    const struct message *job = t->job;
-    struct whisper_session *session;
+    struct worker *w = t->worker;
+    const struct message *job = &t->job;
+    struct whisper_session *session = NULL;
     struct job_options options;
     int status = job_options_parse(&options, job->body, e);
     if (status)
         return status;
-    open_detector(t->worker, job->vad);
-    status = open_session(t->worker, job, &options.params, &session, e);
+    pthread_mutex_lock(&w->models);
+    w->jobs++;
+    open_detector(w, job->vad);
+    status = open_session(w, job, &options.params, &session, e);
+    pthread_mutex_unlock(&w->models);
     if (status)
         err_prefix(e, "the model %s cannot be used", job->model);
     if (!status)
@@ -269,6 +322,11 @@ static int transcribe(struct task *t, struct err *e)
                                                  .decoded = on_decoded,
                                                  .window = on_window};
         status = transcribe_file(session, job->fds[0], &o, &callbacks, &t->transcript, e);
+    }
+    if (session) {
+        pthread_mutex_lock(&w->models);
+        close_session(w, session);
+        pthread_mutex_unlock(&w->models);
     }
     job_options_release(&options);
     return status;
@@ -285,27 +343,94 @@ static void copy_clean(char *out, size_t size, const char *text)
     buf_release(&b);
 }
 
-static int run_job(struct worker *w, const struct message *job, struct err *e)
+static void run_job(struct task *t)
 {
-    struct task t = {.worker = w, .job = job};
     struct err why = {0};
-    transcript_init(&t.transcript);
-    w->jobs++;
-    int status = transcribe(&t, &why);
+    transcript_init(&t->transcript);
+    int status = transcribe(t, &why);
     struct message end = {.type = status ? MESSAGE_FAILED : MESSAGE_FINISHED,
                           .code = status,
-                          .probability = t.transcript.language_probability,
-                          .seconds = t.transcript.duration};
-    memcpy(end.language, t.transcript.language, sizeof end.language);
-    copy_clean(end.text, sizeof end.text, status ? why.message : t.transcript.warning);
+                          .probability = t->transcript.language_probability,
+                          .seconds = t->transcript.duration};
+    memcpy(end.language, t->transcript.language, sizeof end.language);
+    copy_clean(end.text, sizeof end.text, status ? why.message : t->transcript.warning);
     if (status)
-        send_for(&t, &end);
+        send_for(t, &end);
     else
-        send_rest(&t, &end, true);
-    transcript_release(&t.transcript);
-    if (!t.lost.code)
-        return 0;
-    return err_set(e, t.lost.code, "%s", t.lost.message);
+        send_rest(t, &end, true);
+    transcript_release(&t->transcript);
+}
+
+static void *task_main(void *arg)
+{
+    struct task *t = arg;
+    struct worker *w = t->worker;
+    run_job(t);
+    if (t->lost.code && t->lost.code != ERR_NETWORK) {
+        log_error("the worker stops: %s", t->lost.message);
+        shutdown(w->fd, SHUT_RDWR); /* so that the service begins the job again */
+    }
+    pthread_mutex_lock(&w->lock);
+    for (int i = 0; i < WORKER_JOBS; i++)
+        if (w->tasks[i] == t)
+            w->tasks[i] = NULL;
+    w->n_tasks--;
+    pthread_cond_broadcast(&w->ended);
+    pthread_mutex_unlock(&w->lock);
+    message_release(&t->job);
+    free(t);
+    return NULL;
+}
+
+/* ---- the service's word ---- */
+
+static int begin_job(struct worker *w, struct message *m, struct err *e)
+{
+    struct task *t = mem_array(1, sizeof *t);
+    int at = 0, status = 0;
+    if (!t)
+        return err_set(e, ERR_NOMEM, "no memory is left for a job");
+    t->worker = w;
+    t->job = *m;
+    pthread_mutex_lock(&w->lock);
+    /* One that has told its end may still be leaving. */
+    while (w->n_tasks >= WORKER_JOBS)
+        pthread_cond_wait(&w->ended, &w->lock);
+    while (w->tasks[at])
+        at++;
+    errno = pthread_create(&t->thread, NULL, task_main, t);
+    if (errno) {
+        status = err_errno(e, "cannot start a thread");
+        free(t);
+    } else {
+        pthread_detach(t->thread);
+        w->tasks[at] = t;
+        w->n_tasks++;
+        *m = (struct message){0}; /* the task's */
+    }
+    pthread_mutex_unlock(&w->lock);
+    return status;
+}
+
+/* One that came too late has nothing left to stop. */
+static void cancel_job(struct worker *w, const struct message *m)
+{
+    pthread_mutex_lock(&w->lock);
+    for (int i = 0; i < WORKER_JOBS; i++)
+        if (w->tasks[i] && !strcmp(w->tasks[i]->job.job_id, m->job_id))
+            atomic_store(&w->tasks[i]->cancelled, true);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void end_tasks(struct worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    for (int i = 0; i < WORKER_JOBS; i++)
+        if (w->tasks[i])
+            atomic_store(&w->tasks[i]->cancelled, true);
+    while (w->n_tasks > 0)
+        pthread_cond_wait(&w->ended, &w->lock);
+    pthread_mutex_unlock(&w->lock);
 }
 
 void worker_stops(sigset_t *out)
@@ -331,21 +456,31 @@ int worker_run(int fd)
     struct worker w = {.fd = fd};
     struct message m = {.type = MESSAGE_READY};
     struct err e = {0};
+    pthread_mutex_init(&w.models, NULL);
+    pthread_cond_init(&w.unused, NULL);
+    pthread_mutex_init(&w.lock, NULL);
+    pthread_cond_init(&w.ended, NULL);
     int status = message_send(fd, &m, true, &e);
     while (!status) {
         int n = message_receive(fd, &m, true, &e);
         if (n < 0) {
             status = n;
-        } else {
-            if (m.type == MESSAGE_JOB)
-                status = run_job(&w, &m, &e);
-            /* A cancellation that came too late has nothing left to stop. */
-            message_release(&m);
+            continue;
         }
+        if (m.type == MESSAGE_JOB)
+            status = begin_job(&w, &m, &e);
+        else if (m.type == MESSAGE_CANCEL)
+            cancel_job(&w, &m);
+        message_release(&m);
     }
-    for (size_t i = 0; i < MAX_SESSIONS; i++)
+    end_tasks(&w);
+    for (size_t i = 0; i < MAX_MODELS; i++)
         unload(&w.loaded[i]);
     vad_close(w.vad);
+    pthread_cond_destroy(&w.ended);
+    pthread_mutex_destroy(&w.lock);
+    pthread_cond_destroy(&w.unused);
+    pthread_mutex_destroy(&w.models);
     if (status == ERR_NETWORK)
         return 0; /* the service has ended */
     log_error("the worker stops: %s", e.message);

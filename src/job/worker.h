@@ -1,4 +1,5 @@
-/* A worker: a child of the service that transcribes one job after another.
+/* A worker: a child of the service that transcribes, some jobs at once, which share the
+ * steps of one decoder.
  *
  * It holds the engine and starts the decoder, knows neither database nor storage, and
  * gets every job as open files. It ends when the service does. */
@@ -9,6 +10,9 @@
 
 /* The descriptor on which the service's socket is inherited. */
 #define WORKER_SOCKET_FD 3
+
+/* Jobs at once, at most. */
+#define WORKER_JOBS 8
 
 /* What asks a process to stop: SIGTERM, SIGINT and SIGHUP. A worker is started with these
  * blocked, so that none ends it before worker_ignore_stops is reached. */

@@ -29,12 +29,12 @@ static void embedded_push(struct queue *base, const char *id)
     (void)n; /* full means that it rings already */
 }
 
-static int embedded_claim(struct queue *base, const char *owner, struct job *out,
-                          struct err *e)
+static int embedded_claim(struct queue *base, const struct store_wish *wish,
+                          const char *owner, struct job *out, struct err *e)
 {
     struct embedded *q = (struct embedded *)base;
     int64_t now = clock_wall_ms();
-    return store_claim(q->store, owner, now, now + QUEUE_LEASE_MS, out, e);
+    return store_claim(q->store, wish, owner, now, now + QUEUE_LEASE_MS, out, e);
 }
 
 static int embedded_renew(struct queue *base, const char *id, int attempt, struct err *e)

@@ -17,7 +17,8 @@ struct queue;
 struct queue_ops {
     void (*close)(struct queue *q);
     void (*push)(struct queue *q, const char *id);
-    int (*claim)(struct queue *q, const char *owner, struct job *out, struct err *e);
+    int (*claim)(struct queue *q, const struct store_wish *wish, const char *owner,
+                 struct job *out, struct err *e);
     int (*renew)(struct queue *q, const char *id, int attempt, struct err *e);
     int (*recover)(struct queue *q, bool all, int64_t *count, struct err *e);
     int (*fd)(const struct queue *q);
@@ -44,11 +45,12 @@ static inline void queue_push(struct queue *q, const char *id)
     q->ops->push(q, id);
 }
 
-/* The next job, for a lease. ERR_NOT_FOUND when none is due. */
-static inline int queue_claim(struct queue *q, const char *owner, struct job *out,
-                              struct err *e)
+/* The next job that is as wished (NULL: whichever), for a lease. ERR_NOT_FOUND when none
+ * is due. */
+static inline int queue_claim(struct queue *q, const struct store_wish *wish,
+                              const char *owner, struct job *out, struct err *e)
 {
-    return q->ops->claim(q, owner, out, e);
+    return q->ops->claim(q, wish, owner, out, e);
 }
 
 /* A lease from now on. ERR_STATE: the job is no longer ours, stop its work. */

@@ -53,8 +53,9 @@ static int sqlite_insert(struct store *s, const struct job *j, const char *sha25
     return n < 0 ? n : 0;
 }
 
-static int claim_id(struct sqlite_conn *c, const char *owner, int64_t now_ms,
-                    int64_t lease_ms, char id[ID_SIZE], struct err *e)
+static int claim_id(struct sqlite_conn *c, const struct store_wish *wish,
+                    const char *owner, int64_t now_ms, int64_t lease_ms, char id[ID_SIZE],
+                    struct err *e)
 {
     sqlite3_stmt *stmt;
     int status = sqlite_conn_prepare(
@@ -63,11 +64,14 @@ static int claim_id(struct sqlite_conn *c, const char *owner, int64_t now_ms,
         "lease_until_ms = ?, message = 'Starting', "
         "started_ms = CASE WHEN started_ms = 0 THEN ?3 ELSE started_ms END "
         "WHERE id = (SELECT id FROM jobs WHERE status = 'pending' AND run_after_ms <= ?3 "
+        "            AND (?4 IS NULL OR (model = ?4 AND file_bytes <= ?5 AND attempt = "
+        "0)) "
         "            ORDER BY created_ms, id LIMIT 1) RETURNING id",
         &stmt, e);
     if (status)
         return status;
-    sqlite_conn_bind(stmt, "tll", owner, lease_ms, now_ms);
+    sqlite_conn_bind(stmt, "tlltl", owner, lease_ms, now_ms, wish ? wish->model : NULL,
+                     wish ? wish->most_bytes : (int64_t)0);
     id[0] = '\0';
     int step;
     while ((step = sqlite3_step(stmt)) == SQLITE_ROW) {
@@ -83,12 +87,12 @@ static int claim_id(struct sqlite_conn *c, const char *owner, int64_t now_ms,
     return status;
 }
 
-static int sqlite_claim(struct store *s, const char *owner, int64_t now_ms,
-                        int64_t lease_ms, struct job *out, struct err *e)
+static int sqlite_claim(struct store *s, const struct store_wish *wish, const char *owner,
+                        int64_t now_ms, int64_t lease_ms, struct job *out, struct err *e)
 {
     char id[ID_SIZE];
     struct sqlite_conn *c = WRITER(s);
-    int status = claim_id(c, owner, now_ms, lease_ms, id, e);
+    int status = claim_id(c, wish, owner, now_ms, lease_ms, id, e);
     if (!status)
         status = sqlite_get_with(c, id, out, e);
     sqlite_store_done(c);

@@ -42,6 +42,13 @@ struct store_result {
     double duration_seconds;
 };
 
+/* A job that can be done beside others: of the same model, small, and never tried before
+ * (what has crashed a worker is to do so alone). */
+struct store_wish {
+    const char *model; /* borrowed */
+    int64_t most_bytes;
+};
+
 struct store_crash {
     int limit; /* so many crashes at one place make the job failed */
     int64_t now_ms;
@@ -67,8 +74,8 @@ struct store_ops {
                 struct err *e);
     int (*transcript)(struct store *s, const char *id, struct buf *json, struct err *e);
 
-    int (*claim)(struct store *s, const char *owner, int64_t now_ms, int64_t lease_ms,
-                 struct job *out, struct err *e);
+    int (*claim)(struct store *s, const struct store_wish *wish, const char *owner,
+                 int64_t now_ms, int64_t lease_ms, struct job *out, struct err *e);
     int (*renew)(struct store *s, const char *id, int attempt, int64_t lease_ms,
                  struct err *e);
     int (*decoded)(struct store *s, const char *id, int attempt, double seconds,
@@ -149,12 +156,14 @@ static inline int store_transcript(struct store *s, const char *id, struct buf *
     return s->ops->transcript(s, id, json, e);
 }
 
-/* Take the oldest pending job that is due: it is processing, its attempt is one higher,
- * and `owner` holds it until lease_ms. ERR_NOT_FOUND when none is due. */
-static inline int store_claim(struct store *s, const char *owner, int64_t now_ms,
-                              int64_t lease_ms, struct job *out, struct err *e)
+/* Take the oldest pending job that is due and as wished (NULL: whichever): it is
+ * processing, its attempt is one higher, and `owner` holds it until lease_ms.
+ * ERR_NOT_FOUND when none is. */
+static inline int store_claim(struct store *s, const struct store_wish *wish,
+                              const char *owner, int64_t now_ms, int64_t lease_ms,
+                              struct job *out, struct err *e)
 {
-    return s->ops->claim(s, owner, now_ms, lease_ms, out, e);
+    return s->ops->claim(s, wish, owner, now_ms, lease_ms, out, e);
 }
 
 /* Fenced, like all that take an attempt. */

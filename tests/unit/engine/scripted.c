@@ -5,6 +5,7 @@
 #include "engine/vad.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <unistd.h>
 
 static const struct special_tokens special = {
@@ -393,6 +394,14 @@ void begin_with_voice(struct fixture *f, const struct line *script, size_t n_lin
     open_session(f, script, n_lines, (const struct vad *)&net);
 }
 
+void begin_beside(struct fixture *f, const struct fixture *other)
+{
+    *f = (struct fixture){.model.config = other->model.config, .params = other->params};
+    whisper_result_init(&f->result);
+    const struct whisper_session_options options = {.beside = other->session};
+    assert_int_equal(whisper_session_open(&f->session, &f->model, &options, &f->e), 0);
+}
+
 void end(struct fixture *f)
 {
     whisper_result_release(&f->result);
@@ -406,12 +415,15 @@ int go(struct fixture *f, double seconds)
 {
     size_t n_samples = (size_t)(seconds * 16000);
     assert_true(n_samples <= ARRAY_LENGTH(sound));
+    static pthread_mutex_t filling = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&filling);
     /* The level moves, as that of speech does. */
     for (size_t i = 0; i < n_samples; i++)
         sound[i] = (i % 2 ? 0.1f : -0.1f) * (i / 160 % 2 ? 1.0f : 0.5f);
     for (size_t i = (size_t)(quiet_from * 16000);
          i < n_samples && i < (size_t)(quiet_to * 16000); i++)
         sound[i] = 0;
+    pthread_mutex_unlock(&filling);
     const struct whisper_callbacks c = {&f->watch,  on_cancelled, on_language,
                                         on_segment, on_window,    on_note};
     return whisper_transcribe(f->session, sound, n_samples, &f->params, &c, &f->result,

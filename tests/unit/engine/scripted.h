@@ -67,6 +67,8 @@ struct fixture {
 /* With a voice detector, which hears somebody wherever it is loud. */
 void begin_with_voice(struct fixture *f, const struct line *script, size_t n_lines);
 void begin(struct fixture *f, const struct line *script, size_t n_lines);
+/* A second recording, whose session is beside another's. End it first. */
+void begin_beside(struct fixture *f, const struct fixture *other);
 void end(struct fixture *f);
 
 /* Transcribe so many seconds. What the net hears is scripted; the samples only have to

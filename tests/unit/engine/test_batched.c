@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #include <math.h>
+#include <pthread.h>
 
 /* The sound is equally loud everywhere: a window ends as late as it may, which is the
  * middle of the last fifth of a second. */
@@ -59,6 +60,47 @@ static void windows_share_the_steps(void **state)
         }
         assert_int_equal(most, wanted);
     }
+}
+
+/* ---- recordings beside each other ---- */
+
+static void *go_beside(void *arg)
+{
+    struct fixture *f = arg;
+    assert_int_equal(go(f, 70), 0);
+    return NULL;
+}
+
+/* Two recordings of one window at a time each share the steps; each comes out as alone.
+ */
+static void recordings_share_the_steps(void **state)
+{
+    (void)state;
+    int most = 0;
+    for (int i = 0; i < TRIES && most < 2; i++) {
+        struct fixture f, other;
+        pthread_t thread;
+        begin(&f, talk, ARRAY_LENGTH(talk));
+        net.pause_us = 300;
+        begin_beside(&other, &f);
+        f.params.mode = other.params.mode = WHISPER_MODE_BATCHED;
+        f.params.batch_size = other.params.batch_size = 1;
+        assert_int_equal(pthread_create(&thread, NULL, go_beside, &other), 0);
+        assert_int_equal(go(&f, 70), 0);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        for (int k = 0; k < 2; k++) {
+            const struct fixture *one = k ? &other : &f;
+            assert_int_equal(one->result.n_segments, 4);
+            expect(one, 0, "ab", 0, 10);
+            expect(one, 3, "e", 55.8, 61.8);
+            assert_int_equal(one->watch.n_checkpoints, 3);
+        }
+        assert_in_range(net.most, 1, 2);
+        most = net.most;
+        end(&other);
+        end(&f);
+    }
+    assert_int_equal(most, 2);
 }
 
 static void going_on_gives_the_same(void **state)
@@ -148,6 +190,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_window_is_heard_once),
         cmocka_unit_test(windows_share_the_steps),
+        cmocka_unit_test(recordings_share_the_steps),
         cmocka_unit_test(going_on_gives_the_same),
         cmocka_unit_test(only_what_is_bad_is_heard_again),
         cmocka_unit_test(what_was_said_cannot_be_told),

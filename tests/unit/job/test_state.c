@@ -36,7 +36,7 @@ static int make(struct store *s, enum job_status status, char id[ID_SIZE])
     test_store_add(s, 1, "a.wav", id);
     if (status == JOB_PENDING)
         return 0;
-    CHECK(store_claim(s, "owner", 10, 20, &j, e));
+    CHECK(store_claim(s, NULL, "owner", 10, 20, &j, e));
     int attempt = j.attempt;
     job_release(&j);
     struct store_result result = {.transcript_json = "{}", .transcript_text = ""};
@@ -56,7 +56,7 @@ static int apply(struct store *s, enum job_change change, const char *id, int at
     int status;
     switch (change) {
     case JOB_CLAIM:
-        status = store_claim(s, "owner", 10, 20, &j, NULL);
+        status = store_claim(s, NULL, "owner", 10, 20, &j, NULL);
         if (!status)
             job_release(&j);
         return status;

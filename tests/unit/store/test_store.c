@@ -42,7 +42,7 @@ static void reopen(struct fixture *f)
 static int claim(struct store *s, const char *id)
 {
     struct job j;
-    CHECK(store_claim(s, "owner", 1000, 2000, &j, e));
+    CHECK(store_claim(s, NULL, "owner", 1000, 2000, &j, e));
     assert_string_equal(j.id, id);
     assert_int_equal(j.status, JOB_PROCESSING);
     int attempt = j.attempt;
@@ -106,7 +106,7 @@ static void an_unknown_id_is_not_found(void **state)
     assert_int_equal(store_retry(f->store, id, &why), ERR_NOT_FOUND);
     assert_int_equal(store_remove(f->store, id, &why), ERR_NOT_FOUND);
     assert_int_equal(store_drop_audio(f->store, id, &why), ERR_NOT_FOUND);
-    assert_int_equal(store_claim(f->store, "o", 1, 2, &j, &why), ERR_NOT_FOUND);
+    assert_int_equal(store_claim(f->store, NULL, "o", 1, 2, &j, &why), ERR_NOT_FOUND);
 }
 
 static void the_same_id_is_refused(void **state)
@@ -129,7 +129,33 @@ static void jobs_are_claimed_in_order_once(void **state)
     assert_int_equal(claim(f->store, first), 1);
     assert_int_equal(claim(f->store, second), 1);
     struct job j;
-    assert_int_equal(store_claim(f->store, "o", 1, 2, &j, NULL), ERR_NOT_FOUND);
+    assert_int_equal(store_claim(f->store, NULL, "o", 1, 2, &j, NULL), ERR_NOT_FOUND);
+}
+
+/* Beside others only what is small, of their model and was never tried before. */
+static void jobs_are_claimed_as_wished(void **state)
+{
+    struct fixture *f = *state;
+    char tried[ID_SIZE], fresh[ID_SIZE];
+    struct job j;
+    test_store_add(f->store, 100, "tried", tried);
+    CHECK(store_requeue(f->store, tried, claim(f->store, tried), e));
+    test_store_add(f->store, 200, "fresh", fresh);
+    CHECK(store_get(f->store, fresh, &j, e));
+    char *model = strdup(j.model);
+    assert_non_null(model);
+    const int64_t bytes = j.file_bytes;
+    job_release(&j);
+    const struct store_wish small = {model, bytes - 1}, other = {"other", bytes};
+    const struct store_wish good = {model, bytes};
+    assert_int_equal(store_claim(f->store, &small, "o", 1, 2, &j, NULL), ERR_NOT_FOUND);
+    assert_int_equal(store_claim(f->store, &other, "o", 1, 2, &j, NULL), ERR_NOT_FOUND);
+    CHECK(store_claim(f->store, &good, "o", 1, 2, &j, e));
+    assert_string_equal(j.id, fresh);
+    job_release(&j);
+    assert_int_equal(store_claim(f->store, &good, "o", 1, 2, &j, NULL), ERR_NOT_FOUND);
+    assert_int_equal(claim(f->store, tried), 2);
+    free(model);
 }
 
 static void a_finished_job_holds_its_transcript(void **state)
@@ -294,7 +320,7 @@ static void three_crashes_at_one_place_are_a_failure(void **state)
     crash(f->store, id, claim(f->store, id));
     struct job j;
     /* It waits before it is tried again. */
-    assert_int_equal(store_claim(f->store, "o", 499, 600, &j, NULL), ERR_NOT_FOUND);
+    assert_int_equal(store_claim(f->store, NULL, "o", 499, 600, &j, NULL), ERR_NOT_FOUND);
     crash(f->store, id, claim(f->store, id));
     assert_int_equal(status_of(f->store, id), JOB_PENDING);
     crash(f->store, id, claim(f->store, id));
@@ -456,6 +482,7 @@ int main(void)
         TEST(an_unknown_id_is_not_found),
         TEST(the_same_id_is_refused),
         TEST(jobs_are_claimed_in_order_once),
+        TEST(jobs_are_claimed_as_wished),
         TEST(a_finished_job_holds_its_transcript),
         TEST(checkpoints_add_up),
         TEST(a_lost_attempt_cannot_write),
