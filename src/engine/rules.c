@@ -1,9 +1,9 @@
-/* A step costs one pass over the vocabulary for the best token and at most one for the
- * sum of exponentials; both are written so that the compiler turns them into vector code.
- */
 #include "engine/rules.h"
 
+#include "engine/kernels/kernels.h"
+
 #include <math.h>
+#include <pthread.h>
 
 enum { LANES = 16 };
 
@@ -36,40 +36,33 @@ static inline float exp_negative(float x)
     return x > negligible ? p * power.value : 0.0f;
 }
 
+/* One pass over the vocabulary for the best token, and at most one for the sum of
+ * exponentials: as many vectors as the processor has. */
+static pthread_once_t chosen = PTHREAD_ONCE_INIT;
+static const struct kernels *kernels;
+
+static void choose_kernels(void)
+{
+    kernels = kernels_choose();
+}
+
+static const struct kernels *vectors(void)
+{
+    pthread_once(&chosen, choose_kernels);
+    return kernels;
+}
+
 static float range_max(const float *x, int32_t begin, int32_t end)
 {
-    float lane[LANES];
-    for (int j = 0; j < LANES; j++)
-        lane[j] = -INFINITY;
-    int32_t i = begin;
-    for (; i + LANES <= end; i += LANES) {
-        for (int j = 0; j < LANES; j++)
-            lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
-    }
-    float best = -INFINITY;
-    for (; i < end; i++)
-        best = x[i] > best ? x[i] : best;
-    for (int j = 0; j < LANES; j++)
-        best = lane[j] > best ? lane[j] : best;
-    return best;
+    return begin < end ? vectors()->most(x + begin, (size_t)(end - begin)) : -INFINITY;
 }
 
 /* Sum of e^((x - max) * scale) over [begin, end). */
 static double range_exp_sum(const float *x, int32_t begin, int32_t end, float max,
                             float scale)
 {
-    float lane[LANES] = {0};
-    int32_t i = begin;
-    for (; i + LANES <= end; i += LANES) {
-        for (int j = 0; j < LANES; j++)
-            lane[j] += exp_negative((x[i + j] - max) * scale);
-    }
-    double sum = 0;
-    for (; i < end; i++)
-        sum += exp_negative((x[i] - max) * scale);
-    for (int j = 0; j < LANES; j++)
-        sum += lane[j];
-    return sum;
+    return begin < end ? vectors()->exp_sum(x + begin, (size_t)(end - begin), max, scale)
+                       : 0;
 }
 
 static void suppress_all(const struct rules *r, const int32_t *ids, size_t n,

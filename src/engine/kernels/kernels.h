@@ -11,6 +11,7 @@
  *               same numbers alone and in a batch.
  *   gelu        <= 1e-6 * max(1, |x|)
  *   softmax     <= 1e-6
+ *   most        equal; exp_sum: 1e-5 of it
  *   layer_norm  <= 2e-6 * max(1, |y|) times the gain
  *   log10       <= 2e-6 * max(1, |y|)
  *   spectrum    <= 2e-6 times the frame's energy, of the exact transform
@@ -182,6 +183,11 @@ struct kernels {
     void (*gelu)(float *x, size_t n);
     /* x = softmax(scale * x), n >= 1. */
     void (*softmax)(float *x, size_t n, float scale);
+    /* The greatest of x, which is minus infinity where there is no number; and the sum of
+     * e^((x - most) * scale), for x <= most, in which what is below -87 counts as if it
+     * were that: 1e-38. n may be 0. */
+    float (*most)(const float *x, size_t n);
+    double (*exp_sum)(const float *x, size_t n, float most, float scale);
     /* y = (x - mean) / sqrt(variance + 1e-5) * gain + bias; y may be x. */
     void (*layer_norm)(float *y, const float *x, const float *gain, const float *bias,
                        size_t n);
