@@ -83,14 +83,15 @@ void longform_free_seats(struct run *w, int left)
         batcher_free_seat(w->batcher, w->member, w->seats[--w->n_seats]);
 }
 
-/* One, and those that nobody else wants: to hear which language it is in. */
-static int take_seats(struct run *w, struct err *e)
+/* One; and where several are useful, to hear which language it is in, those that nobody
+ * else wants. */
+static int take_seats(struct run *w, int most, struct err *e)
 {
     if (!batcher_wait_seat(w->batcher, w->member))
         return longform_check(w, e);
     do
         w->seats[w->n_seats++] = batcher_take_seat(w->batcher, w->member, NULL);
-    while (w->n_seats < w->s->max_windows && batcher_spare_seat(w->batcher));
+    while (w->n_seats < most && batcher_spare_seat(w->batcher));
     return 0;
 }
 
@@ -129,17 +130,17 @@ static int find_speech(struct run *w, const float *samples, size_t n_samples,
                        w->c ? w->c->cancelled : NULL, w->c ? w->c->arg : NULL, e);
 }
 
-int longform_begin(struct run *w, const float *samples, size_t n_samples, struct err *e)
+int longform_begin(struct run *w, const float *samples, size_t n_samples, bool votes,
+                   struct err *e)
 {
     struct whisper_session *s = w->s;
     const struct whisper_params *p = w->p;
     w->r->duration_seconds = (double)n_samples / WHISPER_SAMPLE_RATE;
-    int rc = take_seats(w, e);
-    if (rc < 0)
-        return rc;
     batcher_begin(w->batcher);
-    rc = find_speech(w, samples, n_samples, e);
+    int rc = find_speech(w, samples, n_samples, e);
     batcher_end(w->batcher);
+    if (rc == 0)
+        rc = take_seats(w, votes ? w->s->max_windows : 1, e);
     if (rc < 0)
         return rc;
     search_manner(s->search, p, &w->manner);
@@ -205,7 +206,7 @@ static int transcribe(struct run *w, const float *samples, size_t n_samples, int
 {
     int rc = longform_check(w, e);
     if (rc == 0)
-        rc = longform_begin(w, samples, n_samples, e);
+        rc = longform_begin(w, samples, n_samples, language < 0, e);
     if (rc == 0) {
         w->r->language = -1;
         w->r->language_probability = 0;

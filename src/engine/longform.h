@@ -103,8 +103,10 @@ void longform_free_seats(struct run *w, int left);
  * it, and of the checkpoint. ERR_NOMEM. */
 int longform_checkpoint(struct run *w, int64_t at, struct err *e);
 
-/* Find what of a recording is to be heard. */
-int longform_begin(struct run *w, const float *samples, size_t n_samples, struct err *e);
+/* Find what of a recording is to be heard, and take seats; several when windows are to
+ * vote on its language. */
+int longform_begin(struct run *w, const float *samples, size_t n_samples, bool votes,
+                   struct err *e);
 
 /* From now on each window has a language of its own: other stretches share a window than
  * before, so nothing of the stream that was known holds on. ERR_NOMEM. */

@@ -229,7 +229,7 @@ int whisper_detect_language(struct whisper_session *s, const float *samples,
                     .member = &member};
     batcher_enter(w.batcher);
     batcher_join(w.batcher, &member);
-    int rc = longform_begin(&w, samples, n_samples, e);
+    int rc = longform_begin(&w, samples, n_samples, true, e);
     if (rc == 0)
         rc = elect(&w, &v, e);
     longform_free_seats(&w, 0);
