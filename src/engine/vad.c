@@ -170,7 +170,13 @@ struct run {
     size_t first;            /* frame of the chunk at hand */
     int count;               /* frames of it */
     struct scratch *scratch; /* owned [threads] */
-    float *gates;            /* owned [CHUNK][GATES] */
+    float *gates;            /* of the chunk at hand, [CHUNK][GATES] */
+
+    /* The chunk before it, which the LSTM goes through at the same time. */
+    struct memory *memory;
+    float *gates_before; /* [CHUNK][GATES] */
+    int count_before;
+    float *out_before; /* its probabilities */
 };
 
 static float sample_at(const struct run *r, size_t at)
@@ -251,9 +257,8 @@ static void convolutions(const struct vad *v, struct scratch *s, int frames)
     relu(s->conv3[0], (size_t)frames * 128);
 }
 
-static void block_task(void *arg, int task, int thread)
+static void block_task(const struct run *r, int task, int thread)
 {
-    const struct run *r = arg;
     struct scratch *s = &r->scratch[thread];
     int begin = task * BLOCK;
     int frames = r->count - begin < BLOCK ? r->count - begin : BLOCK;
@@ -271,11 +276,6 @@ struct memory {
     float hidden[STATE], cell[STATE];
 };
 
-static float sigmoid(float x)
-{
-    return 1 / (1 + expf(-x));
-}
-
 /* One frame. gates[512]: what its input gives to the input gate, the forget gate, the
  * candidate and the output gate. */
 static float step(const struct vad *v, struct memory *m, float *gates)
@@ -291,30 +291,48 @@ static float step(const struct vad *v, struct memory *m, float *gates)
                      .n = GATES,
                      .flags = GEMM_ADD};
     v->kernels->gemm_f32(&g);
+    v->kernels->lstm(m->hidden, m->cell, gates, STATE);
     float sum = v->output_bias;
-    for (int i = 0; i < STATE; i++) {
-        float input = sigmoid(gates[i]), forget = sigmoid(gates[STATE + i]);
-        float candidate = tanhf(gates[2 * STATE + i]);
-        m->cell[i] = forget * m->cell[i] + input * candidate;
-        m->hidden[i] = sigmoid(gates[3 * STATE + i]) * tanhf(m->cell[i]);
+    for (int i = 0; i < STATE; i++)
         if (m->hidden[i] > 0)
             sum += m->hidden[i] * v->output[i];
-    }
-    return sigmoid(sum);
+    return 1 / (1 + expf(-sum));
 }
 
 /* ---- the whole ------------------------------------------------------------------- */
 
-static void run_chunk(struct run *r, struct pool *pool, struct memory *m, float *out)
+/* Task 0 is the LSTM, which goes step by step; the others are blocks of the chunk behind
+ * it, which keep the other threads busy. */
+static void chunk_task(void *arg, int task, int thread)
 {
-    int tasks = (r->count + BLOCK - 1) / BLOCK;
+    const struct run *r = arg;
+    if (task > 0) {
+        block_task(r, task - 1, thread);
+        return;
+    }
+    for (int i = 0; i < r->count_before; i++)
+        r->out_before[i] = step(r->v, r->memory, r->gates_before + (size_t)i * GATES);
+}
+
+static void run_chunk(struct run *r, struct pool *pool)
+{
+    int tasks = 1 + (r->count + BLOCK - 1) / BLOCK;
     if (pool)
-        pool_each(pool, tasks, block_task, r);
+        pool_each(pool, tasks, chunk_task, r);
     else
         for (int i = 0; i < tasks; i++)
-            block_task(r, i, 0);
-    for (int i = 0; i < r->count; i++)
-        out[i] = step(r->v, m, r->gates + (size_t)i * GATES);
+            chunk_task(r, i, 0);
+}
+
+/* The chunk at hand becomes the one before. */
+static void pass_on(struct run *r, float *out)
+{
+    float *free_gates = r->gates_before;
+    r->gates_before = r->gates;
+    r->gates = free_gates;
+    r->count_before = r->count;
+    r->out_before = out;
+    r->count = 0;
 }
 
 static int run_all(struct run *r, struct pool *pool, float *out,
@@ -322,12 +340,15 @@ static int run_all(struct run *r, struct pool *pool, float *out,
 {
     struct memory m = {0};
     size_t n = vad_count(r->n_samples);
+    r->memory = &m;
     for (r->first = 0; r->first < n; r->first += CHUNK) {
         if (cancelled && cancelled(arg))
             return err_set(e, ERR_CANCELLED, "the transcription was cancelled");
         r->count = n - r->first < CHUNK ? (int)(n - r->first) : CHUNK;
-        run_chunk(r, pool, &m, out + r->first);
+        run_chunk(r, pool);
+        pass_on(r, out + r->first);
     }
+    run_chunk(r, pool);
     return 0;
 }
 
@@ -338,11 +359,13 @@ int vad_run(const struct vad *v, struct pool *pool, const float *samples,
     struct run r = {.v = v, .samples = samples, .n_samples = n_samples, .gain = gain};
     size_t threads = pool ? (size_t)pool_size(pool) : 1;
     r.scratch = mem_aligned(threads, sizeof *r.scratch);
-    r.gates = mem_aligned((size_t)CHUNK * GATES, sizeof *r.gates);
-    int rc = r.scratch && r.gates
+    float *gates = mem_aligned(2 * (size_t)CHUNK * GATES, sizeof *gates);
+    r.gates = gates;
+    r.gates_before = gates ? gates + (size_t)CHUNK * GATES : NULL;
+    int rc = r.scratch && gates
                  ? run_all(&r, pool, probabilities, cancelled, arg, e)
                  : err_set(e, ERR_NOMEM, "no memory is left for the voice detector");
     free(r.scratch);
-    free(r.gates);
+    free(gates);
     return rc;
 }

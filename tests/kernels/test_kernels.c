@@ -538,6 +538,37 @@ static void odds_are_right(void **state)
     }
 }
 
+static void lstm_is_right(void **state)
+{
+    (void)state;
+    for (size_t n = 16; n <= 128; n += 16) {
+        float *gates = random_floats(4 * n, 12), *before = random_floats(n, 3);
+        float *cell = random_floats(n, 1), *hidden = random_floats(n, 1);
+        gates[0] = 200;
+        gates[n] = gates[2 * n + 1] = -200;
+        const struct kernels *level;
+        for (int l = 0; (level = kernels_level(l)); l++) {
+            memcpy(cell, before, n * sizeof *cell);
+            cell[n] = hidden[n] = CANARY;
+            level->lstm(hidden, cell, gates, n);
+            assert_true(cell[n] == CANARY && hidden[n] == CANARY);
+            for (size_t i = 0; i < n; i++) {
+                double input = 1 / (1 + exp(-(double)gates[i]));
+                double forget = 1 / (1 + exp(-(double)gates[n + i]));
+                double output = 1 / (1 + exp(-(double)gates[3 * n + i]));
+                double wanted =
+                    forget * (double)before[i] + input * tanh((double)gates[2 * n + i]);
+                assert_true(fabs((double)cell[i] - wanted) <= 1e-6);
+                assert_true(fabs((double)hidden[i] - output * tanh(wanted)) <= 1e-6);
+            }
+        }
+        free(gates);
+        free(before);
+        free(cell);
+        free(hidden);
+    }
+}
+
 /* ---- keys and values in bytes ------------------------------------------------------
  */
 
@@ -956,6 +987,7 @@ int main(void)
         cmocka_unit_test(gemm_s8_is_right),
         cmocka_unit_test(what_is_no_number_is_quantised),
         cmocka_unit_test(bytes_are_equal),
+        cmocka_unit_test(lstm_is_right),
         cmocka_unit_test(odds_are_right),
         cmocka_unit_test(attention_is_right),
         cmocka_unit_test(gelu_is_right),

@@ -30,6 +30,7 @@ SIMD vf load_half(const uint16_t *p)
 
 #include "engine/kernels/attend.h"
 #include "engine/kernels/cache8.h"
+#include "engine/kernels/lstm.h"
 #include "engine/kernels/odds.h"
 #include "engine/kernels/gemm_tile.h"
 #include "engine/kernels/spectrum.h"
@@ -73,6 +74,7 @@ const struct kernels LEVEL = {
     .gemm_f16 = gemm_f16_lanes,
     .gelu = gelu_lanes,
     .softmax = softmax_lanes,
+    .lstm = lstm_lanes,
     .most = most_lanes,
     .exp_sum = exp_sum_lanes,
     .layer_norm = layer_norm_lanes,

@@ -2,6 +2,7 @@
  * processors that we have no kernels for. Only the matrix product, where nearly all the
  * time goes, uses the compiler's vectors of 4 floats, which every machine has. */
 #include "engine/kernels/cache8.h"
+#include "engine/kernels/lstm.h"
 #include "engine/kernels/odds.h"
 #include "engine/kernels/levels.h"
 #include "engine/kernels/spectrum.h"
@@ -271,6 +272,7 @@ const struct kernels kernels_c = {
     .gemm_f16 = c_gemm_f16,
     .gelu = c_gelu,
     .softmax = c_softmax,
+    .lstm = lstm_lanes,
     .most = most_lanes,
     .exp_sum = exp_sum_lanes,
     .layer_norm = c_layer_norm,

@@ -13,6 +13,7 @@
  *   softmax     <= 1e-6
  *   most        equal; exp_sum: 1e-5 of it
  *   layer_norm  <= 2e-6 * max(1, |y|) times the gain
+ *   lstm        1e-6, of cells up to some tens
  *   log10       <= 2e-6 * max(1, |y|)
  *   spectrum    <= 2e-6 times the frame's energy, of the exact transform
  *   widen       equal; narrow: equal (round to nearest even)
@@ -191,6 +192,9 @@ struct kernels {
     /* y = (x - mean) / sqrt(variance + 1e-5) * gain + bias; y may be x. */
     void (*layer_norm)(float *y, const float *x, const float *gain, const float *bias,
                        size_t n);
+    /* gates [4][n]: input, forget, candidate, output, before their functions; n is a
+     * multiple of 16. */
+    void (*lstm)(float *hidden, float *cell, const float *gates, size_t n);
     void (*widen)(float *out, const uint16_t *half, size_t n);
     void (*narrow)(uint16_t *half, const float *in, size_t n);
 
