@@ -217,8 +217,9 @@ static void share_row(const struct attend_scratch *s, int row, int n, int seen,
         state->greatest = top;
     }
     vi sum = {0};
+    float less = state->greatest * state->scale;
     for (int i = 0; i < n; i += LANES) {
-        vf x = (vf_load(score + i) - state->greatest) * state->scale;
+        vf x = vf_load(score + i) * state->scale - less;
         vi share = vf_round(share_of(x));
         sum += share;
         store_16(&s->shares[row][i], share);
