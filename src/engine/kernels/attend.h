@@ -224,10 +224,7 @@ static void share_row(const struct attend_scratch *s, int row, int n, int seen,
         sum += share;
         store_16(&s->shares[row][i], share);
     }
-    int32_t all = 0;
-    for (int i = 0; i < LANES; i++)
-        all += sum[i];
-    state->total += (float)all;
+    state->total += (float)vi_sum(sum);
 }
 
 /* x[HEAD] to whole numbers of at most `most`; returns what they are multiples of. */

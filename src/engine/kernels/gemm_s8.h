@@ -260,8 +260,5 @@ static void S8(quantise_lanes)(const float *x, size_t k, float greatest_number, 
     size_t used = i * S8_BYTES, end = QUANTISED_BYTES(k);
     if (used < end)
         memset((char *)out + used, 0, end - used);
-    int32_t all = 0;
-    for (int j = 0; j < LANES; j++)
-        all += total[j];
-    *sum = 128 * all;
+    *sum = 128 * vi_sum(total);
 }

@@ -89,20 +89,67 @@ SIMD vf vf_min(vf a, vf b)
 #endif
 }
 
+#if LANES > 4
+/* The upper half of 8 onto the lower, then of 4, then of 2. */
+SIMD __m256 fold_8(__m256 v)
+{
+    return _mm256_permute2f128_ps(v, v, 0x81);
+}
+
+SIMD __m128 low_8(__m256 v)
+{
+    return _mm256_castps256_ps128(v);
+}
+#endif
+
+/* Of all lanes, halves with halves: one after another each would wait for the last. */
 SIMD float vf_sum(vf v)
 {
-    float sum = 0;
+#if LANES == 4
+    return (v[0] + v[2]) + (v[1] + v[3]);
+#else
+#if LANES == 16
+    __m256 h = _mm256_add_ps(_mm512_castps512_ps256((__m512)v),
+                             _mm512_extractf32x8_ps((__m512)v, 1));
+#else
+    __m256 h = (__m256)v;
+#endif
+    __m128 q = _mm_add_ps(low_8(h), low_8(fold_8(h)));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
+#endif
+}
+
+SIMD int32_t vi_sum(vi v)
+{
+#if LANES == 16
+    return _mm512_reduce_add_epi32((__m512i)v);
+#else
+    int32_t sum = 0;
     for (int i = 0; i < LANES; i++)
         sum += v[i];
     return sum;
+#endif
 }
 
 SIMD float vf_greatest(vf v)
 {
+#if LANES == 4
     float most = v[0];
     for (int i = 1; i < LANES; i++)
         most = v[i] > most ? v[i] : most;
     return most;
+#else
+#if LANES == 16
+    __m256 h = _mm256_max_ps(_mm512_castps512_ps256((__m512)v),
+                             _mm512_extractf32x8_ps((__m512)v, 1));
+#else
+    __m256 h = (__m256)v;
+#endif
+    __m128 q = _mm_max_ps(low_8(h), low_8(fold_8(h)));
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
+#endif
 }
 
 /* e^x for x <= 88, 1.2e-38 below -87.3: x = n ln 2 + r, a minimax polynomial for e^r, and
