@@ -377,6 +377,56 @@ static void gemm_s8_is_right(void **state)
     try_s8(13, 5120, 16, true);
 }
 
+/* Where nothing is rounded but the scales, all levels give the same bits. */
+static void sums_in_8_bits_are_exact(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 60; i++) {
+        struct problem_s8 p;
+        make_s8(&p, random_between(1, 50), random_between(1, 300), random_between(1, 90),
+                0, i % 4 == 0);
+        memset(p.bias, 0, (size_t)p.n * sizeof *p.bias);
+        const struct kernels *level;
+        for (int fine = 0; fine < 2; fine++) {
+            float *wanted = solve_s8(&p, kernels_level(0), fine);
+            for (int l = 1; (level = kernels_level(l)); l++) {
+                float *y = solve_s8(&p, level, fine);
+                assert_memory_equal(y, wanted, (size_t)p.m * p.y_stride * sizeof *wanted);
+                free(y);
+            }
+            free(wanted);
+        }
+        free_s8(&p);
+    }
+}
+
+/* A row alone gives the same bits as among others, in 8 bits too. */
+static void rows_in_8_bits_are_independent(void **state)
+{
+    (void)state;
+    const struct kernels *level;
+    for (int i = 0; (level = kernels_level(i)); i++)
+        for (int m = 2; m <= 70; m++) {
+            struct problem_s8 p;
+            make_s8(&p, m, random_between(1, 150), random_between(1, 150),
+                    m % 2 ? GEMM_ADD : GEMM_GELU, false);
+            for (int fine = 0; fine < 2; fine++) {
+                float *all = solve_s8(&p, level, fine);
+                size_t row = (size_t)random_between(0, m - 1);
+                struct problem_s8 one = p;
+                one.x += row * p.x_stride;
+                one.y += row * p.y_stride;
+                one.m = 1;
+                float *alone = solve_s8(&one, level, fine);
+                assert_memory_equal(all + row * p.y_stride, alone,
+                                    (size_t)p.n * sizeof *all);
+                free(all);
+                free(alone);
+            }
+            free_s8(&p);
+        }
+}
+
 static void what_is_no_number_is_quantised(void **state)
 {
     (void)state;
@@ -796,6 +846,9 @@ static void a_level_can_be_forced(void **state)
         best = level;
     }
     assert_string_equal(kernels_level(0)->name, "c");
+    const char *expected = getenv("WT_TEST_BEST_LEVEL");
+    if (expected)
+        assert_string_equal(best->name, expected);
     assert_null(kernels_named("mmx"));
     setenv("WT_CPU_LEVEL", "mmx", 1);
     assert_ptr_equal(kernels_choose(), best);
@@ -853,6 +906,8 @@ int main(void)
         cmocka_unit_test(log10_is_right),
         cmocka_unit_test(spectrum_is_right),
         cmocka_unit_test(filter_is_right),
+        cmocka_unit_test(sums_in_8_bits_are_exact),
+        cmocka_unit_test(rows_in_8_bits_are_independent),
         cmocka_unit_test(a_level_can_be_forced),
         cmocka_unit_test(timings),
     };

@@ -1,6 +1,7 @@
 /* Which level runs here. The processor is asked what it can do, and the operating system
  * (through XCR0) which registers it saves: both must agree, or a context switch would
- * damage the upper halves. */
+ * damage the upper halves. On Arm the operating system says both (the auxiliary vector).
+ */
 #include "engine/kernels/kernels.h"
 
 #include "base/log.h"
@@ -49,6 +50,31 @@ static struct features read_features(void)
     f.avxvnni = a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & BIT(4));
     return f;
 }
+#elif defined(__AARCH64EL__)
+#include <sys/auxv.h>
+
+/* Linux's numbers (asm/hwcap.h), which older headers lack in part. */
+#define CAN_DOT_PRODUCTS    (1ul << 20) /* AT_HWCAP */
+#define CAN_MATRIX_PRODUCTS (1ul << 13) /* AT_HWCAP2 */
+
+struct features {
+    bool dotprod, i8mm;
+};
+
+static struct features read_features(void)
+{
+    struct features f = {.dotprod = getauxval(AT_HWCAP) & CAN_DOT_PRODUCTS};
+    f.i8mm = f.dotprod && (getauxval(AT_HWCAP2) & CAN_MATRIX_PRODUCTS);
+    return f;
+}
+#endif
+
+#if defined(__x86_64__)
+#define LEVEL_NAMES "c, avx2, avxvnni, avx512, avx512vnni"
+#elif defined(__AARCH64EL__)
+#define LEVEL_NAMES "c, neon, dotprod, i8mm"
+#else
+#define LEVEL_NAMES "c"
 #endif
 
 const struct kernels *kernels_level(int index)
@@ -65,6 +91,13 @@ const struct kernels *kernels_level(int index)
         levels[n++] = &kernels_avx512;
     if (f.vnni)
         levels[n++] = &kernels_avx512vnni;
+#elif defined(__AARCH64EL__)
+    struct features f = read_features();
+    levels[n++] = &kernels_neon;
+    if (f.dotprod)
+        levels[n++] = &kernels_dotprod;
+    if (f.i8mm)
+        levels[n++] = &kernels_i8mm;
 #endif
     return index >= 0 && index < n ? levels[index] : NULL;
 }
@@ -88,8 +121,8 @@ const struct kernels *kernels_choose(void)
         return best;
     k = kernels_named(wanted);
     if (!k)
-        log_warning("WT_CPU_LEVEL=%s cannot run here (or is none of c, avx2, avxvnni, "
-                    "avx512, avx512vnni): using %s",
+        log_warning("WT_CPU_LEVEL=%s cannot run here (or is none of " LEVEL_NAMES
+                    "): using %s",
                     wanted, best->name);
     return k ? k : best;
 }

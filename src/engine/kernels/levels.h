@@ -10,6 +10,10 @@ extern const struct kernels kernels_avx2;
 extern const struct kernels kernels_avxvnni;
 extern const struct kernels kernels_avx512;
 extern const struct kernels kernels_avx512vnni;
+#elif defined(__AARCH64EL__)
+extern const struct kernels kernels_neon;
+extern const struct kernels kernels_dotprod;
+extern const struct kernels kernels_i8mm;
 #endif
 
 #endif
