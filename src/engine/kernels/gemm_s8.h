@@ -187,18 +187,13 @@ SIMD void S8(s8_tile)(const struct gemm_s8 *g, int row, int column, const int R,
 
 /* The last panel when n ends inside it: a whole one beside, of which `width` columns are
  * copied. */
-SIMD void S8(s8_tile_end)(const struct gemm_s8 *g, int row, int column, const int R)
+SIMD void S8(s8_finish_end)(const struct gemm_s8 *g, vf *sum, int row, int column,
+                            const int R)
 {
     size_t width = (size_t)(g->n - column);
     float out[S8_ROWS * KERNEL_LANES] = {0}, bias[KERNEL_LANES] = {0};
     float *y = g->y + (size_t)row * g->y_stride + column;
     struct gemm_s8 part = *g;
-    vi sum[24];
-    vf v[24];
-    S8(s8_sums)(g, row, column, sum, R, 1);
-    UNROLL
-    for (int i = 0; i < R * S8_VECTORS; i++)
-        v[i] = __builtin_convertvector(sum[i], vf);
     if (g->bias)
         memcpy(bias, g->bias + column, width * sizeof *bias);
     for (int r = 0; r < R && (g->flags & GEMM_ADD); r++)
@@ -206,9 +201,20 @@ SIMD void S8(s8_tile_end)(const struct gemm_s8 *g, int row, int column, const in
     part.y_stride = KERNEL_LANES;
     part.bias = bias;
     part.w_scales = g->w_scales + column;
-    S8(s8_finish)(&part, v, out, row, 0, R, 1);
+    S8(s8_finish)(&part, sum, out, row, 0, R, 1);
     for (int r = 0; r < R; r++)
         memcpy(y + (size_t)r * g->y_stride, out + r * KERNEL_LANES, width * sizeof *out);
+}
+
+SIMD void S8(s8_tile_end)(const struct gemm_s8 *g, int row, int column, const int R)
+{
+    vi sum[24];
+    vf v[24];
+    S8(s8_sums)(g, row, column, sum, R, 1);
+    UNROLL
+    for (int i = 0; i < R * S8_VECTORS; i++)
+        v[i] = __builtin_convertvector(sum[i], vf);
+    S8(s8_finish_end)(g, v, row, column, R);
 }
 
 SIMD void S8(s8_tile_row)(const struct gemm_s8 *g, int row, const int R, const int P)

@@ -13,11 +13,13 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define BIT(n) (1u << (n))
 
 struct features {
-    bool avx2, avxvnni, avx512, vnni;
+    bool avx2, avxvnni, avx512, vnni, amx;
 };
 
 static unsigned read_xcr0(void)
@@ -25,6 +27,23 @@ static unsigned read_xcr0(void)
     unsigned low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return low;
+}
+
+/* Tiles are 8 KiB of state, which Linux keeps only for a process that asks (its
+ * x86/xstate document). Intel SDM volume 1, chapter 18, and volume 2, CPUID leaf 1Dh. */
+static bool may_use_tiles(void)
+{
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return false;
+    unsigned wanted = BIT(24) | BIT(25); /* AMX-TILE, AMX-INT8 */
+    if ((d & wanted) != wanted || (read_xcr0() & 0x60000) != 0x60000)
+        return false;
+    if (!__get_cpuid_count(0x1d, 1, &a, &b, &c, &d))
+        return false;
+    bool fits = (b & 0xffff) >= 64 && b >> 16 >= 8 && (c & 0xffff) >= 16;
+    return fits && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
 /* Intel SDM volume 1, chapters 14.3, 14.5.3 and 15.2. */
@@ -46,6 +65,7 @@ static struct features read_features(void)
     wanted = BIT(16) | BIT(17) | BIT(30) | BIT(31); /* F DQ BW VL */
     f.avx512 = (b & wanted) == wanted && (xcr0 & 0xe0) == 0xe0;
     f.vnni = f.avx512 && (c & BIT(11));
+    f.amx = f.vnni && may_use_tiles();
     /* Subleaf 1 exists where subleaf 0 says so. */
     f.avxvnni = a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & BIT(4));
     return f;
@@ -70,7 +90,7 @@ static struct features read_features(void)
 #endif
 
 #if defined(__x86_64__)
-#define LEVEL_NAMES "c, avx2, avxvnni, avx512, avx512vnni"
+#define LEVEL_NAMES "c, avx2, avxvnni, avx512, avx512vnni, amx"
 #elif defined(__AARCH64EL__)
 #define LEVEL_NAMES "c, neon, dotprod, i8mm"
 #else
@@ -79,7 +99,7 @@ static struct features read_features(void)
 
 const struct kernels *kernels_level(int index)
 {
-    const struct kernels *levels[6] = {&kernels_c};
+    const struct kernels *levels[7] = {&kernels_c};
     int n = 1;
 #if defined(__x86_64__)
     struct features f = read_features();
@@ -91,6 +111,10 @@ const struct kernels *kernels_level(int index)
         levels[n++] = &kernels_avx512;
     if (f.vnni)
         levels[n++] = &kernels_avx512vnni;
+#ifdef WITH_AMX
+    if (f.amx)
+        levels[n++] = &kernels_amx;
+#endif
 #elif defined(__AARCH64EL__)
     struct features f = read_features();
     levels[n++] = &kernels_neon;

@@ -140,7 +140,7 @@ struct spectrum_tables {
 #define SPECTRUM_SCRATCH (4 * 200 * KERNEL_LANES)
 
 struct kernels {
-    const char *name; /* "c"; "avx2", "avxvnni", "avx512", "avx512vnni";
+    const char *name; /* "c"; "avx2", "avxvnni", "avx512", "avx512vnni", "amx";
                        * "neon", "dotprod", "i8mm" */
 
     void (*gemm_f32)(const struct gemm *g);

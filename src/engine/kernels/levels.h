@@ -10,6 +10,7 @@ extern const struct kernels kernels_avx2;
 extern const struct kernels kernels_avxvnni;
 extern const struct kernels kernels_avx512;
 extern const struct kernels kernels_avx512vnni;
+extern const struct kernels kernels_amx; /* where the compiler knows it: WITH_AMX */
 #elif defined(__AARCH64EL__)
 extern const struct kernels kernels_neon;
 extern const struct kernels kernels_dotprod;
