@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "engine/kernels/kernels.h"
+#include "engine/kernels/levels.h"
 
 #include <math.h>
 
@@ -443,6 +443,30 @@ static void rows_in_8_bits_are_independent(void **state)
         }
 }
 
+static void wrong_gemm_s8(const struct gemm_s8 *g)
+{
+    struct gemm_s8 part = *g; /* the last row is forgotten */
+    part.m--;
+    kernels_level(0)->gemm_s8(&part);
+    g->y[(size_t)part.m * g->y_stride] = 0;
+}
+
+/* A level that was never on its hardware is asked whether it agrees with another. */
+static void wrong_levels_are_noticed(void **state)
+{
+    (void)state;
+    const struct kernels *c = kernels_level(0);
+    struct kernels wrong = *c;
+    wrong.gemm_s8 = wrong_gemm_s8;
+    assert_true(kernels_agree(c, c));
+    assert_true(!kernels_agree(c, &wrong));
+#ifdef EMULATED_AMX
+    const struct kernels *vnni = kernels_named("avx512vnni");
+    assert_true(!vnni || (kernels_agree(&kernels_amx_emulated, vnni) &&
+                          kernels_agree(c, &kernels_amx_emulated)));
+#endif
+}
+
 static void what_is_no_number_is_quantised(void **state)
 {
     (void)state;
@@ -866,8 +890,14 @@ static void a_level_can_be_forced(void **state)
     if (expected)
         assert_string_equal(best->name, expected);
     assert_null(kernels_named("mmx"));
-    setenv("WT_CPU_LEVEL", "mmx", 1);
-    assert_ptr_equal(kernels_choose(), best);
+    /* What is unknown, of another processor, or beyond this one is not forced. */
+    static const char *const names[] = {"mmx", "avx2", "avxvnni", "avx512", "avx512vnni",
+                                        "amx", "neon", "dotprod", "i8mm"};
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++)
+        if (!kernels_named(names[i])) {
+            setenv("WT_CPU_LEVEL", names[i], 1);
+            assert_ptr_equal(kernels_choose(), best);
+        }
     unsetenv("WT_CPU_LEVEL");
     assert_ptr_equal(kernels_choose(), best);
 }
@@ -923,6 +953,7 @@ int main(void)
         cmocka_unit_test(spectrum_is_right),
         cmocka_unit_test(filter_is_right),
         cmocka_unit_test(sums_in_8_bits_are_exact),
+        cmocka_unit_test(wrong_levels_are_noticed),
         cmocka_unit_test(rows_in_8_bits_are_independent),
         cmocka_unit_test(a_level_can_be_forced),
         cmocka_unit_test(timings),

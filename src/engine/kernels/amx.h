@@ -4,7 +4,9 @@
  * tiles of sums, 2 of inputs, 2 of weights are all there are.
  *
  * NOT TESTED ON HARDWARE: the tests run this file with the tile instructions emulated
- * (tests/kernels/amx_emulated.c), and no processor that has them has run it yet.
+ * (tests/kernels/amx_emulated.c), and no processor that has them has run it yet. Where
+ * one does, kernels.c lets it do one product beside VNNI first, and without equal results
+ * there is no such level.
  *
  * Included after gemm_s8.h for inputs of 8 bits, whose sums come to the same numbers: few
  * rows go there. */

@@ -137,6 +137,12 @@ SIMD void S8(s8_finish)(const struct gemm_s8 *g, vf *sum, float *y, int row, int
 SIMD void S8(s8_sums)(const struct gemm_s8 *g, int row, int column, vi *sum, const int R,
                       const int P)
 {
+#if defined(__ARM_FEATURE_MATMUL_INT8) && S8_BYTES == 1
+    if (R >= 4 && R % 2 == 0 && P == 1) {
+        S8(s8_pair_sums)(g, row, column, sum, R);
+        return;
+    }
+#endif
     const int n = P * S8_VECTORS;
     const char *x = (const char *)g->x + (size_t)row * g->x_stride;
     const uint8_t *w = g->w + (size_t)(column / KERNEL_LANES) * g->w_stride;

@@ -173,3 +173,62 @@ SIMD void S8(s8_store)(char *out, vi numbers)
     memcpy(out, &both, sizeof both);
 #endif
 }
+
+#if defined(__ARM_FEATURE_MATMUL_INT8) && S8_BYTES == 1
+/* Rows in pairs, 8 columns at a time: the weights of 2 outputs and 8 columns, which lie
+ * in two places, are brought together once for all rows, and then one instruction makes
+ * 32 products, of 2 rows with 2 outputs. For 4 rows or more that is less work than USDOT.
+ */
+SIMD void S8(s8_pair_add)(const struct gemm_s8 *g, const char *x, const uint8_t *w,
+                          bool both, int32x4_t *part, const int R)
+{
+    int8x16_t a[3];
+    UNROLL
+    for (int r = 0; r < R; r += 2) {
+        int8x8_t first, second;
+        memcpy(&first, x + (size_t)r * g->x_stride, sizeof first);
+        memcpy(&second, x + (size_t)(r + 1) * g->x_stride, sizeof second);
+        a[r / 2] = vcombine_s8(first, second);
+    }
+    UNROLL
+    for (int i = 0; i < S8_VECTORS; i++) {
+        uint32x4_t v = vreinterpretq_u32_u8(vld1q_u8(w + i * 16));
+        uint32x4_t next =
+            both ? vreinterpretq_u32_u8(vld1q_u8(w + 64 + i * 16)) : vdupq_n_u32(0);
+        uint8x16_t low = vreinterpretq_u8_u32(vzip1q_u32(v, next));
+        uint8x16_t high = vreinterpretq_u8_u32(vzip2q_u32(v, next));
+        UNROLL
+        for (int r = 0; r < R / 2; r++) {
+            int32x4_t *to = part + (r * S8_VECTORS + i) * 2;
+            to[0] = vusmmlaq_s32(to[0], low, a[r]);
+            to[1] = vusmmlaq_s32(to[1], high, a[r]);
+        }
+    }
+}
+
+SIMD void S8(s8_pair_sums)(const struct gemm_s8 *g, int row, int column, vi *sum,
+                           const int R)
+{
+    const char *x = (const char *)g->x + (size_t)row * g->x_stride;
+    const uint8_t *w = g->w + (size_t)(column / KERNEL_LANES) * g->w_stride;
+    size_t end = ((size_t)g->k + 3) / 4, k4 = 0;
+    int32x4_t part[24];
+    UNROLL
+    for (int i = 0; i < R * S8_VECTORS; i++)
+        part[i] = vdupq_n_s32(0);
+    for (; k4 + 2 <= end; k4 += 2)
+        S8(s8_pair_add)(g, x + 4 * k4, w + 64 * k4, true, part, R);
+    if (k4 < end)
+        S8(s8_pair_add)(g, x + 4 * k4, w + 64 * k4, false, part, R);
+    UNROLL
+    for (int r = 0; r < R; r++) {
+        UNROLL
+        for (int i = 0; i < S8_VECTORS; i++) {
+            const int32x4_t *from = part + (r / 2 * S8_VECTORS + i) * 2;
+            int32x4_t v =
+                r % 2 ? vuzp2q_s32(from[0], from[1]) : vuzp1q_s32(from[0], from[1]);
+            sum[r * S8_VECTORS + i] = (vi)v - g->x_sums[row + r];
+        }
+    }
+}
+#endif

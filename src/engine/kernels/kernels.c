@@ -89,6 +89,54 @@ static struct features read_features(void)
 }
 #endif
 
+/* One product with whole tiles and ends in each direction. */
+bool kernels_agree(const struct kernels *a, const struct kernels *b)
+{
+    enum { M = 33, K = 132, N = 33, PANELS = 3, PANEL = K * KERNEL_LANES };
+    _Alignas(64) uint8_t w[PANELS * PANEL];
+    _Alignas(64) int8_t x[M][QUANTISED_BYTES(K)] = {{0}};
+    float ones[PANELS * KERNEL_LANES], y[2][M * N];
+    int32_t sums[M] = {0};
+    uint32_t random = 1;
+    for (size_t i = 0; i < sizeof w; i++)
+        w[i] = (uint8_t)(1 + (random = random * 1664525 + 1013904223) % 255);
+    for (int r = 0; r < M; r++)
+        for (int i = 0; i < K; i++) {
+            x[r][i] = (int8_t)((random = random * 1664525 + 1013904223) % 255 - 127);
+            sums[r] += 128 * x[r][i];
+        }
+    for (int i = 0; i < PANELS * KERNEL_LANES; i++)
+        ones[i] = 1;
+    struct gemm_s8 g = {.x = x,
+                        .x_scales = ones,
+                        .x_sums = sums,
+                        .x_stride = sizeof x[0],
+                        .w = w,
+                        .w_stride = PANEL,
+                        .w_scales = ones,
+                        .y = y[0],
+                        .y_stride = N,
+                        .m = M,
+                        .k = K,
+                        .n = N};
+    a->gemm_s8(&g);
+    g.y = y[1];
+    b->gemm_s8(&g);
+    return memcmp(y[0], y[1], sizeof y[0]) == 0;
+}
+
+#ifdef WITH_AMX
+/* No machine that has it was at hand when amx.h was written: where there is one, it is
+ * tried before it is trusted. */
+static bool amx_is_right(void)
+{
+    static _Atomic int known; /* 0: not yet; 1: yes; -1: no */
+    if (!known)
+        known = kernels_agree(&kernels_amx, &kernels_avx512vnni) ? 1 : -1;
+    return known > 0;
+}
+#endif
+
 #if defined(__x86_64__)
 #define LEVEL_NAMES "c, avx2, avxvnni, avx512, avx512vnni, amx"
 #elif defined(__AARCH64EL__)
@@ -112,7 +160,7 @@ const struct kernels *kernels_level(int index)
     if (f.vnni)
         levels[n++] = &kernels_avx512vnni;
 #ifdef WITH_AMX
-    if (f.amx)
+    if (f.amx && amx_is_right())
         levels[n++] = &kernels_amx;
 #endif
 #elif defined(__AARCH64EL__)

@@ -5,6 +5,8 @@
 
 #include "engine/kernels/neon.h"
 
+#include <stdbool.h>
+
 #define TILE_ROWS      6
 #define TILE_SHAPES(X) X(1, 4) X(2, 2) X(3, 2) X(4, 1) X(5, 1) X(6, 1)
 
