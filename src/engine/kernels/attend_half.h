@@ -1,7 +1,9 @@
 /* Attention of one head in floats, with keys and values kept as IEEE halves: for
- * processors that multiply 16-bit numbers at half the speed of floats, as most 64-bit Arm
- * ones do. The memory is as large as that of attend.h, and only attend_store of the same
- * level writes it, as panels of the matrix kernel:
+ * processors that multiply 16-bit numbers at half the speed of floats, as 64-bit Arm ones
+ * do (the Cortex-A720, by its optimisation guide, begins two FMLA in a cycle, one SMLAL,
+ * and a FCVTL in every second: halves are widened once for all rows). The memory is as
+ * large as that of attend.h, and only attend_store of the same level writes it, as panels
+ * of the matrix kernel:
  *
  *   keys   [positions / 16][ATTEND_HEAD][16]   times a scale for each position
  *   values [ATTEND_HEAD / 16][positions][16]   times a scale for each column
@@ -13,7 +15,11 @@
 
 #include "engine/kernels/gemm_tile.h"
 
-#define HEAD ATTEND_HEAD
+#define HEAD      ATTEND_HEAD
+#define HALF_KEYS 64 /* taken together: as floats, half of a first cache */
+
+_Static_assert(ATTEND_ROWS *(HALF_KEYS + HEAD) + HALF_KEYS * HEAD <= ATTEND_SCRATCH,
+               "scores, sums and a block's keys or values fit");
 
 /* What is kept of a row from block to block. */
 struct attend_row {
@@ -59,20 +65,21 @@ static void share_row(float *score, const float *key_scales, int n, float scale,
 
 static void attend_half_lanes(const struct attend *a)
 {
-    float *scores = a->scratch, *sums = scores + ATTEND_ROWS * ATTEND_KEYS;
+    float *scores = a->scratch, *sums = scores + ATTEND_ROWS * HALF_KEYS;
+    float *wide = sums + ATTEND_ROWS * HEAD;
     struct attend_row state[ATTEND_ROWS];
     struct gemm score = {.x = a->query,
                          .x_stride = a->query_stride,
-                         .w = a->keys,
+                         .w = wide,
                          .w_stride = HEAD * KERNEL_LANES,
                          .y = scores,
-                         .y_stride = ATTEND_KEYS,
+                         .y_stride = HALF_KEYS,
                          .m = a->rows,
                          .k = HEAD};
     struct gemm value = {.x = scores,
-                         .x_stride = ATTEND_KEYS,
-                         .w = a->values,
-                         .w_stride = a->value_stride,
+                         .x_stride = HALF_KEYS,
+                         .w = wide,
+                         .w_stride = HALF_KEYS * KERNEL_LANES,
                          .y = sums,
                          .y_stride = HEAD,
                          .m = a->rows,
@@ -81,17 +88,22 @@ static void attend_half_lanes(const struct attend *a)
     memset(sums, 0, sizeof *sums * (size_t)a->rows * HEAD);
     for (int r = 0; r < a->rows; r++)
         state[r] = (struct attend_row){-INFINITY, 0};
-    for (int key = 0; key < a->n_keys; key += ATTEND_KEYS) {
-        int n = a->n_keys - key < ATTEND_KEYS ? a->n_keys - key : ATTEND_KEYS;
+    for (int key = 0; key < a->n_keys; key += HALF_KEYS) {
+        int n = a->n_keys - key < HALF_KEYS ? a->n_keys - key : HALF_KEYS;
         score.n = (n + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES;
-        score.w = a->keys + (size_t)key * HEAD;
-        gemm_f16_lanes(&score);
+        widen_lanes(wide, (const uint16_t *)a->keys + (size_t)key * HEAD,
+                    (size_t)score.n * HEAD);
+        gemm_f32_lanes(&score);
         for (int r = 0; r < a->rows; r++)
-            share_row(scores + r * ATTEND_KEYS, a->key_scales + key, n, a->scale,
+            share_row(scores + r * HALF_KEYS, a->key_scales + key, n, a->scale,
                       sums + r * HEAD, &state[r]);
+        for (int p = 0; p < HEAD / KERNEL_LANES; p++)
+            widen_lanes(wide + p * HALF_KEYS * KERNEL_LANES,
+                        (const uint16_t *)a->values + (size_t)p * a->value_stride +
+                            (size_t)key * KERNEL_LANES,
+                        (size_t)n * KERNEL_LANES);
         value.k = n; /* what lies behind may be no number */
-        value.w = a->values + (size_t)key * KERNEL_LANES;
-        gemm_f16_lanes(&value);
+        gemm_f32_lanes(&value);
     }
     for (int r = 0; r < a->rows; r++) {
         float *out = a->out + (size_t)r * a->out_stride;
