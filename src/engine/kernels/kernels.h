@@ -92,7 +92,7 @@ static inline float quantised_most(size_t k)
  *
  * Positions from `n_keys` to the next multiple of 16 hold numbers. That is the layout of
  * the x86 levels; only attend and attend_store of the same level read and write it, and
- * those of Arm keep halves instead (attend_half.h). */
+ * those of Arm lay them otherwise (attend_float.h). */
 struct attend {
     const float *query; /* [rows][query_stride], ATTEND_HEAD of each row used */
     size_t query_stride;

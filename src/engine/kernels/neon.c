@@ -37,7 +37,7 @@
 #include "engine/kernels/gemm_s8.h"
 #endif
 
-#include "engine/kernels/attend_half.h"
+#include "engine/kernels/attend_float.h"
 #include "engine/kernels/gemm_tile.h"
 #include "engine/kernels/spectrum.h"
 
@@ -63,8 +63,8 @@ static void narrow_lanes(uint16_t *half, const float *in, size_t n)
 
 const struct kernels LEVEL = {
     .name = LEVEL_NAME,
-    .attend = attend_half_lanes,
-    .attend_store = attend_store_half_lanes,
+    .attend = attend_float_lanes,
+    .attend_store = attend_store_float_lanes,
     .greatest = greatest_lanes,
     .gemm_s8 = gemm_s8_lanes_1,
     .quantise_8 = quantise_lanes_1,

@@ -34,4 +34,14 @@ SIMD void store_half(uint16_t *p, vf v)
     vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32((float32x4_t)v)));
 }
 
+SIMD vi load_16(const int16_t *p)
+{
+    return (vi)vmovl_s16(vld1_s16(p));
+}
+
+SIMD void store_16(int16_t *p, vi numbers)
+{
+    vst1_s16(p, vmovn_s32((int32x4_t)numbers));
+}
+
 #endif
