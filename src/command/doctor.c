@@ -169,8 +169,12 @@ int command_doctor(int argc, char **argv)
     config_print(&c, stdout);
     putchar('\n');
     struct findings f = {.failed = false};
-    say(&f, true, "processor", "%d threads, instructions: %s", threads_available(),
-        kernels_choose()->name);
+    const char *level = kernels_choose()->name;
+    say(&f, true, "processor", "%d threads, instructions: %s%s", threads_available(),
+        level,
+        strcmp(level, "amx") == 0 ? " (not tested on hardware yet; "
+                                    "WT_CPU_LEVEL=avx512vnni does without)"
+                                  : "");
     check_models(&f, &c);
     check_detector(&f, &c);
     check_language(&f, &c);

@@ -9,11 +9,27 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "engine/kernels/kernels.h"
+#include "engine/kernels/levels.h"
 
 #include <math.h>
 
 #define CANARY 12345.0f
+
+#ifdef EMULATED_AMX
+extern const struct kernels kernels_amx_emulated;
+#endif
+
+/* As kernels_level, and then the level that is emulated, where what it takes for the rest
+ * is there. */
+static const struct kernels *level_or_emulated(int index)
+{
+    const struct kernels *level = kernels_level(index);
+#ifdef EMULATED_AMX
+    if (!level && kernels_named("avx512vnni") && kernels_level(index - 1))
+        return &kernels_amx_emulated;
+#endif
+    return level;
+}
 
 static uint64_t random_state = 88172645463325252u;
 
@@ -353,7 +369,7 @@ static void try_s8(int m, int k, int n, bool extreme)
     struct problem_s8 p;
     make_s8(&p, m, k, n, flags[random_bits() % 3], extreme);
     const struct kernels *level;
-    for (int i = 0; (level = kernels_level(i)); i++) {
+    for (int i = 0; (level = level_or_emulated(i)); i++) {
         for (int fine = 0; fine < 2; fine++) {
             float *y = solve_s8(&p, level, fine);
             check_s8(&p, y, fine);
@@ -375,6 +391,80 @@ static void gemm_s8_is_right(void **state)
         try_s8(random_between(1, 3), k, random_between(1, 40), k % 2);
     try_s8(3, 5120, 33, true);
     try_s8(13, 5120, 16, true);
+}
+
+/* Where nothing is rounded but the scales, all levels give the same bits. */
+static void sums_in_8_bits_are_exact(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 60; i++) {
+        struct problem_s8 p;
+        make_s8(&p, random_between(1, 50), random_between(1, 300), random_between(1, 90),
+                0, i % 4 == 0);
+        memset(p.bias, 0, (size_t)p.n * sizeof *p.bias);
+        const struct kernels *level;
+        for (int fine = 0; fine < 2; fine++) {
+            float *wanted = solve_s8(&p, kernels_level(0), fine);
+            for (int l = 1; (level = level_or_emulated(l)); l++) {
+                float *y = solve_s8(&p, level, fine);
+                assert_memory_equal(y, wanted, (size_t)p.m * p.y_stride * sizeof *wanted);
+                free(y);
+            }
+            free(wanted);
+        }
+        free_s8(&p);
+    }
+}
+
+/* A row alone gives the same bits as among others, in 8 bits too. */
+static void rows_in_8_bits_are_independent(void **state)
+{
+    (void)state;
+    const struct kernels *level;
+    for (int i = 0; (level = level_or_emulated(i)); i++)
+        for (int m = 2; m <= 70; m++) {
+            struct problem_s8 p;
+            make_s8(&p, m, random_between(1, 150), random_between(1, 150),
+                    m % 2 ? GEMM_ADD : GEMM_GELU, false);
+            for (int fine = 0; fine < 2; fine++) {
+                float *all = solve_s8(&p, level, fine);
+                size_t row = (size_t)random_between(0, m - 1);
+                struct problem_s8 one = p;
+                one.x += row * p.x_stride;
+                one.y += row * p.y_stride;
+                one.m = 1;
+                float *alone = solve_s8(&one, level, fine);
+                assert_memory_equal(all + row * p.y_stride, alone,
+                                    (size_t)p.n * sizeof *all);
+                free(all);
+                free(alone);
+            }
+            free_s8(&p);
+        }
+}
+
+static void wrong_gemm_s8(const struct gemm_s8 *g)
+{
+    struct gemm_s8 part = *g; /* the last row is forgotten */
+    part.m--;
+    kernels_level(0)->gemm_s8(&part);
+    g->y[(size_t)part.m * g->y_stride] = 0;
+}
+
+/* A level that was never on its hardware is asked whether it agrees with another. */
+static void wrong_levels_are_noticed(void **state)
+{
+    (void)state;
+    const struct kernels *c = kernels_level(0);
+    struct kernels wrong = *c;
+    wrong.gemm_s8 = wrong_gemm_s8;
+    assert_true(kernels_agree(c, c));
+    assert_true(!kernels_agree(c, &wrong));
+#ifdef EMULATED_AMX
+    const struct kernels *vnni = kernels_named("avx512vnni");
+    assert_true(!vnni || (kernels_agree(&kernels_amx_emulated, vnni) &&
+                          kernels_agree(c, &kernels_amx_emulated)));
+#endif
 }
 
 static void what_is_no_number_is_quantised(void **state)
@@ -938,9 +1028,18 @@ static void a_level_can_be_forced(void **state)
         best = level;
     }
     assert_string_equal(kernels_level(0)->name, "c");
+    const char *expected = getenv("WT_TEST_BEST_LEVEL");
+    if (expected)
+        assert_string_equal(best->name, expected);
     assert_null(kernels_named("mmx"));
-    setenv("WT_CPU_LEVEL", "mmx", 1);
-    assert_ptr_equal(kernels_choose(), best);
+    /* What is unknown, of another processor, or beyond this one is not forced. */
+    static const char *const names[] = {"mmx", "avx2", "avxvnni", "avx512", "avx512vnni",
+                                        "amx", "neon", "dotprod", "i8mm"};
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++)
+        if (!kernels_named(names[i])) {
+            setenv("WT_CPU_LEVEL", names[i], 1);
+            assert_ptr_equal(kernels_choose(), best);
+        }
     unsetenv("WT_CPU_LEVEL");
     assert_ptr_equal(kernels_choose(), best);
 }
@@ -998,6 +1097,9 @@ int main(void)
         cmocka_unit_test(log10_is_right),
         cmocka_unit_test(spectrum_is_right),
         cmocka_unit_test(filter_is_right),
+        cmocka_unit_test(sums_in_8_bits_are_exact),
+        cmocka_unit_test(wrong_levels_are_noticed),
+        cmocka_unit_test(rows_in_8_bits_are_independent),
         cmocka_unit_test(a_level_can_be_forced),
         cmocka_unit_test(timings),
     };

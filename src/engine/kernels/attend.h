@@ -316,15 +316,4 @@ static void attend_store_lanes(const struct attend_store *a)
         }
 }
 
-static void greatest_lanes(float *most, const float *x, size_t n)
-{
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        vf v = vf_load(x + i);
-        vf_store(most + i, vf_max(vf_max(v, vf_all(0) - v), vf_load(most + i)));
-    }
-    for (; i < n; i++)
-        most[i] = fabsf(x[i]) > most[i] ? fabsf(x[i]) : most[i];
-}
-
 #endif

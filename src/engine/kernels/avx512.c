@@ -1,5 +1,5 @@
-/* AVX-512 (F, DQ, BW, VL): 32 registers of 16 floats. Compiled twice: as it is, and
- * with VNNI (8-bit products). */
+/* AVX-512 (F, DQ, BW, VL): 32 registers of 16 floats. Compiled three times: as it
+ * is, with VNNI (8-bit products), and with AMX for many rows of them (amx.h). */
 #include "engine/kernels/levels.h"
 
 #include <immintrin.h>
@@ -25,6 +25,12 @@ SIMD vf load_half(const uint16_t *p)
 #include "engine/kernels/gemm_s8.h"
 #undef S8_BYTES
 #endif
+#ifdef __AMX_INT8__
+#define TILES
+#endif
+#ifdef TILES
+#include "engine/kernels/amx.h"
+#endif
 #define S8_BYTES 2
 #include "engine/kernels/gemm_s8.h"
 
@@ -47,7 +53,11 @@ static void narrow_lanes(uint16_t *half, const float *in, size_t n)
         half[i] = half_from_float(in[i]);
 }
 
-#ifdef __AVX512VNNI__
+#if defined(LEVEL) /* a test's */
+#elif defined(TILES)
+#define LEVEL      kernels_amx
+#define LEVEL_NAME "amx"
+#elif defined(__AVX512VNNI__)
 #define LEVEL      kernels_avx512vnni
 #define LEVEL_NAME "avx512vnni"
 #else
@@ -60,7 +70,10 @@ const struct kernels LEVEL = {
     .attend = attend_lanes,
     .attend_store = attend_store_lanes,
     .greatest = greatest_lanes,
-#ifdef __AVX512VNNI__
+#if defined(TILES)
+    .gemm_s8 = amx_gemm_s8,
+    .quantise_8 = quantise_lanes_1,
+#elif defined(__AVX512VNNI__)
     .gemm_s8 = gemm_s8_lanes_1,
     .quantise_8 = quantise_lanes_1,
 #else

@@ -20,6 +20,31 @@
 
 #define S8_VECTORS           (KERNEL_LANES / LANES) /* of a panel */
 
+#if defined(__AARCH64EL__)
+#include "engine/kernels/gemm_s8_neon.h"
+#else
+typedef vi S8(s8_sum);
+
+SIMD S8(s8_sum) S8(s8_begin)(int32_t x_sum)
+{
+    return (vi){0} - x_sum;
+}
+
+/* 4 columns of a row: as bytes, or as two words of 16-bit numbers. */
+typedef struct {
+    vi a, b;
+} S8(s8_inputs);
+
+SIMD S8(s8_inputs) S8(s8_row)(const char *x, size_t k4)
+{
+#if S8_BYTES == 1
+    return (S8(s8_inputs)){.a = (vi){0} + load_word(x + 4 * k4)};
+#else
+    return (S8(s8_inputs)){(vi){0} + load_word(x + 8 * k4),
+                           (vi){0} + load_word(x + 8 * k4 + 4)};
+#endif
+}
+
 #if S8_BYTES == 1
 typedef vi S8(s8_weights);
 
@@ -30,13 +55,12 @@ SIMD S8(s8_weights) S8(s8_load)(const uint8_t *w)
     return v;
 }
 
-SIMD vi S8(s8_add)(vi sum, S8(s8_weights) w, vi x, vi unused)
+SIMD vi S8(s8_add)(vi sum, S8(s8_weights) w, S8(s8_inputs) x)
 {
-    (void)unused;
 #if LANES == 16
-    return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, (__m512i)x);
+    return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, (__m512i)x.a);
 #else
-    return (vi)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)w, (__m256i)x);
+    return (vi)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)w, (__m256i)x.a);
 #endif
 }
 #else
@@ -52,22 +76,41 @@ SIMD S8(s8_weights) S8(s8_load)(const uint8_t *w)
     return (S8(s8_weights)){v & 0x00ff00ff, (vi)((vu)v >> 8) & 0x00ff00ff};
 }
 
-SIMD vi S8(s8_add)(vi sum, S8(s8_weights) w, vi even, vi odd)
+SIMD vi S8(s8_add)(vi sum, S8(s8_weights) w, S8(s8_inputs) x)
 {
-    return vi_add_pairs(vi_add_pairs(sum, w.even, even), w.odd, odd);
+    return vi_add_pairs(vi_add_pairs(sum, w.even, x.a), w.odd, x.b);
 }
 #endif
 
-/* 4 columns of a row: as bytes, or as two words of 16-bit numbers. */
-SIMD void S8(s8_row)(const char *x, size_t k4, vi *a, vi *b)
+SIMD vi S8(s8_total)(vi sum)
 {
-#if S8_BYTES == 1
-    *a = *b = (vi){0} + load_word(x + 4 * k4);
+    return sum;
+}
+
+SIMD void S8(s8_store)(char *out, vi numbers)
+{
+#if S8_BYTES == 1 && LANES == 16
+    _mm_storeu_si128((__m128i_u *)out, _mm512_cvtepi32_epi8((__m512i)numbers));
 #else
-    *a = (vi){0} + load_word(x + 8 * k4);
-    *b = (vi){0} + load_word(x + 8 * k4 + 4);
+#if S8_BYTES == 1
+    int8_t narrow[LANES];
+#else
+    int16_t narrow[LANES];
+#endif
+    for (int i = 0; i < LANES; i++)
+        narrow[i] = (__typeof__(narrow[0]))numbers[i];
+#if S8_BYTES == 2
+    /* The pairs that meet bytes 0 and 2, then those that meet bytes 1 and 3. */
+    for (int i = 0; i < LANES; i += 4) {
+        int16_t one = narrow[i + 1];
+        narrow[i + 1] = narrow[i + 2];
+        narrow[i + 2] = one;
+    }
+#endif
+    memcpy(out, narrow, sizeof narrow);
 #endif
 }
+#endif
 
 SIMD void S8(s8_finish)(const struct gemm_s8 *g, vf *sum, float *y, int row, int column,
                         const int R, const int P)
@@ -94,15 +137,22 @@ SIMD void S8(s8_finish)(const struct gemm_s8 *g, vf *sum, float *y, int row, int
 SIMD void S8(s8_sums)(const struct gemm_s8 *g, int row, int column, vi *sum, const int R,
                       const int P)
 {
+#if defined(__ARM_FEATURE_MATMUL_INT8) && S8_BYTES == 1
+    if (R >= 4 && R % 2 == 0 && P == 1) {
+        S8(s8_pair_sums)(g, row, column, sum, R);
+        return;
+    }
+#endif
     const int n = P * S8_VECTORS;
     const char *x = (const char *)g->x + (size_t)row * g->x_stride;
     const uint8_t *w = g->w + (size_t)(column / KERNEL_LANES) * g->w_stride;
     size_t end = ((size_t)g->k + 3) / 4;
+    S8(s8_sum) part[24];
     UNROLL
     for (int r = 0; r < R; r++) {
         UNROLL
         for (int p = 0; p < n; p++)
-            sum[r * n + p] = (vi){0} - g->x_sums[row + r];
+            part[r * n + p] = S8(s8_begin)(g->x_sums[row + r]);
     }
     for (size_t k4 = 0; k4 < end; k4++) {
         S8(s8_weights) v[8];
@@ -117,13 +167,15 @@ SIMD void S8(s8_sums)(const struct gemm_s8 *g, int row, int column, vi *sum, con
                                (size_t)(p % S8_VECTORS) * LANES * 4);
         UNROLL
         for (int r = 0; r < R; r++) {
-            vi a, b;
-            S8(s8_row)(x + (size_t)r * g->x_stride, k4, &a, &b);
+            S8(s8_inputs) a = S8(s8_row)(x + (size_t)r * g->x_stride, k4);
             UNROLL
             for (int p = 0; p < n; p++)
-                sum[r * n + p] = S8(s8_add)(sum[r * n + p], v[p], a, b);
+                part[r * n + p] = S8(s8_add)(part[r * n + p], v[p], a);
         }
     }
+    UNROLL
+    for (int i = 0; i < R * n; i++)
+        sum[i] = S8(s8_total)(part[i]);
 }
 
 SIMD void S8(s8_tile)(const struct gemm_s8 *g, int row, int column, const int R,
@@ -141,18 +193,13 @@ SIMD void S8(s8_tile)(const struct gemm_s8 *g, int row, int column, const int R,
 
 /* The last panel when n ends inside it: a whole one beside, of which `width` columns are
  * copied. */
-SIMD void S8(s8_tile_end)(const struct gemm_s8 *g, int row, int column, const int R)
+SIMD void S8(s8_finish_end)(const struct gemm_s8 *g, vf *sum, int row, int column,
+                            const int R)
 {
     size_t width = (size_t)(g->n - column);
     float out[S8_ROWS * KERNEL_LANES] = {0}, bias[KERNEL_LANES] = {0};
     float *y = g->y + (size_t)row * g->y_stride + column;
     struct gemm_s8 part = *g;
-    vi sum[24];
-    vf v[24];
-    S8(s8_sums)(g, row, column, sum, R, 1);
-    UNROLL
-    for (int i = 0; i < R * S8_VECTORS; i++)
-        v[i] = __builtin_convertvector(sum[i], vf);
     if (g->bias)
         memcpy(bias, g->bias + column, width * sizeof *bias);
     for (int r = 0; r < R && (g->flags & GEMM_ADD); r++)
@@ -160,9 +207,20 @@ SIMD void S8(s8_tile_end)(const struct gemm_s8 *g, int row, int column, const in
     part.y_stride = KERNEL_LANES;
     part.bias = bias;
     part.w_scales = g->w_scales + column;
-    S8(s8_finish)(&part, v, out, row, 0, R, 1);
+    S8(s8_finish)(&part, sum, out, row, 0, R, 1);
     for (int r = 0; r < R; r++)
         memcpy(y + (size_t)r * g->y_stride, out + r * KERNEL_LANES, width * sizeof *out);
+}
+
+SIMD void S8(s8_tile_end)(const struct gemm_s8 *g, int row, int column, const int R)
+{
+    vi sum[24];
+    vf v[24];
+    S8(s8_sums)(g, row, column, sum, R, 1);
+    UNROLL
+    for (int i = 0; i < R * S8_VECTORS; i++)
+        v[i] = __builtin_convertvector(sum[i], vf);
+    S8(s8_finish_end)(g, v, row, column, R);
 }
 
 SIMD void S8(s8_tile_row)(const struct gemm_s8 *g, int row, const int R, const int P)
@@ -206,30 +264,6 @@ static void S8(gemm_s8_lanes)(const struct gemm_s8 *g)
 
 /* ---- rows ---------------------------------------------------------------------------
  */
-
-SIMD void S8(s8_store)(char *out, vi numbers)
-{
-#if S8_BYTES == 1 && LANES == 16
-    _mm_storeu_si128((__m128i_u *)out, _mm512_cvtepi32_epi8((__m512i)numbers));
-#else
-#if S8_BYTES == 1
-    int8_t narrow[LANES];
-#else
-    int16_t narrow[LANES];
-#endif
-    for (int i = 0; i < LANES; i++)
-        narrow[i] = (__typeof__(narrow[0]))numbers[i];
-#if S8_BYTES == 2
-    /* The pairs that meet bytes 0 and 2, then those that meet bytes 1 and 3. */
-    for (int i = 0; i < LANES; i += 4) {
-        int16_t one = narrow[i + 1];
-        narrow[i + 1] = narrow[i + 2];
-        narrow[i + 2] = one;
-    }
-#endif
-    memcpy(out, narrow, sizeof narrow);
-#endif
-}
 
 static void S8(quantise_lanes)(const float *x, size_t k, float greatest_number, void *out,
                                float *scale, int32_t *sum)

@@ -24,6 +24,14 @@ SIMD vf load_weight(const void *w, size_t at, bool half)
     return half ? load_half((const uint16_t *)w + at) : vf_load((const float *)w + at);
 }
 
+#if defined(__x86_64__)
+/* A number by which vectors are multiplied. */
+SIMD vf row_value(const float *x)
+{
+    return vf_all(*x);
+}
+
+/* c + a b, with a a row_value. */
 SIMD vf multiply_add(vf a, vf b, vf c)
 {
 #if LANES == 16
@@ -32,6 +40,7 @@ SIMD vf multiply_add(vf a, vf b, vf c)
     return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #endif
 }
+#endif
 
 /* Few rows read weights that no cache holds yet, and panels are too short for the
  * processor to see where the reading goes: ask for the same place in the next P panels,
@@ -68,7 +77,7 @@ SIMD void tile(const struct gemm *g, const float *x, const void *w, const float 
                                    half);
             UNROLL
             for (int r = 0; r < R; r++) {
-                vf a = vf_all(x[(size_t)r * g->x_stride + k]);
+                vf a = row_value(&x[(size_t)r * g->x_stride + k]);
                 UNROLL
                 for (int p = 0; p < n; p++)
                     sum[r * n + p] = multiply_add(a, v[p], sum[r * n + p]);
@@ -77,7 +86,7 @@ SIMD void tile(const struct gemm *g, const float *x, const void *w, const float 
             vf a[8];
             UNROLL
             for (int r = 0; r < R; r++)
-                a[r] = vf_all(x[(size_t)r * g->x_stride + k]);
+                a[r] = row_value(&x[(size_t)r * g->x_stride + k]);
             UNROLL
             for (int p = 0; p < n; p++) {
                 vf v = load_weight(w,

@@ -92,7 +92,9 @@ static inline float quantised_most(size_t k)
  *   keys   [positions / 16][ATTEND_HEAD / 2][16][2]      times a scale for each position
  *   values [ATTEND_HEAD / 16][positions / 2][16][2]      times a scale for each column
  *
- * Positions from `n_keys` to the next multiple of 16 hold numbers. */
+ * Positions from `n_keys` to the next multiple of 16 hold numbers. That is the layout of
+ * the x86 levels; only attend and attend_store of the same level read and write it, and
+ * those of Arm lay them otherwise (attend_float.h). */
 struct attend {
     const float *query; /* [rows][query_stride], ATTEND_HEAD of each row used */
     size_t query_stride;
@@ -155,7 +157,8 @@ struct spectrum_tables {
 #define SPECTRUM_SCRATCH (4 * 200 * KERNEL_LANES)
 
 struct kernels {
-    const char *name; /* "c", "avx2", "avxvnni", "avx512", "avx512vnni" */
+    const char *name; /* "c"; "avx2", "avxvnni", "avx512", "avx512vnni", "amx";
+                       * "neon", "dotprod", "i8mm" */
 
     void (*gemm_f32)(const struct gemm *g);
     void (*gemm_f16)(const struct gemm *g);

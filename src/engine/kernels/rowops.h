@@ -26,6 +26,7 @@ SIMD vi vf_round(vf x)
 #endif
 }
 
+#if defined(__x86_64__)
 /* sum + the products of pairs of 16-bit numbers. */
 SIMD vi vi_add_pairs(vi sum, vi a, vi b)
 {
@@ -39,6 +40,7 @@ SIMD vi vi_add_pairs(vi sum, vi a, vi b)
     return sum + (vi)_mm256_madd_epi16((__m256i)a, (__m256i)b);
 #endif
 }
+#endif
 
 static void gelu_lanes(float *x, size_t n)
 {
@@ -136,6 +138,17 @@ static void log10_lanes(float *x, size_t n, float floor)
         last = vf_log10(vf_min(last, most));
         memcpy(x + i, &last, (n - i) * sizeof *x);
     }
+}
+
+static void greatest_lanes(float *most, const float *x, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vf v = vf_load(x + i);
+        vf_store(most + i, vf_max(vf_max(v, vf_all(0) - v), vf_load(most + i)));
+    }
+    for (; i < n; i++)
+        most[i] = fabsf(x[i]) > most[i] ? fabsf(x[i]) : most[i];
 }
 
 #endif
