@@ -240,36 +240,56 @@ static void set_options(const struct message *job, const struct job_options *opt
         o->known_probability = job->probability;
     }
     o->model_name = job->model;
-    media_limits_init(&o->limits);
-    o->limits.max_seconds = job->max_seconds;
-    o->limits.formats = job->formats[0] ? job->formats : NULL;
-    o->limits.scratch_dir = job->scratch;
 }
 
-static int transcribe(struct task *t, struct err *e)
+/* The decoder works while the model is loaded. */
+static int start_decoding(struct task *t, struct decoding **out, struct err *e)
+{
+    const struct message *job = t->job;
+    struct media_limits limits;
+    media_limits_init(&limits);
+    limits.max_seconds = job->max_seconds;
+    limits.formats = job->formats[0] ? job->formats : NULL;
+    limits.scratch_dir = job->scratch;
+    limits.cancelled = is_cancelled;
+    limits.cancelled_arg = t;
+    return media_start(out, job->fds[0], &limits, e);
+}
+
+/* Takes the decoding. */
+static int hear(struct task *t, struct decoding *decoding,
+                const struct job_options *options, struct err *e)
 {
     const struct message *job = t->job;
     struct whisper_session *session;
-    struct job_options options;
-    int status = job_options_parse(&options, job->body, e);
-    if (status)
-        return status;
     open_detector(t->worker, job->vad);
-    status = open_session(t->worker, job, &options.params, &session, e);
+    int status = open_session(t->worker, job, &options->params, &session, e);
     if (status)
         err_prefix(e, "the model %s cannot be used", job->model);
     if (!status)
         status = read_checkpoint(job, &t->transcript, e);
-    if (!status) {
-        t->sent = parts_all(&t->transcript);
-        struct transcribe_options o = {0};
-        set_options(job, &options, &o);
-        struct transcribe_callbacks callbacks = {.arg = t,
-                                                 .cancelled = is_cancelled,
-                                                 .decoded = on_decoded,
-                                                 .window = on_window};
-        status = transcribe_file(session, job->fds[0], &o, &callbacks, &t->transcript, e);
+    if (status) {
+        media_abandon(decoding);
+        return status;
     }
+    t->sent = parts_all(&t->transcript);
+    struct transcribe_options o = {0};
+    set_options(job, options, &o);
+    struct transcribe_callbacks callbacks = {
+        .arg = t, .cancelled = is_cancelled, .decoded = on_decoded, .window = on_window};
+    return transcribe_file(session, decoding, &o, &callbacks, &t->transcript, e);
+}
+
+static int transcribe(struct task *t, struct err *e)
+{
+    struct decoding *decoding;
+    struct job_options options;
+    int status = job_options_parse(&options, t->job->body, e);
+    if (status)
+        return status;
+    status = start_decoding(t, &decoding, e);
+    if (!status)
+        status = hear(t, decoding, &options, e);
     job_options_release(&options);
     return status;
 }
