@@ -11,6 +11,7 @@
 #include "job/transcribe.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -97,41 +98,76 @@ static int check_model(const struct work *w)
     return EXIT_OK;
 }
 
-/* The work can be done without. */
-static void open_detector(struct work *w)
-{
+/* The voice detector's opening, beside that of the model. */
+struct opening {
+    struct vad *vad; /* what came of it */
+    struct err e;
+    pthread_t thread;
+    bool wanted, apart; /* in a thread of its own */
     char path[PATH_MAX];
-    struct err e = {0};
-    if (!w->request.options.params.vad_filter)
+};
+
+static void *open_detector(void *arg)
+{
+    struct opening *o = arg;
+    (void)detector_open(&o->vad, o->path, &o->e);
+    return NULL;
+}
+
+static void begin_detector(const struct work *w, struct opening *o)
+{
+    o->vad = NULL;
+    o->e = (struct err){0};
+    o->apart = false;
+    o->wanted = w->request.options.params.vad_filter;
+    if (!o->wanted)
         return;
-    (void)catalog_detector_path(&w->request.config, path, NULL);
-    if (detector_open(&w->vad, path, &e))
+    (void)catalog_detector_path(&w->request.config, o->path, NULL);
+    o->apart = pthread_create(&o->thread, NULL, open_detector, o) == 0;
+    if (!o->apart)
+        (void)open_detector(o);
+}
+
+/* The work can be done without. */
+static void end_detector(struct work *w, struct opening *o)
+{
+    if (o->apart)
+        (void)pthread_join(o->thread, NULL);
+    if (o->e.code)
+        cli_error("%s", o->e.message);
+    w->vad = o->vad;
+}
+
+static int load_weights(struct work *w, bool exact)
+{
+    struct err e = {0};
+    if (whisper_model_load(&w->model, w->request.model_path,
+                           exact ? WHISPER_WEIGHTS_AS_GIVEN : WHISPER_WEIGHTS_FASTEST,
+                           &e)) {
         cli_error("%s", e.message);
+        return EXIT_NO_MODEL;
+    }
+    return check_model(w);
 }
 
 static int load_model(struct work *w)
 {
+    struct opening detector;
     struct err e = {0};
     if (w->session)
         return EXIT_OK;
     bool exact = compute_type_is_exact(w->request.config.compute_type);
-    int status = whisper_model_load(
-        &w->model, w->request.model_path,
-        exact ? WHISPER_WEIGHTS_AS_GIVEN : WHISPER_WEIGHTS_FASTEST, &e);
-    if (status) {
-        cli_error("%s", e.message);
-        return EXIT_NO_MODEL;
-    }
-    int code = check_model(w);
+    begin_detector(w, &detector);
+    int code = load_weights(w, exact);
+    end_detector(w, &detector);
     if (code)
         return code;
-    open_detector(w);
     const struct whisper_session_options options = {
         .threads = (int)w->request.config.worker_threads,
         .max_batch = w->request.options.params.batch_size,
         .exact = exact,
         .vad = w->vad};
-    status = whisper_session_open(&w->session, w->model, &options, &e);
+    int status = whisper_session_open(&w->session, w->model, &options, &e);
     if (status)
         cli_error("%s", e.message);
     return status ? EXIT_ERROR : EXIT_OK;
