@@ -11,6 +11,7 @@
 #include "job/transcribe.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -97,41 +98,76 @@ static int check_model(const struct work *w)
     return EXIT_OK;
 }
 
-/* The work can be done without. */
-static void open_detector(struct work *w)
-{
+/* The voice detector's opening, beside that of the model. */
+struct opening {
+    struct vad *vad; /* what came of it */
+    struct err e;
+    pthread_t thread;
+    bool wanted, apart; /* in a thread of its own */
     char path[PATH_MAX];
-    struct err e = {0};
-    if (!w->request.options.params.vad_filter)
+};
+
+static void *open_detector(void *arg)
+{
+    struct opening *o = arg;
+    (void)detector_open(&o->vad, o->path, &o->e);
+    return NULL;
+}
+
+static void begin_detector(const struct work *w, struct opening *o)
+{
+    o->vad = NULL;
+    o->e = (struct err){0};
+    o->apart = false;
+    o->wanted = w->request.options.params.vad_filter;
+    if (!o->wanted)
         return;
-    (void)catalog_detector_path(&w->request.config, path, NULL);
-    if (detector_open(&w->vad, path, &e))
+    (void)catalog_detector_path(&w->request.config, o->path, NULL);
+    o->apart = pthread_create(&o->thread, NULL, open_detector, o) == 0;
+    if (!o->apart)
+        (void)open_detector(o);
+}
+
+/* The work can be done without. */
+static void end_detector(struct work *w, struct opening *o)
+{
+    if (o->apart)
+        (void)pthread_join(o->thread, NULL);
+    if (o->e.code)
+        cli_error("%s", o->e.message);
+    w->vad = o->vad;
+}
+
+static int load_weights(struct work *w, bool exact)
+{
+    struct err e = {0};
+    if (whisper_model_load(&w->model, w->request.model_path,
+                           exact ? WHISPER_WEIGHTS_AS_GIVEN : WHISPER_WEIGHTS_FASTEST,
+                           &e)) {
         cli_error("%s", e.message);
+        return EXIT_NO_MODEL;
+    }
+    return check_model(w);
 }
 
 static int load_model(struct work *w)
 {
+    struct opening detector;
     struct err e = {0};
     if (w->session)
         return EXIT_OK;
     bool exact = compute_type_is_exact(w->request.config.compute_type);
-    int status = whisper_model_load(
-        &w->model, w->request.model_path,
-        exact ? WHISPER_WEIGHTS_AS_GIVEN : WHISPER_WEIGHTS_FASTEST, &e);
-    if (status) {
-        cli_error("%s", e.message);
-        return EXIT_NO_MODEL;
-    }
-    int code = check_model(w);
+    begin_detector(w, &detector);
+    int code = load_weights(w, exact);
+    end_detector(w, &detector);
     if (code)
         return code;
-    open_detector(w);
     const struct whisper_session_options options = {
         .threads = (int)w->request.config.worker_threads,
         .max_batch = w->request.options.params.batch_size,
         .exact = exact,
         .vad = w->vad};
-    status = whisper_session_open(&w->session, w->model, &options, &e);
+    int status = whisper_session_open(&w->session, w->model, &options, &e);
     if (status)
         cli_error("%s", e.message);
     return status ? EXIT_ERROR : EXIT_OK;
@@ -187,7 +223,7 @@ static void on_window(void *arg, int64_t next_frame, int64_t total_frames)
 }
 
 /* A descriptor of a regular file, or an error. */
-static int open_input(const char *name, const struct media_limits *limits, struct err *e)
+static int open_input(const char *name, struct err *e)
 {
     bool standard = !strcmp(name, "-");
     int fd = standard ? dup(STDIN_FILENO) : open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -201,14 +237,27 @@ static int open_input(const char *name, const struct media_limits *limits, struc
     }
     if (S_ISREG(st.st_mode))
         return fd;
-    int status = S_ISDIR(st.st_mode)
-                     ? err_set(e, ERR_INVALID, "%.200s is a folder", name)
-                     : media_spool(fd, limits->scratch_dir, STDIN_BYTES, e);
+    int status = S_ISDIR(st.st_mode) ? err_set(e, ERR_INVALID, "%.200s is a folder", name)
+                                     : media_spool(fd, NULL, STDIN_BYTES, e);
     close(fd);
     return status;
 }
 
-static int hear(struct work *w, int fd, struct transcript *t, struct err *e)
+/* The decoder works while the model is loaded. */
+static int start_decoding(const struct work *w, int fd, struct decoding **out,
+                          struct err *e)
+{
+    struct media_limits limits;
+    media_limits_init(&limits);
+    limits.max_seconds = (double)w->request.config.max_audio_seconds;
+    limits.formats = w->request.config.allowed_formats;
+    limits.cancelled = cli_interrupted;
+    return media_start(out, fd, &limits, e);
+}
+
+/* Takes the decoding. */
+static int hear(struct work *w, struct decoding *decoding, struct transcript *t,
+                struct err *e)
 {
     struct transcribe_options options = {.params = w->request.options.params,
                                          .model_name = w->request.model_name};
@@ -217,12 +266,9 @@ static int hear(struct work *w, int fd, struct transcript *t, struct err *e)
                                                    .decoded = on_decoded,
                                                    .segment = on_segment,
                                                    .window = on_window};
-    media_limits_init(&options.limits);
-    options.limits.max_seconds = (double)w->request.config.max_audio_seconds;
-    options.limits.formats = w->request.config.allowed_formats;
     cli_bar_init(&w->bar);
     w->began_at = clock_monotonic_seconds();
-    int status = transcribe_file(w->session, fd, &options, &callbacks, t, e);
+    int status = transcribe_file(w->session, decoding, &options, &callbacks, t, e);
     cli_bar_clear(&w->bar);
     return status;
 }
@@ -266,27 +312,36 @@ static int write_outputs(struct work *w, const struct transcript *t)
     return EXIT_OK;
 }
 
+/* Takes the decoding. */
+static int do_decoding(struct work *w, struct decoding *decoding)
+{
+    struct err e = {0};
+    struct transcript t;
+    int code = load_model(w);
+    if (code) {
+        media_abandon(decoding);
+        return code;
+    }
+    transcript_init(&t);
+    int status = hear(w, decoding, &t, &e);
+    code = status ? input_failed(w, status, &e) : write_outputs(w, &t);
+    transcript_release(&t);
+    return code;
+}
+
 static int do_input(struct work *w, const char *input)
 {
     struct err e = {0};
-    struct media_limits limits;
-    media_limits_init(&limits);
+    struct decoding *decoding;
     w->input = input;
-    int fd = open_input(input, &limits, &e);
+    int fd = open_input(input, &e);
     if (fd < 0) {
         cli_error("%s", e.message);
         return cli_interrupted(NULL) ? EXIT_INTERRUPTED : EXIT_INPUT;
     }
-    int code = load_model(w);
-    if (!code) {
-        struct transcript t;
-        transcript_init(&t);
-        int status = hear(w, fd, &t, &e);
-        code = status ? input_failed(w, status, &e) : write_outputs(w, &t);
-        transcript_release(&t);
-    }
+    int status = start_decoding(w, fd, &decoding, &e);
     close(fd);
-    return code;
+    return status ? input_failed(w, status, &e) : do_decoding(w, decoding);
 }
 
 /* ---- the command ----------------------------------------------------------------- */

@@ -88,7 +88,7 @@ int whisper_model_load(struct whisper_model **out, const char *path,
         weights =
             kernels_choose()->attend ? WHISPER_WEIGHTS_8_BITS : WHISPER_WEIGHTS_AS_GIVEN;
     if (model_cache_read(path, weights, &fd) == 0) {
-        int status = open_image(out, fd, NULL);
+        int status = whisper_model_attach(out, fd, NULL);
         close(fd);
         if (!status)
             return 0;

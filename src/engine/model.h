@@ -1,6 +1,6 @@
 /* Weights: read from a file, checked, packed once, shared by every worker of a machine.
  *
- * The packed image is one position-independent block (a sealed memfd): header,
+ * The packed image is one position-independent block (a sealed memfd, or a file): header,
  * vocabulary, mel filters, tensors on 64-byte boundaries. Linear weights lie in panels of
  * 16 output rows, which both AVX2 (2 registers) and AVX-512 (1 register) read in order:
  *

@@ -11,9 +11,10 @@
 
 #include "engine/whisper.h"
 
-/* The image of the model at `path` as a sealed memfd, owned by the caller; ERR_NOT_FOUND
- * when there is none, or it is stale or damaged. Its inside is for image_attach to check.
- */
+/* The image of the model at `path` as a descriptor that image_attach takes, owned by the
+ * caller: the file itself, or a copy of it in a sealed memfd where others than we and
+ * root may write to the file. ERR_NOT_FOUND when there is none, or it is stale or
+ * damaged. Its inside is for image_attach to check. */
 int model_cache_read(const char *path, enum whisper_weights weights, int *fd);
 
 /* Keep an image, all or nothing. Where that is not possible, or would fill the disk,

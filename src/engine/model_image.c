@@ -5,8 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define IMAGE_MAGIC 0x4749545057ULL
@@ -168,22 +168,42 @@ static int damaged(struct err *e, const char *what)
     return err_set(e, ERR_CORRUPT, "the model image is not one of ours: %s", what);
 }
 
-/* Without the seals, whoever holds the descriptor could shrink the image (SIGBUS) or
- * change it under us. */
-static int map_sealed(struct whisper_model *m, int fd, struct err *e)
+static bool is_sealed(int fd)
+{
+    int seals = fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & IMAGE_SEALS) == IMAGE_SEALS;
+}
+
+bool image_file_is_ours(const struct stat *st)
+{
+    return S_ISREG(st->st_mode) && (st->st_uid == geteuid() || st->st_uid == 0) &&
+           !(st->st_mode & (S_IWGRP | S_IWOTH));
+}
+
+/* Whoever holds a descriptor of memory without seals could shrink the image (SIGBUS) or
+ * change it under us. A file that only we and root can write to is replaced whole, never
+ * written into; behind the image it may hold more. */
+static int map_image(struct whisper_model *m, int fd, struct err *e)
 {
     struct stat st;
+    uint64_t bytes;
     if (fstat(fd, &st))
         return err_errno(e, "cannot look at the model image");
-    int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || (seals & IMAGE_SEALS) != IMAGE_SEALS)
+    bool sealed = is_sealed(fd);
+    if (!sealed && !image_file_is_ours(&st))
         return damaged(e, "it is not sealed");
     if (st.st_size < (off_t)align_64(sizeof(struct image_header)))
         return damaged(e, "it is too short");
+    if (pread(fd, &bytes, sizeof bytes, offsetof(struct image_header, image_bytes)) !=
+        (ssize_t)sizeof bytes)
+        return err_errno(e, "cannot read the model image");
+    if (bytes < sizeof(struct image_header) || bytes > (uint64_t)st.st_size ||
+        (sealed && bytes != (uint64_t)st.st_size))
+        return damaged(e, "the length is wrong");
     m->image_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     if (m->image_fd < 0)
         return err_errno(e, "cannot keep the model image");
-    m->image_bytes = (size_t)st.st_size;
+    m->image_bytes = (size_t)bytes;
     void *image = mmap(NULL, m->image_bytes, PROT_READ, MAP_SHARED, fd, 0);
     if (image == MAP_FAILED)
         return err_errno(e, "cannot map the model image");
@@ -354,7 +374,7 @@ int image_attach(struct whisper_model *m, int fd, struct err *e)
 {
     m->image_fd = -1;
     struct image_header header;
-    int status = map_sealed(m, fd, e);
+    int status = map_image(m, fd, e);
     if (!status)
         status = check_header(m, &header, e);
     struct model_plan *plan = NULL;

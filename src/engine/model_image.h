@@ -1,4 +1,5 @@
-/* The packed image of a model: one position-independent block in a sealed memfd.
+/* The packed image of a model: one position-independent block, in a sealed memfd or at
+ * the beginning of a file (model_cache.h).
  *
  *     header | type of every slot | token offsets | token bytes | mel filters | slots
  *
@@ -8,6 +9,8 @@
 #define ENGINE_MODEL_IMAGE_H
 
 #include "engine/model_source.h"
+
+#include <sys/stat.h>
 
 /* Of the layout, and of how weights are packed: an image of another one is not ours. */
 #define IMAGE_VERSION 3
@@ -21,8 +24,12 @@ int image_seal(int fd, struct err *e);
 int image_build(struct model_source *s, enum whisper_weights weights, int *fd,
                 struct err *e);
 
-/* Map a sealed image, check it whole, and fill *m (zeroed by the caller), which owns the
- * mapping and the layers; `fd` is not kept, m->image_fd is a duplicate. */
+/* Whether nobody but us and root can change a file: only then is it safe to map. */
+bool image_file_is_ours(const struct stat *st);
+
+/* Map an image that nobody can change, check it whole, and fill *m (zeroed by the
+ * caller), which owns the mapping and the layers; `fd` is not kept, m->image_fd is a
+ * duplicate. */
 int image_attach(struct whisper_model *m, int fd, struct err *e);
 
 #endif

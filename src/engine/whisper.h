@@ -56,8 +56,9 @@ struct whisper_model_info {
 int whisper_model_load(struct whisper_model **out, const char *path,
                        enum whisper_weights weights, struct err *e);
 
-/* The packed weights as a sealed memfd that a child process may inherit (borrowed; it is
- * close-on-exec, so dup2 it in the child), and the way back: map what a parent packed.
+/* The packed weights as a descriptor that a child process may inherit (borrowed; it is
+ * close-on-exec, so dup2 it in the child), of a sealed memfd or of the file beside the
+ * model, and the way back: map what a parent packed.
  * The memory is shared, not copied. `fd` is not kept. */
 int whisper_model_image_fd(const struct whisper_model *m);
 int whisper_model_attach(struct whisper_model **out, int fd, struct err *e);

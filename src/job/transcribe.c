@@ -275,20 +275,15 @@ static int hear(struct whisper_session *session, const struct pcm *pcm, struct r
     return rc;
 }
 
-int transcribe_file(struct whisper_session *session, int fd,
+int transcribe_file(struct whisper_session *session, struct decoding *decoding,
                     const struct transcribe_options *options,
                     const struct transcribe_callbacks *callbacks, struct transcript *out,
                     struct err *e)
 {
     struct run r = {.options = options, .callbacks = callbacks, .out = out};
-    struct media_limits limits = options->limits;
-    if (callbacks && callbacks->cancelled && !limits.cancelled) {
-        limits.cancelled = callbacks->cancelled;
-        limits.cancelled_arg = callbacks->arg;
-    }
     struct pcm pcm = {0};
     struct media_info info;
-    int rc = media_decode(fd, &limits, &pcm, &info, e);
+    int rc = media_finish(decoding, &pcm, &info, e);
     if (rc < 0)
         return rc;
     describe(options, &info, out);

@@ -9,7 +9,6 @@
 
 struct transcribe_options {
     struct whisper_params params;
-    struct media_limits limits;
     const char *model_name;     /* borrowed, for the transcript */
     const char *known_language; /* borrowed or NULL: found before an interruption */
     double known_probability;
@@ -17,7 +16,7 @@ struct transcribe_options {
 
 struct transcribe_callbacks {
     void *arg;
-    bool (*cancelled)(void *arg);
+    bool (*cancelled)(void *arg); /* of the hearing; the decoding has its own */
     /* Decoding is done, this many seconds of audio. */
     void (*decoded)(void *arg, const struct media_info *info);
     void (*language)(void *arg, const char *code, double probability);
@@ -26,9 +25,9 @@ struct transcribe_callbacks {
     void (*window)(void *arg, int64_t next_frame, int64_t total_frames);
 };
 
-/* `out` is initialised by the caller and may hold the segments of an earlier attempt,
- * with options->params.start_frame behind them. */
-int transcribe_file(struct whisper_session *session, int fd,
+/* `decoding` is finished in any case. `out` is initialised by the caller and may hold the
+ * segments of an earlier attempt, with options->params.start_frame behind them. */
+int transcribe_file(struct whisper_session *session, struct decoding *decoding,
                     const struct transcribe_options *options,
                     const struct transcribe_callbacks *callbacks, struct transcript *out,
                     struct err *e);

@@ -289,45 +289,76 @@ static void set_options(const struct message *job, const struct job_options *opt
         o->known_probability = job->probability;
     }
     o->model_name = job->model;
-    media_limits_init(&o->limits);
-    o->limits.max_seconds = job->max_seconds;
-    o->limits.formats = job->formats[0] ? job->formats : NULL;
-    o->limits.scratch_dir = job->scratch;
 }
 
-static int transcribe(struct task *t, struct err *e)
+/* The decoder works while the model is loaded. */
+static int start_decoding(struct task *t, struct decoding **out, struct err *e)
+{
+    const struct message *job = &t->job;
+    struct media_limits limits;
+    media_limits_init(&limits);
+    limits.max_seconds = job->max_seconds;
+    limits.formats = job->formats[0] ? job->formats : NULL;
+    limits.scratch_dir = job->scratch;
+    limits.cancelled = is_cancelled;
+    limits.cancelled_arg = t;
+    return media_start(out, job->fds[0], &limits, e);
+}
+
+static int take_session(struct task *t, const struct job_options *options,
+                        struct whisper_session **out, struct err *e)
 {
     struct worker *w = t->worker;
-    const struct message *job = &t->job;
-    struct whisper_session *session = NULL;
-    struct job_options options;
-    int status = job_options_parse(&options, job->body, e);
-    if (status)
-        return status;
     pthread_mutex_lock(&w->models);
     w->jobs++;
-    open_detector(w, job->vad);
-    status = open_session(w, job, &options.params, &session, e);
+    open_detector(w, t->job.vad);
+    int status = open_session(w, &t->job, &options->params, out, e);
     pthread_mutex_unlock(&w->models);
-    if (status)
-        err_prefix(e, "the model %s cannot be used", job->model);
+    return status ? err_prefix(e, "the model %s cannot be used", t->job.model) : 0;
+}
+
+static void give_session_back(struct task *t, const struct whisper_session *session)
+{
+    pthread_mutex_lock(&t->worker->models);
+    close_session(t->worker, session);
+    pthread_mutex_unlock(&t->worker->models);
+}
+
+/* Takes the decoding. */
+static int hear(struct task *t, struct decoding *decoding,
+                const struct job_options *options, struct err *e)
+{
+    struct whisper_session *session = NULL;
+    int status = take_session(t, options, &session, e);
     if (!status)
-        status = read_checkpoint(job, &t->transcript, e);
-    if (!status) {
+        status = read_checkpoint(&t->job, &t->transcript, e);
+    if (status) {
+        media_abandon(decoding);
+    } else {
         t->sent = parts_all(&t->transcript);
         struct transcribe_options o = {0};
-        set_options(job, &options, &o);
+        set_options(&t->job, options, &o);
         struct transcribe_callbacks callbacks = {.arg = t,
                                                  .cancelled = is_cancelled,
                                                  .decoded = on_decoded,
                                                  .window = on_window};
-        status = transcribe_file(session, job->fds[0], &o, &callbacks, &t->transcript, e);
+        status = transcribe_file(session, decoding, &o, &callbacks, &t->transcript, e);
     }
-    if (session) {
-        pthread_mutex_lock(&w->models);
-        close_session(w, session);
-        pthread_mutex_unlock(&w->models);
-    }
+    if (session)
+        give_session_back(t, session);
+    return status;
+}
+
+static int transcribe(struct task *t, struct err *e)
+{
+    struct decoding *decoding;
+    struct job_options options;
+    int status = job_options_parse(&options, t->job.body, e);
+    if (status)
+        return status;
+    status = start_decoding(t, &decoding, e);
+    if (!status)
+        status = hear(t, decoding, &options, e);
     job_options_release(&options);
     return status;
 }

@@ -40,9 +40,8 @@ void media_limits_init(struct media_limits *l)
     };
 }
 
-/* One decoding. */
-struct pump {
-    const struct media_limits *limits; /* borrowed */
+struct decoding {
+    struct media_limits limits; /* what it points to is borrowed */
     struct launched child;
     int scratch; /* owned: the samples */
     uint64_t max_samples, samples;
@@ -65,20 +64,20 @@ static void tame(float *x, size_t count)
     }
 }
 
-static int store_samples(struct pump *p, size_t bytes, struct err *e)
+static int store_samples(struct decoding *p, size_t bytes, struct err *e)
 {
     size_t total = p->pending + bytes, count = total / sizeof(float);
     if (count > p->max_samples - p->samples)
         return err_set(e, ERR_TOO_LARGE,
                        "the recording is longer than the limit of %.0f "
                        "seconds: cut it into parts",
-                       p->limits->max_seconds);
+                       p->limits.max_seconds);
     tame((float *)(void *)p->block, count);
     int rc = fs_write_all(p->scratch, p->block, count * sizeof(float), e);
     if (rc)
         return err_prefix(e, "the scratch file for the samples in %s",
-                          p->limits->scratch_dir ? p->limits->scratch_dir
-                                                 : scratch_default());
+                          p->limits.scratch_dir ? p->limits.scratch_dir
+                                                : scratch_default());
     p->samples += count;
     p->pending = total % sizeof(float);
     memmove(p->block, p->block + count * sizeof(float), p->pending);
@@ -87,7 +86,7 @@ static int store_samples(struct pump *p, size_t bytes, struct err *e)
 }
 
 /* Everything that is in the pipe now. */
-static int take_samples(struct pump *p, struct err *e)
+static int take_samples(struct decoding *p, struct err *e)
 {
     while (!p->samples_ended) {
         ssize_t n =
@@ -108,7 +107,7 @@ static int take_samples(struct pump *p, struct err *e)
     return 0;
 }
 
-static int take_record(struct pump *p, struct err *e)
+static int take_record(struct decoding *p, struct err *e)
 {
     while (!p->record_ended) {
         ssize_t n = read(p->child.record, p->record + p->record_length,
@@ -125,9 +124,9 @@ static int take_record(struct pump *p, struct err *e)
     return 0;
 }
 
-static int check_patience(struct pump *p, struct err *e)
+static int check_patience(struct decoding *p, struct err *e)
 {
-    const struct media_limits *l = p->limits;
+    const struct media_limits *l = &p->limits;
     double now = clock_monotonic_seconds();
     if (now - p->asked >= TICK_MS / 1000.0) {
         p->asked = now;
@@ -146,7 +145,7 @@ static int check_patience(struct pump *p, struct err *e)
 
 /* Until the child has ended, or must. A process that inherited our pipe's other end by
  * chance would keep it open: hence the pidfd. */
-static int pump_all(struct pump *p, struct err *e)
+static int pump_all(struct decoding *p, struct err *e)
 {
     bool ended = false;
     while (!ended && !(p->samples_ended && p->record_ended)) {
@@ -174,7 +173,7 @@ static int pump_all(struct pump *p, struct err *e)
 }
 
 /* The child is dead and left no record that makes sense. */
-static int explain_death(const struct pump *p, int status, struct err *e)
+static int explain_death(const struct decoding *p, int status, struct err *e)
 {
     int signal_number = status != -1 && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     switch (signal_number) {
@@ -182,7 +181,7 @@ static int explain_death(const struct pump *p, int status, struct err *e)
         return err_set(
             e, ERR_TIMEOUT,
             "decoding took more than the limit of %u seconds of processor time",
-            p->limits->cpu_seconds);
+            p->limits.cpu_seconds);
     case SIGSYS:
         return err_set(
             e, ERR_CRASH,
@@ -209,7 +208,8 @@ static void copy_info(struct media_info *info, const struct record *r)
     info->truncated = r->flags & RECORD_TRUNCATED;
 }
 
-static int judge(const struct pump *p, int status, struct media_info *info, struct err *e)
+static int judge(const struct decoding *p, int status, struct media_info *info,
+                 struct err *e)
 {
     struct record r;
     if (!record_check(p->record, p->record_length, &r))
@@ -224,7 +224,7 @@ static int judge(const struct pump *p, int status, struct media_info *info, stru
     return 0;
 }
 
-static int map_samples(const struct pump *p, struct pcm *out, struct err *e)
+static int map_samples(const struct decoding *p, struct pcm *out, struct err *e)
 {
     size_t bytes = (size_t)p->samples * sizeof(float);
     void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, p->scratch, 0);
@@ -257,26 +257,27 @@ static int check_request(int fd, const struct media_limits *l, struct err *e)
     return 0;
 }
 
-static int start(struct pump *p, int fd, struct err *e)
+static int start(struct decoding *p, int fd, struct err *e)
 {
     char numbers[4][24];
     snprintf(numbers[0], sizeof numbers[0], "%d", (int)getpid());
     snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)p->max_samples);
-    snprintf(numbers[2], sizeof numbers[2], "%u", p->limits->cpu_seconds);
-    snprintf(numbers[3], sizeof numbers[3], "%zu", p->limits->memory_bytes);
+    snprintf(numbers[2], sizeof numbers[2], "%u", p->limits.cpu_seconds);
+    snprintf(numbers[3], sizeof numbers[3], "%zu", p->limits.memory_bytes);
     char name[] = "whisper-transcriber", role[] = "decode";
     char *arguments[] = {name,       role,       numbers[0], numbers[1],
                          numbers[2], numbers[3], NULL,       NULL};
     char *formats = NULL;
-    if (p->limits->formats) {
-        formats = strdup(p->limits->formats);
+    if (p->limits.formats) {
+        formats = strdup(p->limits.formats);
         if (!formats)
             return err_set(e, ERR_NOMEM, "no memory to start the decoder");
         arguments[6] = formats;
     }
     int rc = launch_child(&p->child, program, arguments, fd, e);
     free(formats);
-    p->started = p->moved = clock_monotonic_seconds();
+    if (rc)
+        p->child.pid = 0;
     return rc;
 }
 
@@ -290,41 +291,74 @@ static int blame_us(int code, struct err *e)
     return ERR_IO;
 }
 
-static int run(struct pump *p, int fd, struct pcm *out, struct media_info *info,
-               struct err *e)
+void media_abandon(struct decoding *p)
 {
-    p->scratch = scratch_open(p->limits->scratch_dir, e);
+    if (!p)
+        return;
+    if (p->child.pid > 0)
+        (void)launch_finish(&p->child);
+    if (p->scratch >= 0)
+        close(p->scratch);
+    free(p->block);
+    free(p);
+}
+
+static int open_decoding(struct decoding *p, int fd, struct err *e)
+{
+    p->scratch = scratch_open(p->limits.scratch_dir, e);
     if (p->scratch < 0)
         return blame_us(p->scratch, e);
     p->block = malloc(BLOCK_BYTES);
     if (!p->block)
         return err_set(e, ERR_NOMEM, "no memory to decode");
     int rc = start(p, fd, e);
+    return rc ? blame_us(rc, e) : 0;
+}
+
+int media_start(struct decoding **out, int fd, const struct media_limits *limits,
+                struct err *e)
+{
+    *out = NULL;
+    int rc = check_request(fd, limits, e);
     if (rc)
-        return blame_us(rc, e);
-    rc = pump_all(p, e);
+        return rc;
+    struct decoding *p = calloc(1, sizeof *p);
+    if (!p)
+        return err_set(e, ERR_NOMEM, "no memory to decode");
+    p->limits = *limits;
+    p->scratch = -1;
+    p->max_samples = (uint64_t)ceil(limits->max_seconds * MEDIA_RATE);
+    rc = open_decoding(p, fd, e);
+    if (rc)
+        media_abandon(p);
+    else
+        *out = p;
+    return rc;
+}
+
+int media_finish(struct decoding *p, struct pcm *out, struct media_info *info,
+                 struct err *e)
+{
+    *out = (struct pcm){0};
+    *info = (struct media_info){0};
+    p->started = p->moved = clock_monotonic_seconds();
+    int rc = pump_all(p, e);
     int status = launch_finish(&p->child);
+    p->child.pid = 0;
     if (!rc)
         rc = judge(p, status, info, e);
-    return rc ? rc : map_samples(p, out, e);
+    if (!rc)
+        rc = map_samples(p, out, e);
+    media_abandon(p);
+    return rc;
 }
 
 int media_decode(int fd, const struct media_limits *limits, struct pcm *out,
                  struct media_info *info, struct err *e)
 {
+    struct decoding *p;
     *out = (struct pcm){0};
     *info = (struct media_info){0};
-    int rc = check_request(fd, limits, e);
-    if (rc)
-        return rc;
-    struct pump p = {
-        .limits = limits,
-        .scratch = -1,
-        .max_samples = (uint64_t)ceil(limits->max_seconds * MEDIA_RATE),
-    };
-    rc = run(&p, fd, out, info, e);
-    if (p.scratch >= 0)
-        close(p.scratch);
-    free(p.block);
-    return rc;
+    int rc = media_start(&p, fd, limits, e);
+    return rc ? rc : media_finish(p, out, info, e);
 }

@@ -53,9 +53,28 @@ struct pcm {
 };
 void pcm_release(struct pcm *p);
 
-/* Decode what `fd` holds from its beginning. `fd` is a regular file; its offset stays.
- * Needs no lock and may run in many threads at once; the process must not ignore SIGCHLD
- * nor reap children that are not its own.
+/* A recording that is being decoded. */
+struct decoding;
+
+/* Start to decode what `fd` holds from its beginning, and go on with something else: the
+ * child works by itself until a pipe is full. `fd` is a regular file; its offset stays,
+ * and it may be closed. What `limits` points to is borrowed until the end. Errors are
+ * those of media_decode. */
+int media_start(struct decoding **out, int fd, const struct media_limits *limits,
+                struct err *e);
+
+/* Take what comes until the recording is decoded, as media_decode does. The limits of
+ * time count from here. Frees `d` in any case. */
+int media_finish(struct decoding *d, struct pcm *out, struct media_info *info,
+                 struct err *e);
+
+/* Stop the child and forget it. NULL is fine. */
+void media_abandon(struct decoding *d);
+
+/* Both in one: decode what `fd` holds.
+ *
+ * All of these need no lock and may run in many threads at once; the process must not
+ * ignore SIGCHLD nor reap children that are not its own.
  *
  * About the file: ERR_NOT_MEDIA (not audio or video), ERR_NO_AUDIO (no audio track, or a
  * track of no samples), ERR_UNSUPPORTED (a format or codec that is not allowed or not

@@ -101,16 +101,18 @@ static void decode(struct child *c, struct extract_job *job, const struct sandbo
 {
     struct err e = {0};
     struct stat st;
-    extract_prepare();
-    if (fstat(CHILD_INPUT, &st))
+    if (fstat(CHILD_INPUT, &st)) {
         r->code = err_errno(&e, "cannot look at the input");
-    else
+    } else {
+        job->io = (struct source_io){.read_at = read_input, .size = st.st_size};
+        r->code = extract_prepare(job, &e);
+    }
+    if (!r->code)
         r->code = sandbox_lock(s, &e);
     if (r->code) {
         snprintf(r->message, sizeof r->message, "%s", e.message);
         return;
     }
-    job->io = (struct source_io){.read_at = read_input, .size = st.st_size};
     job->write = write_samples;
     job->write_arg = c;
     extract_audio(job, r);

@@ -1,12 +1,10 @@
 #include "media/extract.h"
 
+#include "media/formats.h"
+#include "media/libav.h"
 #include "media/mixer.h"
 
 #include <errno.h>
-#include <libavcodec/avcodec.h>
-#include <libavformat/avformat.h>
-#include <libavutil/cpu.h>
-#include <libavutil/log.h>
 #include <stdarg.h>
 
 /* What the sink answers when the limit is reached, or the reader is gone. Far from every
@@ -34,6 +32,7 @@ struct extract {
     uint64_t damaged; /* packets that could not be decoded */
     bool cut;         /* the container says that something is missing */
     int channels, rate;
+    char codec[32]; /* "aac" */
 };
 
 static void be_silent(void *context, int level, const char *format, va_list arguments)
@@ -49,14 +48,19 @@ static int compare_bytes(const void *a, const void *b)
     return *(const char *)a - *(const char *)b;
 }
 
-void extract_prepare(void)
+int extract_prepare(struct extract_job *job, struct err *e)
 {
+    job->is_plain = plain_find(&job->io, &job->plain);
+    int rc = job->is_plain ? 0 : libav_load(e);
+    if (rc || job->is_plain)
+        return rc;
     char many[4096] = {1};
     qsort(many, sizeof many, 1, compare_bytes); /* asks once for the size of the memory */
     tzset();                                    /* gmtime_r reads the time zone once */
-    av_log_set_callback(be_silent);
-    av_get_cpu_flags();
-    av_cpu_count();
+    libav.av_log_set_callback(be_silent);
+    libav.av_get_cpu_flags();
+    libav.av_cpu_count();
+    return 0;
 }
 
 /* "8 hours", "1 hour 30 minutes", "90 seconds" */
@@ -128,21 +132,21 @@ static bool frame_is_sane(const AVFrame *frame)
     int channels = mixer_channels(frame);
     return frame->nb_samples > 0 && channels > 0 && channels <= MEDIA_MAX_CHANNELS &&
            frame->sample_rate >= 100 && frame->sample_rate <= MEDIA_MAX_RATE &&
-           av_get_bytes_per_sample(frame->format) > 0;
+           libav.av_get_bytes_per_sample(frame->format) > 0;
 }
 
 /* All frames that the decoder has ready. */
 static int drain_decoder(struct extract *x)
 {
     for (;;) {
-        int rc = avcodec_receive_frame(x->source.decoder, x->frame);
+        int rc = libav.avcodec_receive_frame(x->source.decoder, x->frame);
         if (rc == AVERROR(EAGAIN) || rc == AVERROR_EOF)
             return 0;
         if (rc == AVERROR(ENOMEM))
             return rc;
         if (rc < 0 || !frame_is_sane(x->frame)) {
             x->damaged++;
-            av_frame_unref(x->frame);
+            libav.av_frame_unref(x->frame);
             if (rc < 0)
                 return 0;
             continue;
@@ -154,7 +158,7 @@ static int drain_decoder(struct extract *x)
         }
         if (!rc)
             rc = mixer_feed(&x->mixer, x->frame);
-        av_frame_unref(x->frame);
+        libav.av_frame_unref(x->frame);
         if (rc == AVERROR(EINVAL))
             x->damaged++;
         else if (rc < 0)
@@ -165,7 +169,7 @@ static int drain_decoder(struct extract *x)
 /* NULL: the end; what the decoder holds back comes out. */
 static int decode_packet(struct extract *x, AVPacket *packet)
 {
-    int rc = avcodec_send_packet(x->source.decoder, packet);
+    int rc = libav.avcodec_send_packet(x->source.decoder, packet);
     if (rc == AVERROR(ENOMEM))
         return rc;
     if (rc < 0 && rc != AVERROR_EOF)
@@ -179,7 +183,7 @@ static int read_all(struct extract *x)
     /* The last packet of an uncompressed file that claims no length is always "short". */
     bool plain = source_bytes_per_second(&x->source) > 0;
     for (;;) {
-        int rc = av_read_frame(x->source.format, x->packet);
+        int rc = libav.av_read_frame(x->source.format, x->packet);
         if (rc == AVERROR_EOF || x->source.read_error)
             break;
         if (rc == AVERROR(ENOMEM))
@@ -197,7 +201,7 @@ static int read_all(struct extract *x)
                 x->cut = true;
             rc = decode_packet(x, x->packet);
         }
-        av_packet_unref(x->packet);
+        libav.av_packet_unref(x->packet);
         if (rc < 0)
             return rc;
     }
@@ -237,19 +241,71 @@ static int judge(struct extract *x, int rc, struct err *e)
     return err_set(e, ERR_NO_AUDIO, "the audio track is empty: it holds no sound");
 }
 
+static int read_plain(struct extract *x)
+{
+    float samples[4096];
+    x->frames = 1;
+    x->channels = 1;
+    x->rate = MEDIA_RATE;
+    for (int64_t at = 0; at < x->job->plain.count;) {
+        int n = plain_read(&x->job->io, &x->job->plain, at, samples, 4096);
+        if (n < 0)
+            x->source.read_error = -n;
+        x->cut = n <= 0;
+        if (x->cut)
+            break;
+        int rc = take_samples(x, samples, (size_t)n);
+        if (rc)
+            return rc;
+        at += n;
+    }
+    return 0;
+}
+
+static int run_plain(struct extract *x, struct err *e)
+{
+    const struct formats_subject subject = {.demuxer = "wav", .codec = "pcm_s16le"};
+    double seconds = (double)x->job->plain.count / MEDIA_RATE;
+    snprintf(x->source.container, sizeof x->source.container, "wav");
+    int rc = formats_admit(&subject, x->job->formats, e);
+    if (rc)
+        return rc;
+    snprintf(x->codec, sizeof x->codec, "pcm_s16le");
+    if (seconds > (double)x->job->max_samples / MEDIA_RATE + 1)
+        return refuse_length(x, seconds, e);
+    return judge(x, read_plain(x), e);
+}
+
 static int run(struct extract *x, struct err *e)
 {
     int rc = source_open(&x->source, &x->job->io, x->job->formats, e);
+    if (x->source.decoder)
+        snprintf(x->codec, sizeof x->codec, "%s",
+                 libav.avcodec_get_name(x->source.decoder->codec_id));
     if (rc)
         return rc;
     bool believable;
     double promised = source_promised_seconds(&x->source, &believable);
     if (believable && promised > (double)x->job->max_samples / MEDIA_RATE + 1)
         return refuse_length(x, promised, e);
-    x->packet = av_packet_alloc();
-    x->frame = av_frame_alloc();
+    x->packet = libav.av_packet_alloc();
+    x->frame = libav.av_frame_alloc();
     rc = x->packet && x->frame ? read_all(x) : AVERROR(ENOMEM);
     return judge(x, rc, e);
+}
+
+static bool is_cut(const struct extract *x)
+{
+    return x->cut || x->damaged ||
+           (!x->job->is_plain && (falls_short(x) || source_is_cut(&x->source)));
+}
+
+static void release(struct extract *x)
+{
+    mixer_release(&x->mixer);
+    libav.av_frame_free(&x->frame);
+    libav.av_packet_free(&x->packet);
+    source_close(&x->source);
 }
 
 void extract_audio(const struct extract_job *job, struct record *out)
@@ -261,21 +317,16 @@ void extract_audio(const struct extract_job *job, struct record *out)
         x->mixer.sink = take_samples;
         x->mixer.arg = x;
         e.message[0] = '\0';
-        out->code = run(x, &e);
+        out->code = job->is_plain ? run_plain(x, &e) : run(x, &e);
         out->channels = x->channels;
         out->rate = x->rate;
         out->samples = x->samples;
-        if (!out->code &&
-            (x->cut || x->damaged || falls_short(x) || source_is_cut(&x->source)))
+        if (!out->code && is_cut(x))
             out->flags |= RECORD_TRUNCATED;
         snprintf(out->container, sizeof out->container, "%s", x->source.container);
-        if (x->source.decoder)
-            snprintf(out->codec, sizeof out->codec, "%s",
-                     avcodec_get_name(x->source.decoder->codec_id));
-        mixer_release(&x->mixer);
-        av_frame_free(&x->frame);
-        av_packet_free(&x->packet);
-        source_close(&x->source);
+        snprintf(out->codec, sizeof out->codec, "%s", x->codec);
+        if (!job->is_plain)
+            release(x);
         free(x);
     } else {
         out->code = e.code;

@@ -4,19 +4,11 @@
  * come out silent. Layouts that swresample has no rule for are averaged. */
 #include "media/mixer.h"
 
+#include "media/libav.h"
 #include "media/record.h"
 
-#include <libavcodec/avcodec.h>
-#include <libavutil/channel_layout.h>
-#include <libavutil/frame.h>
-#include <libavutil/opt.h>
-#include <libavutil/version.h>
-#include <libswresample/swresample.h>
 #include <math.h>
 #include <stdbool.h>
-
-/* FFmpeg 5.1 replaced bit masks by AVChannelLayout; Ubuntu 22.04 has 4.4. */
-#define NEW_LAYOUTS (LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(57, 28, 100))
 
 int mixer_channels(const struct AVFrame *frame)
 {
@@ -41,11 +33,11 @@ static void describe_layout(const AVFrame *frame, char *out, size_t size)
     out[0] = '\0';
 #if NEW_LAYOUTS
     if (frame->ch_layout.nb_channels > 2)
-        av_channel_layout_describe(&frame->ch_layout, out, size);
+        libav.av_channel_layout_describe(&frame->ch_layout, out, size);
 #else
     if (frame->channels > 2)
-        av_get_channel_layout_string(out, (int)size, frame->channels,
-                                     frame->channel_layout);
+        libav.av_get_channel_layout_string(out, (int)size, frame->channels,
+                                           frame->channel_layout);
 #endif
     out[size - 1] = '\0';
 }
@@ -58,49 +50,50 @@ static SwrContext *new_swr(const AVFrame *frame, bool average)
     enum AVSampleFormat format = frame->format;
 #if NEW_LAYOUTS
     AVChannelLayout mono, in = {0};
-    av_channel_layout_default(&mono, 1);
+    libav.av_channel_layout_default(&mono, 1);
     if (average) {
         in.order = AV_CHANNEL_ORDER_UNSPEC;
         in.nb_channels = channels;
     } else if (channels <= 2 || frame->ch_layout.order == AV_CHANNEL_ORDER_UNSPEC) {
-        av_channel_layout_default(&in, channels);
-    } else if (av_channel_layout_copy(&in, &frame->ch_layout) < 0) {
+        libav.av_channel_layout_default(&in, channels);
+    } else if (libav.av_channel_layout_copy(&in, &frame->ch_layout) < 0) {
         return NULL;
     }
-    if (swr_alloc_set_opts2(&swr, &mono, AV_SAMPLE_FMT_FLT, MEDIA_RATE, &in, format,
-                            frame->sample_rate, 0, NULL) < 0)
-        swr_free(&swr);
-    av_channel_layout_uninit(&in);
+    if (libav.swr_alloc_set_opts2(&swr, &mono, AV_SAMPLE_FMT_FLT, MEDIA_RATE, &in, format,
+                                  frame->sample_rate, 0, NULL) < 0)
+        libav.swr_free(&swr);
+    libav.av_channel_layout_uninit(&in);
 #else
     int64_t in = (int64_t)frame->channel_layout;
     if (channels <= 2 || !in)
-        in = av_get_default_channel_layout(channels);
+        in = libav.av_get_default_channel_layout(channels);
     if (average)
         in = 0;
-    swr = swr_alloc_set_opts(NULL, AV_CH_LAYOUT_MONO, AV_SAMPLE_FMT_FLT, MEDIA_RATE, in,
-                             format, frame->sample_rate, 0, NULL);
+    swr = libav.swr_alloc_set_opts(NULL, AV_CH_LAYOUT_MONO, AV_SAMPLE_FMT_FLT, MEDIA_RATE,
+                                   in, format, frame->sample_rate, 0, NULL);
     if (swr && !in)
-        av_opt_set_int(swr, "ich", channels, 0);
+        libav.av_opt_set_int(swr, "ich", channels, 0);
 #endif
     if (swr)
-        av_opt_set_double(swr, "rematrix_maxval", 1.0, 0);
+        libav.av_opt_set_double(swr, "rematrix_maxval", 1.0, 0);
     return swr;
 }
 
 static SwrContext *open_swr(const AVFrame *frame)
 {
     SwrContext *swr = new_swr(frame, false);
-    if (swr && swr_init(swr) >= 0)
+    if (swr && libav.swr_init(swr) >= 0)
         return swr;
-    swr_free(&swr);
+    libav.swr_free(&swr);
     double weights[MEDIA_MAX_CHANNELS];
     int channels = mixer_channels(frame);
     for (int i = 0; i < channels; i++)
         weights[i] = 1.0 / channels;
     swr = new_swr(frame, true);
-    if (swr && swr_set_matrix(swr, weights, channels) >= 0 && swr_init(swr) >= 0)
+    if (swr && libav.swr_set_matrix(swr, weights, channels) >= 0 &&
+        libav.swr_init(swr) >= 0)
         return swr;
-    swr_free(&swr);
+    libav.swr_free(&swr);
     return NULL;
 }
 
@@ -147,13 +140,13 @@ static void clean_doubles(double *x, size_t count)
 
 static int clean_frame(AVFrame *frame)
 {
-    enum AVSampleFormat packed = av_get_packed_sample_fmt(frame->format);
+    enum AVSampleFormat packed = libav.av_get_packed_sample_fmt(frame->format);
     if (packed != AV_SAMPLE_FMT_FLT && packed != AV_SAMPLE_FMT_DBL)
         return 0;
-    int rc = av_frame_make_writable(frame);
+    int rc = libav.av_frame_make_writable(frame);
     if (rc < 0)
         return rc;
-    bool planar = av_sample_fmt_is_planar(frame->format);
+    bool planar = libav.av_sample_fmt_is_planar(frame->format);
     int planes = planar ? mixer_channels(frame) : 1;
     size_t count =
         (size_t)frame->nb_samples * (size_t)(planar ? 1 : mixer_channels(frame));
@@ -170,7 +163,7 @@ static int clean_frame(AVFrame *frame)
 /* Convert `count` samples per channel, or flush when `data` is NULL. */
 static int convert(struct mixer *m, const uint8_t **data, int count)
 {
-    int room = swr_get_out_samples(m->swr, count);
+    int room = libav.swr_get_out_samples(m->swr, count);
     if (room < 0)
         return room;
     if ((size_t)room > m->capacity) {
@@ -183,7 +176,7 @@ static int convert(struct mixer *m, const uint8_t **data, int count)
     if (!m->capacity)
         return 0;
     uint8_t *out = (uint8_t *)m->samples;
-    int n = swr_convert(m->swr, &out, room, data, count);
+    int n = libav.swr_convert(m->swr, &out, room, data, count);
     return n > 0 ? m->sink(m->arg, m->samples, (size_t)n) : n;
 }
 
@@ -200,13 +193,13 @@ int mixer_feed(struct mixer *m, AVFrame *frame)
 int mixer_flush(struct mixer *m)
 {
     int rc = m->swr ? convert(m, NULL, 0) : 0;
-    swr_free(&m->swr);
+    libav.swr_free(&m->swr);
     return rc;
 }
 
 void mixer_release(struct mixer *m)
 {
-    swr_free(&m->swr);
+    libav.swr_free(&m->swr);
     free(m->samples);
     m->samples = NULL;
     m->capacity = 0;

@@ -1,14 +1,12 @@
 #include "media/source.h"
 
 #include "media/formats.h"
+#include "media/libav.h"
 #include "media/mixer.h"
 #include "media/record.h"
 #include "media/sniff.h"
 
 #include <errno.h>
-#include <libavcodec/avcodec.h>
-#include <libavformat/avformat.h>
-#include <libavutil/opt.h>
 
 #define IO_BUFFER  65536
 #define PROBE_FROM 2048
@@ -121,7 +119,7 @@ static const AVInputFormat *recognise(uint8_t *bytes, int have)
         memcpy(kept, bytes + length, sizeof kept);
         memset(bytes + length, 0, sizeof kept);
         AVProbeData data = {.filename = "", .buf = bytes, .buf_size = length};
-        best = av_probe_input_format3(&data, 1, &score);
+        best = libav.av_probe_input_format3(&data, 1, &score);
         memcpy(bytes + length, kept, sizeof kept);
         if ((best && score > AVPROBE_SCORE_RETRY) || length == have)
             break;
@@ -181,28 +179,29 @@ static bool mov_lacks_index(const struct source *s)
 
 static int open_container(struct source *s, const AVInputFormat *demuxer, struct err *e)
 {
-    uint8_t *buffer = av_malloc(IO_BUFFER);
-    s->avio = buffer
-                  ? avio_alloc_context(buffer, IO_BUFFER, 0, s, read_some, NULL, seek_to)
-                  : NULL;
-    s->format = avformat_alloc_context();
+    uint8_t *buffer = libav.av_malloc(IO_BUFFER);
+    s->avio = buffer ? libav.avio_alloc_context(buffer, IO_BUFFER, 0, s, read_some, NULL,
+                                                seek_to)
+                     : NULL;
+    s->format = libav.avformat_alloc_context();
     if (!s->avio || !s->format) {
         if (!s->avio)
-            av_free(buffer);
+            libav.av_free(buffer);
         return fail_open(s, AVERROR(ENOMEM), e, "");
     }
     s->format->pb = s->avio;
     s->format->io_open = refuse_open;
     s->format->flags |= AVFMT_FLAG_CUSTOM_IO;
-    av_opt_set(s->format, "protocol_whitelist", "", 0);
-    av_opt_set(s->format, "format_whitelist", demuxer->name, 0);
-    av_opt_set(s->format, "codec_whitelist", formats_decoders, 0);
+    libav.av_opt_set(s->format, "protocol_whitelist", "", 0);
+    libav.av_opt_set(s->format, "format_whitelist", demuxer->name, 0);
+    libav.av_opt_set(s->format, "codec_whitelist", formats_decoders, 0);
 #if LIBAVFORMAT_VERSION_MAJOR < 59
     AVInputFormat *chosen = (AVInputFormat *)(uintptr_t)demuxer;
 #else
     const AVInputFormat *chosen = demuxer;
 #endif
-    int rc = avformat_open_input(&s->format, "", chosen, NULL); /* frees it on failure */
+    int rc =
+        libav.avformat_open_input(&s->format, "", chosen, NULL); /* frees it on failure */
     if (rc < 0 && !strncmp(demuxer->name, "mov,", 4) && mov_lacks_index(s))
         return fail_open(s, rc, e,
                          "the recording was cut off before it was finished: the index "
@@ -226,7 +225,7 @@ static int choose_stream(struct source *s, struct err *e)
         if (f->streams[i]->codecpar->codec_type == AVMEDIA_TYPE_VIDEO &&
             !is_cover(f->streams[i]))
             s->has_video = true;
-    int best = av_find_best_stream(f, AVMEDIA_TYPE_AUDIO, -1, -1, NULL, 0);
+    int best = libav.av_find_best_stream(f, AVMEDIA_TYPE_AUDIO, -1, -1, NULL, 0);
     if (best < 0 && s->read_error)
         return fail_open(s, best, e, "");
     if (best < 0)
@@ -251,7 +250,7 @@ static int check_codec(const struct source *s, const char *formats, struct err *
             "the sound in this file is copy-protected (DRM) and cannot be read");
     struct formats_subject subject = {
         .demuxer = s->format->iformat->name,
-        .codec = avcodec_get_name(par->codec_id),
+        .codec = libav.avcodec_get_name(par->codec_id),
         .has_video = s->has_video,
         .head = s->head,
         .head_length = s->head_length,
@@ -265,25 +264,25 @@ static int open_decoder(struct source *s, struct err *e)
     const AVCodec *codec = NULL;
     /* FFmpeg 7.1's own Speex decoder gives wideband speech at half its speed. */
     if (par->codec_id == AV_CODEC_ID_SPEEX)
-        codec = avcodec_find_decoder_by_name("libspeex");
+        codec = libav.avcodec_find_decoder_by_name("libspeex");
     if (!codec)
-        codec = avcodec_find_decoder(par->codec_id);
+        codec = libav.avcodec_find_decoder(par->codec_id);
     if (!codec)
         return err_set(
             e, ERR_UNSUPPORTED,
             "the sound in this file is coded as \"%s\", which cannot be read here",
-            avcodec_get_name(par->codec_id));
-    s->decoder = avcodec_alloc_context3(codec);
+            libav.avcodec_get_name(par->codec_id));
+    s->decoder = libav.avcodec_alloc_context3(codec);
     if (!s->decoder)
         return fail_open(s, AVERROR(ENOMEM), e, "");
-    int rc = avcodec_parameters_to_context(s->decoder, par);
+    int rc = libav.avcodec_parameters_to_context(s->decoder, par);
     if (rc < 0)
         return fail_open(s, rc, e,
                          "the file is damaged: its audio header makes no sense");
     s->decoder->pkt_timebase = s->stream->time_base;
     s->decoder->thread_count = 1; /* the sandbox lets no thread start */
-    av_opt_set(s->decoder, "codec_whitelist", formats_decoders, 0);
-    rc = avcodec_open2(s->decoder, codec, NULL);
+    libav.av_opt_set(s->decoder, "codec_whitelist", formats_decoders, 0);
+    rc = libav.avcodec_open2(s->decoder, codec, NULL);
     if (rc == AVERROR(EINVAL) || rc == AVERROR(ENOSYS) || rc == AVERROR_PATCHWELCOME)
         return err_set(
             e, ERR_UNSUPPORTED,
@@ -319,7 +318,7 @@ int source_open(struct source *s, const struct source_io *io, const char *format
         if (type != AVMEDIA_TYPE_AUDIO && type != AVMEDIA_TYPE_VIDEO)
             s->format->streams[i]->discard = AVDISCARD_ALL;
     }
-    int found = avformat_find_stream_info(s->format, NULL);
+    int found = libav.avformat_find_stream_info(s->format, NULL);
     if (found < 0)
         return fail_open(s, found, e, "the file is damaged: no stream in it can be read");
     rc = choose_stream(s, e);
@@ -332,17 +331,17 @@ int source_open(struct source *s, const struct source_io *io, const char *format
 
 void source_close(struct source *s)
 {
-    avcodec_free_context(&s->decoder);
-    avformat_close_input(&s->format);
+    libav.avcodec_free_context(&s->decoder);
+    libav.avformat_close_input(&s->format);
     if (s->avio)
-        av_freep(&s->avio->buffer);
-    avio_context_free(&s->avio);
+        libav.av_freep(&s->avio->buffer);
+    libav.avio_context_free(&s->avio);
 }
 
 double source_bytes_per_second(const struct source *s)
 {
     const AVCodecParameters *par = s->stream->codecpar;
-    double bits = av_get_exact_bits_per_sample(par->codec_id);
+    double bits = libav.av_get_exact_bits_per_sample(par->codec_id);
     return bits * mixer_parameter_channels(par) * par->sample_rate / 8;
 }
 

@@ -40,8 +40,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
-    extract_prepare();
-    return 0;
+    const struct input nothing = {.bytes = NULL};
+    struct extract_job job = {.io = {.read_at = read_memory, .arg = (void *)&nothing}};
+    return extract_prepare(&job, NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
@@ -54,6 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         .write = take,
         .write_arg = &in,
     };
+    job.is_plain = plain_find(&job.io, &job.plain);
     struct record r, checked;
     record_init(&r);
     extract_audio(&job, &r);

@@ -38,7 +38,10 @@
 #endif
 
 #include "engine/kernels/attend_float.h"
+#include "engine/kernels/cache8.h"
 #include "engine/kernels/gemm_tile.h"
+#include "engine/kernels/lstm.h"
+#include "engine/kernels/odds.h"
 #include "engine/kernels/spectrum.h"
 
 static void narrow_lanes(uint16_t *half, const float *in, size_t n)
@@ -70,10 +73,14 @@ const struct kernels LEVEL = {
     .quantise_8 = quantise_lanes_1,
     .gemm_s8_16 = gemm_s8_lanes_2,
     .quantise_16 = quantise_lanes_2,
+    .store_bytes = store_bytes_lanes,
     .gemm_f32 = gemm_f32_lanes,
     .gemm_f16 = gemm_f16_lanes,
     .gelu = gelu_lanes,
     .softmax = softmax_lanes,
+    .lstm = lstm_lanes,
+    .most = most_lanes,
+    .exp_sum = exp_sum_lanes,
     .layer_norm = layer_norm_lanes,
     .widen = widen_lanes,
     .narrow = narrow_lanes,

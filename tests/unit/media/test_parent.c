@@ -175,6 +175,23 @@ static void a_held_pipe_does_not_hold_us(void **state)
     run("hold", NULL, 0, "");
 }
 
+/* The child of one that is given up is gone when media_abandon returns. */
+static void what_is_abandoned_ends(void **state)
+{
+    (void)state;
+    struct media_limits limits;
+    struct decoding *d;
+    struct err e;
+    media_limits_init(&limits);
+    int fd = memfd_create("input", MFD_CLOEXEC);
+    assert_int_equal(fs_write_all(fd, "flood", 5, NULL), 0);
+    assert_int_equal(media_start(&d, fd, &limits, &e), 0);
+    close(fd);
+    media_abandon(d);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+    media_abandon(NULL);
+}
+
 static void a_missing_program_is_an_error(void **state)
 {
     (void)state;
@@ -293,6 +310,7 @@ int main(void)
         cmocka_unit_test(nothing_comes_along),
         cmocka_unit_test(closed_standard_streams),
         cmocka_unit_test(a_held_pipe_does_not_hold_us),
+        cmocka_unit_test(what_is_abandoned_ends),
         cmocka_unit_test(a_missing_program_is_an_error),
         cmocka_unit_test(full_disk),
         cmocka_unit_test(the_child_dies_with_its_parent),
