@@ -297,8 +297,7 @@ static void self_attention(struct net *n, int i)
     int rows = n->pass->rows, state = n->model->config.n_text_state;
     size_t s = (size_t)state, norm_stride = s + ROW_PAD, stride = 3 * s + ROW_PAD;
     struct attend_job job = {n, i, n->model->config.n_text_head, stride, norm_stride};
-    normalise(n, &layer->attn_norm, n->x, rows, state, n->norm, norm_stride);
-    linear(n, &layer->attn_qkv, n->norm, norm_stride, rows, n->wide, stride, 0);
+    linear_normed(n, &layer->attn_qkv, &layer->attn_norm, n->x, rows, n->wide, stride, 0);
     store_rows(n, i, stride);
     run_tasks(n, self_work(n), n->pass->inputs * job.heads, self_task, &job);
     linear(n, &layer->attn_out, n->norm, norm_stride, rows, n->x, s, GEMM_ADD);
@@ -311,8 +310,8 @@ static void cross_attention(struct net *n, int i)
     size_t s = (size_t)state, norm_stride = s + ROW_PAD;
     struct attend_job job = {n, i, n->model->config.n_text_head, norm_stride,
                              norm_stride};
-    normalise(n, &layer->cross_norm, n->x, rows, state, n->norm, norm_stride);
-    linear(n, &layer->cross_q, n->norm, norm_stride, rows, n->wide, norm_stride, 0);
+    linear_normed(n, &layer->cross_q, &layer->cross_norm, n->x, rows, n->wide,
+                  norm_stride, 0);
     pool_each(n->pool, n->pass->windows * job.heads, cross_task, &job);
     if (n->capture)
         hand_out_layer(n, i);
@@ -323,9 +322,9 @@ static void feed_forward(struct net *n, int i)
 {
     const struct decoder_layer *layer = &n->model->decoder[i];
     int rows = n->pass->rows, state = n->model->config.n_text_state;
-    size_t s = (size_t)state, norm_stride = s + ROW_PAD, stride = 4 * s + ROW_PAD;
-    normalise(n, &layer->mlp_norm, n->x, rows, state, n->norm, norm_stride);
-    linear(n, &layer->mlp_up, n->norm, norm_stride, rows, n->wide, stride, GEMM_GELU);
+    size_t s = (size_t)state, stride = 4 * s + ROW_PAD;
+    linear_normed(n, &layer->mlp_up, &layer->mlp_norm, n->x, rows, n->wide, stride,
+                  GEMM_GELU);
     linear(n, &layer->mlp_down, n->wide, stride, rows, n->x, s, GEMM_ADD);
 }
 

@@ -124,8 +124,7 @@ static void attend(struct net *n, const struct encoder_layer *layer)
 {
     int rows = n->model->config.n_audio_ctx, state = n->model->config.n_audio_state;
     size_t s = (size_t)state, norm_stride = s + ROW_PAD, stride = 3 * s + ROW_PAD;
-    normalise(n, &layer->attn_norm, n->x, rows, state, n->norm, norm_stride);
-    linear(n, &layer->attn_qkv, n->norm, norm_stride, rows, n->wide, stride, 0);
+    linear_normed(n, &layer->attn_qkv, &layer->attn_norm, n->x, rows, n->wide, stride, 0);
     store_all(n, &n->audio, n->wide + s, n->wide + 2 * s, stride, rows);
     struct attention_job job = {
         .net = n,
@@ -146,9 +145,9 @@ static void attend(struct net *n, const struct encoder_layer *layer)
 static void feed_forward(struct net *n, const struct encoder_layer *layer)
 {
     int rows = n->model->config.n_audio_ctx, state = n->model->config.n_audio_state;
-    size_t s = (size_t)state, norm_stride = s + ROW_PAD, stride = 4 * s + ROW_PAD;
-    normalise(n, &layer->mlp_norm, n->x, rows, state, n->norm, norm_stride);
-    linear(n, &layer->mlp_up, n->norm, norm_stride, rows, n->wide, stride, GEMM_GELU);
+    size_t s = (size_t)state, stride = 4 * s + ROW_PAD;
+    linear_normed(n, &layer->mlp_up, &layer->mlp_norm, n->x, rows, n->wide, stride,
+                  GEMM_GELU);
     linear(n, &layer->mlp_down, n->wide, stride, rows, n->x, s, GEMM_ADD);
 }
 
@@ -160,8 +159,8 @@ static void fill_cross(struct net *n, int window)
     size_t norm_stride = (size_t)m->config.n_audio_state + ROW_PAD;
     int layers = m->config.n_text_layer, rows = m->config.n_audio_ctx;
     for (int i = 0; i < layers; i++) {
-        linear(n, &m->decoder[i].cross_kv, n->norm, norm_stride, rows, n->wide, stride,
-               0);
+        linear_again(n, &m->decoder[i].cross_kv, n->norm, norm_stride, rows, n->wide,
+                     stride, i > 0);
         store_all(n, &n->cross[window * layers + i], n->wide, n->wide + text, stride,
                   rows);
     }

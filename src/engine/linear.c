@@ -144,39 +144,53 @@ static void share_tiles(struct linear_job *job, int panels, int threads)
 
 struct quantise_job {
     struct net *net;
+    const struct layer_norm *norm; /* applied before; NULL: none */
     const float *x;
     size_t x_stride, stride;
     int m, k;
     bool fine;
 };
 
-static void quantise_task(void *arg, int task, int thread)
+/* A row that was normalised is written down nowhere but here. */
+static void quantise_row(const struct quantise_job *job, int row, float *scratch)
 {
-    (void)thread;
-    const struct quantise_job *job = arg;
     struct net *n = job->net;
     size_t k = (size_t)job->k;
-    float most = job->fine ? quantised_most(k) : 127;
-    int end = (task + 1) * QUANTISE_ROWS < job->m ? (task + 1) * QUANTISE_ROWS : job->m;
-    for (int row = task * QUANTISE_ROWS; row < end; row++)
-        (job->fine ? n->kernels->quantise_16
-                   : n->kernels->quantise_8)(job->x + (size_t)row * job->x_stride, k,
-                                             most, n->codes + (size_t)row * job->stride,
-                                             &n->code_scales[row], &n->code_sums[row]);
+    const float *x = job->x + (size_t)row * job->x_stride;
+    uint8_t *out = n->codes + (size_t)row * job->stride;
+    if (job->norm) {
+        n->kernels->layer_norm(scratch, x, job->norm->gain, job->norm->bias, k);
+        x = scratch;
+    }
+    if (job->fine)
+        n->kernels->quantise_16(x, k, quantised_most(k), out, &n->code_scales[row],
+                                &n->code_sums[row]);
+    else
+        n->kernels->quantise_8(x, k, 127, out, &n->code_scales[row], &n->code_sums[row]);
 }
 
-static void quantise(struct linear_job *job)
+static void quantise_task(void *arg, int task, int thread)
+{
+    const struct quantise_job *job = arg;
+    int end = (task + 1) * QUANTISE_ROWS < job->m ? (task + 1) * QUANTISE_ROWS : job->m;
+    for (int row = task * QUANTISE_ROWS; row < end; row++)
+        quantise_row(job, row, net_strip(job->net, thread));
+}
+
+static void quantise(struct linear_job *job, const struct layer_norm *norm, bool again)
 {
     struct net *n = job->net;
     const struct gemm *g = &job->g;
     /* Rows of a tile would fall into the same few sets of the first cache. */
     size_t stride = QUANTISED_BYTES(g->k) + 64;
-    struct quantise_job rows = {n, g->x, g->x_stride, stride, g->m, g->k, job->w->fine};
+    struct quantise_job rows = {n,      norm, g->x, g->x_stride,
+                                stride, g->m, g->k, job->w->fine};
+    int tasks = again ? 0 : divide_up(g->m, QUANTISE_ROWS);
     if ((double)g->m * g->k < LINEAR_INLINE)
-        for (int task = 0; task < divide_up(g->m, QUANTISE_ROWS); task++)
+        for (int task = 0; task < tasks; task++)
             quantise_task(&rows, task, 0);
     else
-        pool_each(n->pool, divide_up(g->m, QUANTISE_ROWS), quantise_task, &rows);
+        pool_each(n->pool, tasks, quantise_task, &rows);
     job->s8 = (struct gemm_s8){
         .x = n->codes,
         .x_scales = n->code_scales,
@@ -199,8 +213,9 @@ size_t linear_code_bytes(int cols)
     return QUANTISED_BYTES(cols) + 64;
 }
 
-void linear(struct net *n, const struct weight *w, const float *x, size_t x_stride, int m,
-            float *y, size_t y_stride, unsigned flags)
+static void multiply(struct net *n, const struct weight *w, const struct layer_norm *norm,
+                     const float *x, size_t x_stride, int m, float *y, size_t y_stride,
+                     unsigned flags, bool again)
 {
     bool s8 = w->type == WEIGHT_S8;
     struct linear_job job = {
@@ -227,9 +242,21 @@ void linear(struct net *n, const struct weight *w, const float *x, size_t x_stri
     else
         share_panels(&job, panels, threads);
     if (s8)
-        quantise(&job);
+        quantise(&job, norm, again);
     pool_each(n->pool, divide_up(panels, job.strip) * job.blocks,
               s8 ? s8_task : linear_task, &job);
+}
+
+void linear(struct net *n, const struct weight *w, const float *x, size_t x_stride, int m,
+            float *y, size_t y_stride, unsigned flags)
+{
+    multiply(n, w, NULL, x, x_stride, m, y, y_stride, flags, false);
+}
+
+void linear_again(struct net *n, const struct weight *w, const float *x, size_t x_stride,
+                  int m, float *y, size_t y_stride, bool again)
+{
+    multiply(n, w, NULL, x, x_stride, m, y, y_stride, 0, again);
 }
 
 /* ---- layer norm ---------------------------------------------------------------------
@@ -260,4 +287,16 @@ void normalise(struct net *n, const struct layer_norm *norm, const float *x, int
 {
     struct norm_job job = {n->kernels, norm, x, y, y_stride, m, cols, 32};
     pool_each(n->pool, divide_up(m, job.block), norm_task, &job);
+}
+
+void linear_normed(struct net *n, const struct weight *w, const struct layer_norm *norm,
+                   const float *x, int m, float *y, size_t y_stride, unsigned flags)
+{
+    size_t stride = (size_t)w->cols + ROW_PAD;
+    if (w->type == WEIGHT_S8) {
+        multiply(n, w, norm, x, (size_t)w->cols, m, y, y_stride, flags, false);
+        return;
+    }
+    normalise(n, norm, x, m, w->cols, n->norm, stride);
+    multiply(n, w, NULL, n->norm, stride, m, y, y_stride, flags, false);
 }
