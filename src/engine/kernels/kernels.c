@@ -9,6 +9,7 @@
 #include "engine/kernels/levels.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdbool.h>
 
 #if defined(__x86_64__)
@@ -89,6 +90,23 @@ static struct features read_features(void)
 }
 #endif
 
+#if defined(__x86_64__) || defined(__AARCH64EL__)
+/* Asked once: in a virtual machine each cpuid goes to the host, 20 µs and more. */
+static struct features features;
+
+static void ask(void)
+{
+    features = read_features();
+}
+
+static struct features known_features(void)
+{
+    static pthread_once_t asked = PTHREAD_ONCE_INIT;
+    pthread_once(&asked, ask);
+    return features;
+}
+#endif
+
 /* One product with whole tiles and ends in each direction. */
 bool kernels_agree(const struct kernels *a, const struct kernels *b)
 {
@@ -150,7 +168,7 @@ const struct kernels *kernels_level(int index)
     const struct kernels *levels[7] = {&kernels_c};
     int n = 1;
 #if defined(__x86_64__)
-    struct features f = read_features();
+    struct features f = known_features();
     if (f.avx2)
         levels[n++] = &kernels_avx2;
     if (f.avxvnni)
@@ -164,7 +182,7 @@ const struct kernels *kernels_level(int index)
         levels[n++] = &kernels_amx;
 #endif
 #elif defined(__AARCH64EL__)
-    struct features f = read_features();
+    struct features f = known_features();
     levels[n++] = &kernels_neon;
     if (f.dotprod)
         levels[n++] = &kernels_dotprod;
