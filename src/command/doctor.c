@@ -117,6 +117,16 @@ static int try_folder(const char *folder, struct err *e)
     return status;
 }
 
+/* FFmpeg is loaded when it is needed: that it is missing would be seen then. */
+static void check_media(struct findings *f)
+{
+    struct err e = {0};
+    if (media_check(&e))
+        say(f, false, "media", "%s", e.message);
+    else
+        say(f, true, "media", "FFmpeg can be loaded");
+}
+
 static void check_storage(struct findings *f, const struct config *c)
 {
     struct err e = {0};
@@ -179,6 +189,7 @@ int command_doctor(int argc, char **argv)
     check_detector(&f, &c);
     check_language(&f, &c);
     check_formats(&f, &c);
+    check_media(&f);
     check_storage(&f, &c);
     check_log(&f, &c);
     config_release(&c);

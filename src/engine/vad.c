@@ -22,7 +22,7 @@
 #define CHANNELS       128 /* of the first convolution; then 64, 64, 128 */
 
 #define BLOCK          32 /* frames that one thread takes at once: its scratch fits a cache */
-#define CHUNK          2048 /* frames between two looks at `cancelled`: 65 s */
+#define CHUNK          256 /* that the LSTM goes through while the next are prepared */
 
 struct vad {
     const struct kernels *kernels; /* borrowed, static */

@@ -63,6 +63,10 @@ struct decoding;
 int media_start(struct decoding **out, int fd, const struct media_limits *limits,
                 struct err *e);
 
+/* Whether FFmpeg, which only a decoder loads, is there and as this program needs it:
+ * for those who look before anything is decoded. ERR_IO says what is missing. */
+int media_check(struct err *e);
+
 /* Take what comes until the recording is decoded, as media_decode does. The limits of
  * time count from here. Frees `d` in any case. */
 int media_finish(struct decoding *d, struct pcm *out, struct media_info *info,

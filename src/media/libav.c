@@ -1,6 +1,7 @@
 #include "media/libav.h"
 
 #include "base/mem.h"
+#include "media/decode.h"
 
 #include <dlfcn.h>
 #include <stddef.h>
@@ -57,4 +58,9 @@ int libav_load(struct err *e)
     for (size_t i = 0; !rc && i < ARRAY_LENGTH(libraries); i++)
         rc = load(&libraries[i], e);
     return rc;
+}
+
+int media_check(struct err *e)
+{
+    return libav_load(e);
 }
