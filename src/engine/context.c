@@ -45,8 +45,8 @@ static void take(struct heard *h, struct heard *again)
 {
     again->attempt.no_speech_prob = h->attempt.no_speech_prob;
     again->mended = h->mended;
-    again->said = NULL;
-    again->n_said = 0;
+    again->said = again->draft = NULL;
+    again->n_said = again->n_draft = 0;
     heard_release(h);
     *h = *again;
     *again = (struct heard){0};
@@ -76,6 +76,8 @@ int context_window(struct run *w, struct heard *h, const struct said *before,
         .language = h->language,
         .said = before->tokens,
         .n_said = before->count,
+        .draft = h->tokens,
+        .n_draft = h->count,
     };
     int rc = listen_texts(w, &again, 1, 1, e);
     if (rc == 0 && is_better(w, &again, h))

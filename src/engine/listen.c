@@ -182,6 +182,8 @@ static void add_task(struct ladder *l, int i, int index)
         .n_given = told.n_given,
         .seek = (uint64_t)timeline_recording(l->w->t, h->window.at),
         .seconds = (float)h->window.frames / WHISPER_FRAMES_PER_SECOND,
+        .draft = h->draft,
+        .n_draft = h->n_draft,
         .manner = &l->w->manner,
     };
     l->of[l->n++] = i;

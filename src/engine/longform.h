@@ -65,6 +65,8 @@ struct heard {
     int language;        /* in: that of the window, or -1: that of the recording */
     const int32_t *said; /* in: what was said before, borrowed [n_said]; or NULL */
     size_t n_said;
+    const int32_t *draft; /* in: what it may well say, borrowed [n_draft]; or NULL */
+    size_t n_draft;
     struct attempt attempt;
     int32_t *tokens; /* owned [count] */
     float *logprobs; /* owned [count] */

@@ -315,6 +315,7 @@ static void begin_hearing(struct search *s, const struct search_task *t, int run
         begin_sequence(s, h, i);
         h->live[i] = i;
     }
+    draft_begin(h);
 }
 
 const uint8_t *search_paces(const struct search *s)
@@ -358,14 +359,17 @@ static void offer_unfinished(struct hearing *h, bool beam)
 
 /* ---- the steps ------------------------------------------------------------------- */
 
-static void add_rows(struct search *s, struct hearing *h, int *n)
+static void add_rows(struct search *s, struct hearing *h, int *n, size_t *n_logits)
 {
     for (int i = 0; i < h->n_live; i++, (*n)++) {
         struct sequence *q = &h->sequences[h->live[i]];
         s->rows[*n] = (struct row){h, q};
-        q->logits = s->logits + (size_t)*n * (size_t)s->n_vocab;
-        s->inputs[*n] = (struct net_input){first_slot(h->window) + h->live[i],
-                                           &q->tokens[q->count - 1], 1, 0};
+        q->n_rows = h->chosen > 0 ? draft_feed(h, q) : 1;
+        q->logits = s->logits + *n_logits * (size_t)s->n_vocab;
+        *n_logits += (size_t)q->n_rows;
+        if (h->chosen > 0)
+            s->inputs[*n] = (struct net_input){first_slot(h->window) + h->live[i],
+                                               &q->tokens[q->count - 1], q->n_rows, 0};
     }
 }
 
@@ -374,13 +378,14 @@ static void add_rows(struct search *s, struct hearing *h, int *n)
 static int collect(struct search *s, int *n_decoded)
 {
     int n = 0;
+    size_t n_logits = 0;
     for (int w = 0; w < s->max_windows; w++)
         if (s->hearings[w].active && s->hearings[w].chosen > 0)
-            add_rows(s, &s->hearings[w], &n);
+            add_rows(s, &s->hearings[w], &n, &n_logits);
     *n_decoded = n;
     for (int w = 0; w < s->max_windows; w++)
         if (s->hearings[w].active && s->hearings[w].chosen == 0)
-            add_rows(s, &s->hearings[w], &n);
+            add_rows(s, &s->hearings[w], &n, &n_logits);
     return n;
 }
 
@@ -393,27 +398,41 @@ static void copy_prompt_rows(struct search *s, int first, int n)
                (size_t)s->n_vocab * sizeof(float));
 }
 
-/* Look at one row: what may follow? */
+/* What may follow the first `count` tokens of a sequence? Returns how many choices. */
+static int look_at(const struct search *s, const struct hearing *h, struct sequence *q,
+                   size_t count, float *logits, struct choice *out)
+{
+    float temperature = h->task->temperature;
+    struct allowed a = rules_allow(&h->manner->rules, q->tokens, count, logits);
+    if (temperature > 0) {
+        *out =
+            rules_sample(logits, &a, temperature, rng_uniform(&q->rng), s->special.eot);
+        return 1;
+    }
+    /* The beam that is wanted, even when one of the choices ends the text. */
+    int beam = h->manner->params->beam_size, most = beam > 1 ? beam + 1 : 1;
+    int n = rules_top(logits, &a, most, out);
+    if (n == 0) /* no number among them */
+        *out = (struct choice){s->special.eot, -INFINITY};
+    return n > 0 ? n : 1;
+}
+
+/* The row after the last token, and those after what was guessed, as long as that comes
+ * true. */
 static void look(void *arg, int task, int thread)
 {
     (void)thread;
     struct search *s = arg;
     struct sequence *q = s->rows[task].sequence;
     const struct hearing *h = s->rows[task].hearing;
-    float temperature = h->task->temperature;
-    struct allowed a = rules_allow(&h->manner->rules, q->tokens, q->count, q->logits);
-    q->n_choices = 1;
-    if (temperature > 0) {
-        q->choices[0] = rules_sample(q->logits, &a, temperature, rng_uniform(&q->rng),
-                                     s->special.eot);
-        return;
-    }
-    /* The beam that is wanted, even when one of the choices ends the text. */
-    int beam = h->manner->params->beam_size, most = beam > 1 ? beam + 1 : 1;
-    q->n_choices = rules_top(q->logits, &a, most, q->choices);
-    if (q->n_choices == 0) { /* no number among them */
-        q->choices[0] = (struct choice){s->special.eot, -INFINITY};
-        q->n_choices = 1;
+    q->n_choices = look_at(s, h, q, q->count, q->logits, q->choices);
+    for (int i = 1; i < q->n_rows; i++) {
+        size_t count = q->count + (size_t)i;
+        if (q->choices[i - 1].token != q->tokens[count - 1])
+            break;
+        q->n_choices =
+            i + look_at(s, h, q, count, q->logits + (size_t)i * (size_t)s->n_vocab,
+                        &q->choices[i]);
     }
 }
 
@@ -482,6 +501,20 @@ static void advance(struct search *s, struct hearing *h)
         h->active = false;
 }
 
+/* The one sequence of a hearing with a draft takes all that came true and what came
+ * instead of the rest, which its slot forgets. */
+static void advance_drafted(struct search *s, struct hearing *h)
+{
+    struct sequence *q = &h->sequences[h->live[0]];
+    int slot = first_slot(h->window) + h->live[0], taken = 0;
+    while (h->active && taken < q->n_choices) {
+        q->choices[0] = q->choices[taken++];
+        draft_follow(h, q->choices[0].token);
+        advance(s, h);
+    }
+    net_slot_truncate(s->net, slot, net_slot_length(s->net, slot) - (q->n_rows - taken));
+}
+
 static void hand_over(const struct hearing *h, struct search_task *t)
 {
     const struct sequence *q = &h->best;
@@ -517,7 +550,9 @@ static void step(struct search *s)
         struct hearing *h = &s->hearings[w];
         if (!in[w])
             continue;
-        if (rc == 0) {
+        if (rc == 0 && h->drafted) {
+            advance_drafted(s, h);
+        } else if (rc == 0) {
             advance(s, h);
         } else {
             h->rc = rc;

@@ -51,6 +51,10 @@ struct search_task {
     uint64_t seek;    /* in: seed, seek and attempt fix what is drawn by chance */
     uint32_t attempt; /* in */
     float seconds;    /* in: more speech than this cannot be in the window; 0: 30 s */
+    const int32_t
+        *draft; /* in: borrowed [n_draft], or NULL: what it may well say. It makes a
+                   greedy search faster, and changes nothing in its text */
+    size_t n_draft;
     const struct search_manner *manner; /* in: borrowed; NULL: search_set_params' */
 
     float no_speech_prob;  /* out of search_begin: that nobody speaks */

@@ -17,8 +17,10 @@ struct sequence {
     size_t count;
     double sum; /* log probabilities of what was chosen, end-of-text among it */
     struct rng rng;
-    float *logits;                         /* borrowed: the row after its last token */
-    struct choice choices[SEARCH_CHOICES]; /* best first */
+    float *logits; /* borrowed [n_rows]: the rows after its last token and those that are
+                    * guessed behind it (draft.c), which stand behind `count` */
+    int n_rows;
+    struct choice choices[SEARCH_CHOICES]; /* best first; of several rows: one of each */
     int n_choices;
 };
 
@@ -45,6 +47,10 @@ struct hearing {
     int live[SEARCH_SLOTS]; /* sequences that go on; of a beam: best first */
     int n_live;
     int n_ended, most_ended; /* of a beam: sequences that were set aside */
+
+    bool drafted; /* the task's draft is used */
+    size_t at;    /* what it says next */
+    int reach;    /* rows that are read of it at once, at most */
 
     struct sequence best; /* of all that were offered */
     bool has_best, best_loops;
@@ -91,6 +97,15 @@ void search_append(struct sequence *q, struct choice c);
 /* A sequence goes no further: it is copied when it is the best until now; any is better
  * than one that loops. `sum` is that of its log probabilities. */
 void search_offer(struct hearing *h, const struct sequence *q, double sum, bool loops);
+
+/* ---- draft.c ---------------------------------------------------------------------- */
+
+void draft_begin(struct hearing *h);
+/* How many rows to read: that of the last token of q, and of those of the draft behind
+ * it, which are put behind its tokens. */
+int draft_feed(const struct hearing *h, struct sequence *q);
+/* A token was chosen. */
+void draft_follow(struct hearing *h, int32_t token);
 
 /* ---- beam.c ----------------------------------------------------------------------- */
 

@@ -683,6 +683,72 @@ static void a_loop_ends_early(void **state)
 
 /* ---- what is given ----------------------------------------------------------------- */
 
+/* ---- drafts ------------------------------------------------------------------------ */
+
+/* A draft that is somehow like a text: `kind` 0 is the text; then some tokens are others,
+ * some are missing, some are too many, and in the end nothing is right. */
+static size_t make_draft(const struct text *t, int kind, uint64_t seed, int32_t *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < t->count && n + 2 < MOST; i++) {
+        uint64_t chance = mix(seed * 1000 + i) % 6;
+        if (kind == 1 && chance == 0)
+            out[n++] = 6;
+        else if (kind == 4)
+            out[n++] = (int32_t)(mix(seed + i) % EOT);
+        else if (kind != 2 || chance > 0)
+            out[n++] = t->tokens[i];
+        if (kind == 3 && chance == 0)
+            out[n++] = 7;
+    }
+    return n;
+}
+
+/* With a draft comes out what comes out without, to the bit; and a good one saves steps.
+ */
+static void a_draft_changes_nothing_but_the_steps(void **state)
+{
+    struct fixture *f = *state;
+    int calls[5] = {0}, without = 0;
+    f->p.beam_size = 1;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        net = (struct net){.seed = seed, .end = seed % 3 ? -4 : 1};
+        f->p.max_new_tokens = seed % 7 ? 0 : 9;
+        f->p.repetition_penalty = seed % 5 ? 1 : 1.3f;
+        struct search_task t = task_of(0);
+        struct text plain;
+        float logprobs[MOST];
+        run(f, &t, 1);
+        without += net.calls;
+        plain.count = t.count;
+        memcpy(plain.tokens, t.tokens, t.count * sizeof(*t.tokens));
+        memcpy(logprobs, t.logprobs, t.count * sizeof(*t.logprobs));
+        for (int kind = 0; kind < 5; kind++) {
+            int32_t draft[MOST];
+            struct search_task again = task_of(0), beside = task_of(1);
+            again.draft = draft;
+            again.n_draft = make_draft(&plain, kind, seed, draft);
+            net.calls = 0;
+            if (seed % 2) {
+                run(f, &again, 1);
+            } else { /* and beside one that has none */
+                struct search_task both[2] = {beside, again};
+                run(f, both, 2);
+                again = both[1];
+            }
+            calls[kind] += net.calls;
+            assert_int_equal(again.count, plain.count);
+            assert_memory_equal(again.tokens, plain.tokens,
+                                plain.count * sizeof(*plain.tokens));
+            assert_memory_equal(again.logprobs, logprobs,
+                                plain.count * sizeof(*logprobs));
+            assert_true(again.avg_logprob == t.avg_logprob);
+        }
+    }
+    assert_true(calls[0] < calls[1] && calls[1] < calls[4]);
+    assert_true(without > 0);
+}
+
 static void a_prefix_begins_the_text(void **state)
 {
     struct fixture *f = *state;
@@ -747,6 +813,7 @@ int main(void)
         TEST(a_window_that_is_done_costs_nothing_more),
         TEST(beams_copy_little),
         TEST(a_loop_ends_early),
+        TEST(a_draft_changes_nothing_but_the_steps),
         TEST(a_prefix_begins_the_text),
         TEST(cancelled_between_steps),
     };
