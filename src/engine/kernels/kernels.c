@@ -30,6 +30,7 @@ static unsigned read_xcr0(void)
     return low;
 }
 
+#ifdef WITH_AMX
 /* Tiles are 8 KiB of state, which Linux keeps only for a process that asks (its
  * x86/xstate document). Intel SDM volume 1, chapter 18, and volume 2, CPUID leaf 1Dh. */
 static bool may_use_tiles(void)
@@ -46,6 +47,7 @@ static bool may_use_tiles(void)
     bool fits = (b & 0xffff) >= 64 && b >> 16 >= 8 && (c & 0xffff) >= 16;
     return fits && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
+#endif
 
 /* Intel SDM volume 1, chapters 14.3, 14.5.3 and 15.2. */
 static struct features read_features(void)
@@ -66,7 +68,9 @@ static struct features read_features(void)
     wanted = BIT(16) | BIT(17) | BIT(30) | BIT(31); /* F DQ BW VL */
     f.avx512 = (b & wanted) == wanted && (xcr0 & 0xe0) == 0xe0;
     f.vnni = f.avx512 && (c & BIT(11));
+#ifdef WITH_AMX
     f.amx = f.vnni && may_use_tiles();
+#endif
     /* Subleaf 1 exists where subleaf 0 says so. */
     f.avxvnni = a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & BIT(4));
     return f;
