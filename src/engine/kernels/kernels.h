@@ -20,7 +20,7 @@
  *   quantise    equal, rounded to nearest even
  *   gemm_s8     sums of integers, which are equal whatever their order; then two
  *               roundings of the scales and one of the bias
- *   attend      2e-3 times the greatest value, of scores up to some hundreds
+ *   attend      25e-4 times the greatest value, of scores up to some hundreds
  *
  * Weights lie in panels of 16 outputs (engine/model.h). Attention uses the same layout
  * for keys and values, so that one matrix kernel serves everything. */
