@@ -39,24 +39,24 @@ class Report:
                  "least–most, ours"]
         print(f"### {title}\n\n| {' | '.join(names)} |\n|---|{'---:|' * (len(names) - 3)}---|---|", flush=True)
 
-    def row(self, what, unit, ours, theirs, bars=(), note=""):
+    def row(self, what, unit, ours, theirs, bars=(), note="", partial=()):
         """`theirs`: values by side; a side may be missing. `bars`: the least ratio to the best of a peer's sides,
-        by peer, or by "most" the greatest value of ours."""
+        by peer, or by "most" the greatest value of ours. `partial`: sides that did less, and are not compared."""
         bars = dict(bars)
         mine = statistics.median(ours)
         others = {side: statistics.median(values) for side, values in theirs.items() if values}
         cells = [verdict(mine, bars["most"], False) if "most" in bars else f"{mine:.4g}"]
-        cells += [f"{others[s]:.4g}" if s in others else "–" for s in self.sides]
+        cells += [f"{others[s]:.4g}{' *' if s in partial else ''}" if s in others else "–" for s in self.sides]
         ratios = {}
         for peer in self.against:
-            values = [v for side, v in others.items() if side.startswith(peer)]
+            values = [v for side, v in others.items() if side.startswith(peer) and side not in partial]
             if values:
                 ratios[peer] = min(values) / mine
             cells.append(verdict(ratios[peer], bars.get(peer), True) if values else "–")
         print(f"| {what}{' ' + note if note else ''} | {' | '.join(cells)} | {unit} | {min(ours):.4g}–{max(ours):.4g} |",
               flush=True)
         self.rows.append({"table": self.title, "what": what, "unit": unit, "ours": list(ours), "theirs": theirs,
-                          "times": ratios, "bars": bars})
+                          "times": ratios, "bars": bars, "partial": sorted(partial)})
 
     def write(self, path):
         path.write_text(json.dumps({**self.facts, "rows": self.rows}, indent=1, ensure_ascii=False) + "\n")

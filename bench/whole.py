@@ -9,9 +9,12 @@ import recordings
 import score
 from cache import Cache
 from peers import OURS, run
+from report import PEERS
 
 LONG_SECONDS = 300  # from here on a recording is held to the bars of whole recordings
-CT2_SIDES = {"CTranslate2, batches of 8": 8, "CTranslate2, one by one": 1}
+WHOLE_TEXT = 0.9  # of our words: a side that leaves more out is not compared with where another does not
+CT2_SIDES = {"CTranslate2, batches of 8": ("--batch", 8), "CTranslate2, batches of 8, times": ("--batch", 8, "--times"),
+             "CTranslate2, one by one": ("--batch", 1)}
 
 
 def seconds_of(wav):
@@ -66,11 +69,16 @@ def ours(model, wav, options, beams):
 def whisper_cpp(peer, file, wav, options, beams):
     done = run(peer.command("whisper-cli", "-m", file, "-l", options.language, "-t", options.threads, "-bs", beams,
                             "-bo", beams, "-np", wav))
-    return done.seconds, done.peak, re.sub(r"^\[[\d:.]+ --> [\d:.]+\]", "", done.out, flags=re.M)
+    return done.seconds, done.peak, strip_times(done.out)
 
 
-def ctranslate2(ct2, model, wav, options, beams, batch):
-    answer = ct2.run(model, options.threads, wav, "--beam-size", beams, "--batch", batch)
+def strip_times(text):
+    """whisper-cli is not told to leave its times out: then it would decode without them, too."""
+    return re.sub(r"^\[[\d:.]+ --> [\d:.]+\]", "", text, flags=re.M)
+
+
+def ctranslate2(ct2, model, wav, options, beams, words):
+    answer = ct2.run(model, options.threads, wav, "--beam-size", beams, *words)
     return answer["seconds"], answer["peak_mib"], answer["text"]
 
 
@@ -80,8 +88,8 @@ def sides_of(peer, ct2, model, wav, options, beams):
     for side, file in peer.files(model).items():
         sides[side] = lambda file=file: whisper_cpp(peer, file, wav, options, beams)
     if ct2 and options.language == "en" and seconds_of(wav) >= LONG_SECONDS:
-        for side, batch in CT2_SIDES.items():
-            sides[side] = lambda batch=batch: ctranslate2(ct2, model, wav, options, beams, batch)
+        for side, words in CT2_SIDES.items():
+            sides[side] = lambda words=words: ctranslate2(ct2, model, wav, options, beams, words)
     return sides
 
 
@@ -97,12 +105,24 @@ def measure(peer, ct2, model, recording, options, bars, report):
             for side, transcribe in sides.items():
                 results[side].append(transcribe())
         seconds, peaks = ({s: [r[i] for r in results[s]] for s in sides} for i in (0, 1))
-        report.row(f"whole process, {name}, {how}", "s", seconds.pop("ours"), seconds,
-                   bars["whole" if long else "clip"])
-        report.row(f"peak memory, {name}, {how}", "MiB", peaks.pop("ours"), peaks, bars["memory"])
         texts = {side: some[0][2] for side, some in results.items()}
+        partial = leave_out({side: len(basic.tokens(text, options.language)) for side, text in texts.items()})
+        report.row(f"whole process, {name}, {how}", "s", seconds.pop("ours"), seconds,
+                   bars["whole" if long else "clip"], partial=partial)
+        report.row(f"peak memory, {name}, {how}", "MiB", peaks.pop("ours"), peaks, bars["memory"], partial=partial)
         notes.append(compare(f"{name}, {how}", texts, reference, options.language, report))
     return notes
+
+
+def leave_out(words):
+    """Sides that nobody is compared with, by their numbers of words: those that leave out much of the text, where
+    another side of the same peer has more of it."""
+    out = set()
+    for peer in PEERS:
+        counts = {side: n for side, n in words.items() if side.startswith(peer)}
+        least = min(WHOLE_TEXT * words["ours"], max(counts.values(), default=0))
+        out |= {side for side, n in counts.items() if n < least}
+    return out
 
 
 def compare(what, texts, reference, language, report):
@@ -121,3 +141,14 @@ def compare(what, texts, reference, language, report):
         words += [f"{fact['from_ours']:.2f} % away from ours"] if "from_ours" in fact else []
         parts.append(f"{side} {', '.join(words)}")
     return f"Texts, {what}: {'; '.join(parts)}."
+
+
+def self_test():
+    assert leave_out({"ours": 100, "whisper.cpp f16": 95, "CTranslate2 a": 60, "CTranslate2 b": 80}) == {"CTranslate2 a"}
+    assert leave_out({"ours": 100, "whisper.cpp f16": 50, "whisper.cpp q8_0": 99}) == {"whisper.cpp f16"}
+    assert rate("a red house", "A house!", "en") == 100 / 3
+    assert strip_times("[00:00:00.000 --> 00:00:02.000]  a [b]\n") == "  a [b]\n"
+
+
+if __name__ == "__main__":
+    self_test()
