@@ -160,8 +160,14 @@ def convert(source, folder):
 
 def self_test():
     import io
-    import numpy
+    try:
+        import numpy
+    except ImportError:
+        print("numpy is not here")
+        sys.exit(77)
     import generate_model
+    filters = generate_model.mel_filters(80)
+    assert filters.shape == (80, ggml.BINS) and abs(filters.max() - 0.02588068) < 1e-8  # as in the published files
     config = {**generate_model.config_of("tiny"), "n_audio_state": 8, "n_text_state": 8, "n_vocab": 16}
     tensors = {n: numpy.full(s, i, "<f2" if half else "<f4") for i, (n, s, half) in enumerate(ggml.shapes(config))}
     arrays, file = variables(config, tensors), io.BytesIO()
