@@ -8,7 +8,6 @@
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
-#include <sys/auxv.h>
 #endif
 
 #define CHAINS 12
@@ -60,6 +59,38 @@ LOOP(vnni_s16, USES("avx512f,avx512vnni"), __m512i, _mm512_dpwssd_epi32(c, a, b)
 LOOP(vnni_s8, USES("avx512f,avx512vnni"), __m512i, _mm512_dpbusd_epi32(c, a, b))
 LOOP(avx512_bf16, USES("avx512f,avx512bf16"), __m512,
      _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b))
+
+/* Whole tiles of 16 rows by 16 columns of 64 products, which may be used once the engine
+ * has asked the system for them (it has, when it chose this level). Six are summed into,
+ * the other two multiplied. */
+#define TILE_LANES (16 * 16 * 64)
+USES("amx-tile,amx-int8") static void amx_s8(int64_t rounds)
+{
+    _Alignas(64) uint8_t shape[64] = {1}; /* palette; bytes of a row; rows */
+    for (int i = 0; i < 8; i++) {
+        shape[16 + 2 * i] = 64;
+        shape[48 + i] = 16;
+    }
+    _tile_loadconfig(shape);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_zero(4);
+    _tile_zero(5);
+    _tile_zero(6);
+    _tile_zero(7);
+    for (int64_t r = 0; r < rounds; r++)
+        for (int i = 0; i < CHAINS; i += 6) {
+            _tile_dpbsud(0, 6, 7);
+            _tile_dpbsud(1, 6, 7);
+            _tile_dpbsud(2, 6, 7);
+            _tile_dpbsud(3, 6, 7);
+            _tile_dpbsud(4, 6, 7);
+            _tile_dpbsud(5, 6, 7);
+        }
+    _tile_release();
+}
 #else
 LOOP(plain_s16, , ints, c + a * b)
 #define PLAIN_S16_LANES 4
@@ -71,6 +102,8 @@ LOOP(neon_s16, , int32x4_t,
                vget_low_s16(vreinterpretq_s16_s32(b))))
 LOOP(neon_s8, USES("arch=armv8.2-a+dotprod"), int32x4_t,
      vdotq_s32(c, vreinterpretq_s8_s32(a), vreinterpretq_s8_s32(b)))
+LOOP(neon_pairs_s8, USES("arch=armv8.2-a+i8mm"), int32x4_t, /* 2 rows, 2 columns */
+     vmmlaq_s32(c, vreinterpretq_s8_s32(a), vreinterpretq_s8_s32(b)))
 #endif
 
 static void put(struct limits_loop *out, size_t *n, const char *name,
@@ -79,38 +112,56 @@ static void put(struct limits_loop *out, size_t *n, const char *name,
     out[(*n)++] = (struct limits_loop){name, run, 2.0 * lanes * CHAINS};
 }
 
+#if defined(__x86_64__)
+static void put_x86(struct limits_loop *out, size_t *n, const char *level)
+{
+    bool tiles = strcmp(level, "amx") == 0;
+    bool dots = tiles || strcmp(level, "avx512vnni") == 0;
+    if (dots || strcmp(level, "avx512") == 0) {
+        put(out, n, "f32", avx512_f32, 16);
+        put(out, n, "s16", dots ? vnni_s16 : avx512_s16, 32);
+        if (tiles)
+            put(out, n, "s8", amx_s8, TILE_LANES);
+        else
+            put(out, n, "s8", dots ? vnni_s8 : avx512_s16, dots ? 64 : 32);
+        if (__builtin_cpu_supports("avx512bf16"))
+            put(out, n, "bf16", avx512_bf16, 32);
+    } else if (strncmp(level, "avx", 3) == 0) {
+        dots = strcmp(level, "avxvnni") == 0;
+        put(out, n, "f32", avx2_f32, 8);
+        put(out, n, "s16", dots ? avxvnni_s16 : avx2_s16, 16);
+        put(out, n, "s8", dots ? avxvnni_s8 : avx2_s16, dots ? 32 : 16);
+    }
+}
+#elif defined(__aarch64__)
+static void put_arm(struct limits_loop *out, size_t *n, const char *level)
+{
+    if (strcmp(level, "c") == 0)
+        return;
+    put(out, n, "f32", neon_f32, 4);
+    put(out, n, "s16", neon_s16, 4);
+    if (strcmp(level, "i8mm") == 0)
+        put(out, n, "s8", neon_pairs_s8, 32);
+    else if (strcmp(level, "dotprod") == 0)
+        put(out, n, "s8", neon_s8, 16);
+    else
+        put(out, n, "s8", neon_s16, 4);
+}
+#endif
+
 size_t limits_loops(struct limits_loop *out, const char *level)
 {
     size_t n = 0;
 #if defined(__x86_64__)
-    bool dots = strcmp(level, "avx512vnni") == 0 || strcmp(level, "avxvnni") == 0;
-    if (strncmp(level, "avx512", 6) == 0) {
-        put(out, &n, "f32", avx512_f32, 16);
-        put(out, &n, "s16", dots ? vnni_s16 : avx512_s16, 32);
-        put(out, &n, "s8", dots ? vnni_s8 : avx512_s16, dots ? 64 : 32);
-        if (__builtin_cpu_supports("avx512bf16"))
-            put(out, &n, "bf16", avx512_bf16, 32);
-        return n;
-    }
-    if (strncmp(level, "avx", 3) == 0) {
-        put(out, &n, "f32", avx2_f32, 8);
-        put(out, &n, "s16", dots ? avxvnni_s16 : avx2_s16, 16);
-        put(out, &n, "s8", dots ? avxvnni_s8 : avx2_s16, dots ? 32 : 16);
-        return n;
-    }
+    put_x86(out, &n, level);
 #elif defined(__aarch64__)
-    if (strcmp(level, "c") != 0) {
-        bool dots = getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
-        put(out, &n, "f32", neon_f32, 4);
-        put(out, &n, "s16", neon_s16, 4);
-        put(out, &n, "s8", dots ? neon_s8 : neon_s16, dots ? 16 : 4);
-        return n;
-    }
+    put_arm(out, &n, level);
 #endif
-    (void)level;
-    put(out, &n, "f32", plain_f32, 4);
-    put(out, &n, "s16", plain_s16, PLAIN_S16_LANES);
-    put(out, &n, "s8", plain_s16, PLAIN_S16_LANES);
+    if (n == 0) {
+        put(out, &n, "f32", plain_f32, 4);
+        put(out, &n, "s16", plain_s16, PLAIN_S16_LANES);
+        put(out, &n, "s8", plain_s16, PLAIN_S16_LANES);
+    }
     return n;
 }
 

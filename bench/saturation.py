@@ -5,6 +5,7 @@ Every round has a service of its own, with an empty storage, which has heard a s
 models are loaded, as whisper.cpp's server has loaded its own before it answers.
 """
 
+import json
 import statistics
 import tempfile
 import threading
@@ -16,7 +17,7 @@ import basic
 import score
 from peers import MODELS, OURS, ROOT
 from report import verdict
-from service import Server
+from service import PORT, Server
 from whole import seconds_of
 
 COUNT = 16
@@ -47,7 +48,7 @@ class Ours:
         here = Path(name).exists()
         self.fields = {"model": model.stem.removeprefix("ggml-") if here else name, "language": options.language,
                        "beam_size": beams(options), "best_of": beams(options)}
-        self.settings = {"WHISPER_MODEL_DIR": str(model.parent if here else MODELS.resolve()), "PORT": "HERE",
+        self.settings = {"WHISPER_MODEL_DIR": str(model.parent if here else MODELS.resolve()), "PORT": PORT,
                          "HOST": "127.0.0.1", "RATE_LIMIT": "off", "AUTH": "off", "LOG_LEVEL": "WARNING"}
 
     def start(self, folder, workers=None, threads=None):
@@ -59,7 +60,6 @@ class Ours:
         return server.post("/transcribe", file, **self.fields)["job_id"]
 
     def job(self, server, job):
-        import json
         job = json.loads(server.ask("GET", f"/jobs/{job}")[1])
         if job["status"] in ("failed", "cancelled"):
             raise SystemExit(f"a job {job['status']}: {job['error_message']}")
@@ -95,7 +95,7 @@ def load_ours(ours, files, options, at_once):
 
 def load_peer(peer, model, files, options):
     command = peer.command("whisper-server", "-m", model, "-t", options.threads, "-l", options.language, "-bs",
-                           beams(options), "-bo", beams(options), "--host", "127.0.0.1", "--port", "HERE")
+                           beams(options), "-bo", beams(options), "--host", "127.0.0.1", "--port", PORT)
     with tempfile.TemporaryDirectory() as folder, Server(command, folder, "/health") as server:
         ask = lambda file: server.post("/inference", file, response_format="json")["text"]
         ask(CLIP)
@@ -125,7 +125,7 @@ def memory(ours, file, workers):
     with tempfile.TemporaryDirectory() as folder, ours.start(folder, workers, 1) as server:
         ours.warm(server, workers)
         jobs, most = [ours.submit(server, file) for _ in range(workers)], 0
-        while all((states := [ours.job(server, j)["status"] for j in jobs])) and "pending" in states:
+        while any(ours.job(server, j)["status"] == "pending" for j in jobs):
             time.sleep(0.02)
         while all(ours.job(server, j)["status"] == "processing" for j in jobs):
             most = max(most, server.pss_mib())

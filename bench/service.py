@@ -12,6 +12,7 @@ from pathlib import Path
 
 from peers import environment
 
+PORT = "its port"
 START_SECONDS, JOB_SECONDS = 60, 3600
 
 
@@ -25,13 +26,14 @@ class Server:
     """Use in a with statement."""
 
     def __init__(self, command, folder, ready, **more):
-        """`command` with the words HERE for the port; `ready` is a path that answers 200 when it can work."""
+        """In `command` and in the environment, PORT stands for the port. `ready`: a path that answers 200 when it
+        can work."""
         self.port = free_port()
         self.log = open(Path(folder) / "log", "wb")  # closed in __exit__
-        words = [str(w).replace("HERE", str(self.port)) for w in command]
+        words = [str(self.port) if word == PORT else str(word) for word in command]
+        settings = {name: str(self.port) if value == PORT else value for name, value in more.items()}
         self.process = subprocess.Popen(words, cwd=folder, stdin=subprocess.DEVNULL, stdout=self.log,
-                                        stderr=subprocess.STDOUT,
-                                        env=environment(**{k: v.replace("HERE", str(self.port)) for k, v in more.items()}))
+                                        stderr=subprocess.STDOUT, env=environment(**settings))
         self.ready = ready
 
     def __enter__(self):
