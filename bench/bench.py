@@ -153,7 +153,7 @@ def compare(options, models, scratch, report, peer, ct2):
         if not name.startswith("generated:"):  # what has not been trained does not end its texts
             for recording in spoken:
                 notes += whole.measure(peer, ct2, model, recording, options, bars, report)
-        if notes:
+        if any(row["partial"] for row in report.rows if row["table"] == report.title):
             notes.append(f"\\* its text has less than {whole.WHOLE_TEXT:.0%} of our words: not compared.")
         print("\n" + "\n\n".join([*notes, ""]), flush=True)
 
