@@ -18,9 +18,10 @@ import longform
 import nonspeech
 import sameness
 import wordtimes
-from bench import OURS, describe_machine, find_model
 from cache import DEFAULT, Cache
+from peers import OURS, find_model
 from recordings import read_long, read_manifest
+from report import describe_machine
 from systems import Ours, WhisperCpp
 from table import replace_part
 

@@ -1,259 +1,188 @@
-"""Run the engine and whisper.cpp on the same work in turn and print ratios of medians.
+"""Run the engine and its peers on the same work in turn and print ratios of medians, with the bars they are held to.
 
-whisper.cpp runs with the f16 file and with q8_0 made of it by its own whisper-quantize; the better of the two
-counts.
+Peers: whisper.cpp with the f16 file and with q8_0 made of it by its own whisper-quantize, of which the better
+counts; and CTranslate2 in 8 bits (bench/ct2.py says what is measured of it).
 
-A figure of one run on a shared machine says little; a ratio of medians, both sides measured
-alternately in the same minutes, says something.
+A figure of one run on a shared machine says little; a ratio of medians, all sides measured alternately in the same
+minutes, says something.
 """
 
 import argparse
-import json
 import os
 import re
-import shutil
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-OURS = ROOT / "build" / "whisper-transcriber"
-ENGINE_BENCH = ROOT / "build" / "bench" / "engine-bench"
-MODELS = Path(os.environ.get("WHISPER_MODEL_DIR", ROOT / "models"))
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "whisper-transcriber"
+import ggml
+import limits
+import saturation
+import whole
+from peers import ENGINE_BENCH, ROOT, CTranslate2, Peer, find_model, run
+from report import Report, describe_machine
+
+# The least ratios to the peers, by row; "most": the greatest value of ours.
+BARS = {
+    "encoder_ms": {"whisper.cpp": 5, "CTranslate2": 2.5},
+    "decoder_ms_token": {"whisper.cpp": 2},
+    "decoder_ms_token_batch8": {"whisper.cpp": 5},
+    "times_limit": {"most": 2},
+    "mel_ms": {"most": 5},
+    "whole": {"whisper.cpp": 6, "CTranslate2": 3},
+    "clip": {"whisper.cpp": 4},
+    "memory": {"whisper.cpp": 1},
+}
+# With AVX2 alone, on both sides.
+BARS_AVX2 = {name: {"whisper.cpp": 2} for name in BARS} | {
+    "times_limit": {}, "mel_ms": {}, "memory": {"whisper.cpp": 1}}
+
+ENGINE_ROWS = (("decoder, one sequence, per token", "decoder_ms_token", "decoder_ms_token"),
+               ("decoder, five sequences, per token", "decoder_ms_token_batch", "decoder_ms_token_batch"),
+               ("decoder, eight sequences beside its one, per token", "decoder_ms_token_batch8", "decoder_ms_token"))
 
 
-class Peer:
-    """whisper.cpp's programs, native or inside a debootstrapped folder."""
-
-    def __init__(self, folder=None, jail=None):
-        self.folder, self.jail = folder, jail
-
-    @staticmethod
-    def find(folder):
-        if folder:
-            return Peer(folder=Path(folder).resolve())
-        found = shutil.which("whisper-cli")
-        if found:
-            return Peer(folder=Path(found).parent)
-        return Peer(jail=install_from_debian())
-
-    def command(self, program, *words):
-        if not self.jail:
-            return [str(self.folder / program), *map(str, words)]
-        return ["chroot", str(self.jail), program, *(self.inside(w) for w in words)]
-
-    def inside(self, word):
-        """Files are linked or copied into the jail; other words stay as they are."""
-        path = Path(str(word))
-        if not path.is_absolute() or not path.is_file():
-            return str(word)
-        place = self.jail / "bench" / path.name
-        place.parent.mkdir(exist_ok=True)
-        if not place.exists() or place.stat().st_size != path.stat().st_size:
-            shutil.copyfile(path, place)
-        return "/bench/" + path.name
-
-    def version(self):
-        out = subprocess.run(self.command("whisper-cli", "--version"), capture_output=True, text=True)
-        found = re.search(r"\d+\.\d+\.\d+", out.stdout + out.stderr)
-        where = "Debian's package" if self.jail else "native build"
-        return f"whisper.cpp {found.group(0) if found else '(version not told)'}, {where}"
-
-
-def install_from_debian():
-    jail = CACHE / "peer-sid"
-    if (jail / "usr" / "bin" / "whisper-cli").exists():
-        return jail
-    if os.geteuid() != 0:
-        sys.exit("whisper.cpp is not here: name its folder with --peer, or run this once as root")
-    print(f"installing whisper.cpp from Debian sid into {jail}", file=sys.stderr)
-    if not shutil.which("debootstrap"):
-        subprocess.run(["apt-get", "install", "-y", "-qq", "debootstrap"], check=True)
-    jail.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["debootstrap", "--variant=minbase", "sid", str(jail)], check=True,
-                   stdout=subprocess.DEVNULL)
-    subprocess.run(["chroot", str(jail), "apt-get", "install", "-y", "-qq",
-                    "--no-install-recommends", "whisper.cpp"], check=True, stdout=subprocess.DEVNULL)
-    return jail
-
-
-def run(command):
-    """Seconds of wall clock, peak resident MiB over the process and its children, output."""
-    with tempfile.TemporaryFile() as out:
-        start = time.monotonic()
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        text = out.read().decode("utf-8", "replace")
-    if process.returncode != 0:
-        sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{text[-2000:]}")
-    return seconds, usage.ru_maxrss / 1024, text
-
-
-def our_engine(model, threads):
+def our_engine(model, *words):
     """engine-bench prints name, value and unit, separated by tabs."""
-    _, _, text = run([str(ENGINE_BENCH), str(model), str(threads)])
-    figures = {}
-    for line in text.splitlines():
-        parts = line.split("\t")
-        if len(parts) == 3:
-            try:
-                figures[parts[0]] = float(parts[1])
-            except ValueError:
-                pass
-    return figures
+    lines = [line.split("\t") for line in run([ENGINE_BENCH, model, *words]).out.splitlines()]
+    return {name: float(value) for name, value, _ in lines}
 
 
 def peer_engine(peer, model, threads):
-    _, _, text = run(peer.command("whisper-bench", "-m", model, "-t", threads))
-    figures = {}
+    done, figures = run(peer.command("whisper-bench", "-m", model, "-t", threads)), {}
     for name, label in (("encoder_ms", "encode"), ("decoder_ms_token", "decode"),
                         ("decoder_ms_token_batch", "batchd")):
-        found = re.search(label + r" time = .*\(\s*([\d.]+) ms per run\)", text)
+        found = re.search(label + r" time = .*\(\s*([\d.]+) ms per run\)", done.out + done.err)
         if found:
             figures[name] = float(found.group(1))
     return figures
 
 
-def whole_file(peer, models, audio, threads, beams):
-    """Commands: ours, and the peer's with each of its files."""
-    ours = [str(OURS), "transcribe", "--quiet", "--model", str(models[0]), "--language", "en", "--threads",
-            str(threads), "--beam-size", str(beams), "--best-of", str(beams), str(audio)]
-    return [ours] + [peer.command("whisper-cli", "-m", m, "-l", "en", "-t", threads, "-bs", beams, "-bo", beams,
-                                  "-np", audio) for m in models]
+def collect(totals, figures):
+    for name, value in figures.items():
+        totals.setdefault(name, []).append(value)
 
 
-def quantised(peer, model):
-    """The same weights in whisper.cpp's q8_0, made once; None where its program for that is missing."""
-    place = CACHE / "quantised" / (Path(model).stem + "-q8_0.bin")
-    if place.exists() and place.stat().st_mtime > Path(model).stat().st_mtime:
-        return place
-    if peer.jail or not (peer.folder / "whisper-quantize").exists():
-        return None
-    place.parent.mkdir(parents=True, exist_ok=True)
-    run(peer.command("whisper-quantize", model, place, "q8_0"))
-    return place
+def measure_engine(peer, ct2, model, options, bars, report):
+    """Rows of the encoder, the decoder and the features. Ceilings are measured in the same minutes."""
+    files, ceilings = peer.files(model), []
+    figures = {side: {} for side in ("ours", *files)}
+    encoder = []
+    for _ in range(options.runs):
+        ceilings.append(limits.measure(options.threads))
+        collect(figures["ours"], our_engine(model, options.threads, 1 if options.brief else 5))
+        collect(figures["ours"], {"mel_ms": our_mel(model)})
+        for side, file in files.items():
+            collect(figures[side], peer_engine(peer, file, options.threads))
+        if ct2:
+            encoder.append(ct2.run(model, options.threads)["encoder_ms"])
+    ours = figures.pop("ours")
+    theirs = {side: f.get("encoder_ms", []) for side, f in figures.items()}
+    report.row("encoder, one 30 s window", "ms", ours["encoder_ms"], theirs | {"CTranslate2": encoder},
+               bars["encoder_ms"])
+    least = sum(limits.counted_ms(ggml.Ggml(model).config, limits.best(ceilings)).values())
+    report.row("encoder, times the counted limit", "times", [ms / least for ms in ours["encoder_ms"]], {},
+               bars["times_limit"], f"of {least:.4g} ms")
+    for what, mine, their in ENGINE_ROWS:
+        report.row(what, "ms", ours[mine], {side: f.get(their, []) for side, f in figures.items()},
+                   bars.get(mine, {}))
+    report.row("features of 30 s, one thread", "ms", ours["mel_ms"], {}, bars["mel_ms"])
+    report.facts.setdefault("limits", []).append({"table": report.title, "ceilings": ceilings, "counted_ms": least})
+    report.facts.setdefault("engine", []).append({"table": report.title, "figures": ours})
 
 
-class Report:
-    """Rows of a table, and the same as JSON."""
-
-    def __init__(self):
-        self.rows = []
-
-    def head(self, title, sides):
-        print(f"### {title}\n\n| what | ours | {' | '.join(sides)} | times as fast | unit | least–most, ours |\n"
-              f"|---|---:|{'---:|' * len(sides)}---:|---|---|", flush=True)
-        self.title, self.sides = title, sides
-
-    def row(self, what, unit, ours, *theirs):
-        a, others = statistics.median(ours), [statistics.median(t) for t in theirs]
-        ratio = min(others) / a
-        print(f"| {what} | {a:.4g} | {' | '.join(f'{b:.4g}' for b in others)} | {ratio:.2f} | {unit} | "
-              f"{min(ours):.4g}–{max(ours):.4g} |", flush=True)
-        self.rows.append({"model": self.title, "what": what, "unit": unit, "ours": ours,
-                          "theirs": dict(zip(self.sides, theirs)), "times": ratio})
+def our_mel(model):
+    figures = our_engine(model, 1, 5, "mel")
+    return figures["mel_begin_ms"] + figures["mel_window_ms"]
 
 
-def find_model(name):
-    if os.path.exists(name):
-        return Path(name).resolve()
-    path = MODELS / f"ggml-{name}.bin"
-    if not path.exists():
-        run([str(OURS), "models", "pull", name])
-    return path.resolve()
+def arguments():
+    parser = argparse.ArgumentParser(prog="script/bench", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--limits", action="store_true", help="only what the machine can do at most, and each model's counted limit")
+    add("--saturation", action="store_true", help="only the service under load: 16 recordings at once, and memory")
+    add("--engine", action="store_true", help="only the rows of encoder, decoder and features")
+    add("--whole", action="store_true", help="only the rows of whole recordings")
+    add("--model", action="append", help="name, path or generated:SHAPE, which is drawn at random in the shape of "
+        "medium, large-v3 or large-v3-turbo (default: tiny, base.en)")
+    add("--audio", action="append", help="recording for the whole-file figures; its text in FILE.txt beside it, or its "
+        "utterances in FILE.tsv; or a table of clips as for script/accuracy")
+    add("--join", type=float, metavar="SECONDS", help="hear all of them one behind the other, up to so many seconds")
+    add("--language", default="en", help="of the recordings, and of the clips that are taken from a table")
+    add("--beam-size", type=int, action="append", help="of the whole-file figures (default: 1 and 5)")
+    add("--runs", type=int, default=5)
+    add("--brief", action="store_true", help="engine-bench measures once a run, not five times: for large models")
+    add("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    add("--level", help="instructions that ours may use (WT_CPU_LEVEL), such as avx2; whisper.cpp's are those that "
+        "it was built for: name that build with --peer")
+    add("--json", type=Path, help="write all figures into this file, too")
+    add("--peer", default=os.environ.get("WHISPER_CPP"), help="folder of whisper-cli, whisper-bench, whisper-quantize "
+        "and whisper-server")
+    add("--ct2", metavar="PYTHON", help="a Python with the packages ctranslate2 and numpy (default: one in the cache, "
+        "which they are installed for)")
+    add("--no-ct2", action="store_true", help="without CTranslate2")
+    add("--workers", type=int, help="of the service under load (default: its own)")
+    add("--worker-threads", type=int, help="of each (default: its own)")
+    return parser.parse_args()
 
 
-def as_wav(audio, folder):
-    """Both sides get the same 16 kHz WAV, so that no decoder is measured."""
-    wav = Path(folder) / (Path(audio).stem + ".16k.wav")
-    run(["ffmpeg", "-v", "error", "-y", "-i", str(audio), "-ac", "1", "-ar", "16000",
-         "-c:a", "pcm_s16le", str(wav)])
-    return wav
+def title(name):
+    return f"{name.removeprefix('generated:')}, generated weights" if name.startswith("generated:") else name
 
 
-def repeated(wav, seconds, folder):
-    out = Path(folder) / f"speech-{seconds}s.wav"
-    run(["ffmpeg", "-v", "error", "-y", "-stream_loop", "-1", "-i", str(wav), "-t", str(seconds),
-         "-c:a", "pcm_s16le", str(out)])
-    return out
+def default_audio(folder):
+    """A clip, and the same over and over: 300 s."""
+    clip = (ROOT / "tests" / "engine" / "golden" / "clean.wav").resolve()
+    out = Path(folder) / "clip over and over.wav"
+    run(["ffmpeg", "-v", "error", "-y", "-stream_loop", "-1", "-i", clip, "-t", "300", "-c:a", "pcm_s16le", out])
+    return [clip, out]
 
 
-def describe_machine():
-    model = "unknown processor"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-            break
-    return f"{model}, {len(os.sched_getaffinity(0))} processors"
+def compare(options, models, scratch, report, peer, ct2):
+    bars = BARS_AVX2 if options.level else BARS
+    spoken = [] if options.engine else whole.prepare(options.audio or default_audio(scratch), options.language,
+                                                     options.join)
+    for name, model in models.items():
+        sides = list(peer.files(model))
+        if ct2:
+            sides += [] if options.whole else ["CTranslate2"]
+            sides += list(whole.CT2_SIDES) if spoken else []
+        report.head(title(name), sides)
+        if not options.whole:
+            measure_engine(peer, ct2, model, options, bars, report)
+        notes = []
+        if not name.startswith("generated:"):  # what has not been trained does not end its texts
+            for recording in spoken:
+                notes += whole.measure(peer, ct2, model, recording, options, bars, report)
+        if any(row["partial"] for row in report.rows if row["table"] == report.title):
+            notes.append(f"\\* its text has less than {whole.WHOLE_TEXT:.0%} of our words: not compared.")
+        print("\n" + "\n\n".join([*notes, ""]), flush=True)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", action="append", help="name or path (default: tiny, base.en)")
-    parser.add_argument("--audio", action="append", help="recording for the whole-file figures")
-    parser.add_argument("--beam-size", type=int, action="append", help="of the whole-file figures (default: 1 and 5)")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--json", type=Path, help="write all figures into this file, too")
-    parser.add_argument("--peer", default=os.environ.get("WHISPER_CPP"), help="folder of whisper-cli")
-    arguments = parser.parse_args()
-
-    peer = Peer.find(arguments.peer)
-    with tempfile.TemporaryDirectory() as scratch:
-        if arguments.audio:
-            recordings = [as_wav(a, scratch) for a in arguments.audio]
-        else:
-            clip = ROOT / "tests" / "engine" / "golden" / "clean.wav"
-            recordings = [clip.resolve(), repeated(clip, 300, scratch)]
-        print(f"{describe_machine()}; {arguments.threads} threads; medians of {arguments.runs}, "
-              f"in turn; peer: {peer.version()}\n")
-        report = Report()
-        for name in arguments.model or ["tiny", "base.en"]:
-            measure_model(peer, name, find_model(name), recordings, arguments, report)
-        if arguments.json:
-            arguments.json.write_text(json.dumps({"machine": describe_machine(), "threads": arguments.threads,
-                                                  "peer": peer.version(), "rows": report.rows}, indent=1))
-
-
-ENGINE_ROWS = (("encoder, one 30 s window", "encoder_ms", "encoder_ms"),
-               ("decoder, one sequence, per token", "decoder_ms_token", "decoder_ms_token"),
-               ("decoder, five sequences, per token", "decoder_ms_token_batch", "decoder_ms_token_batch"),
-               ("decoder, eight sequences beside its one, per token", "decoder_ms_token_batch8", "decoder_ms_token"))
-
-
-def measure_model(peer, name, model, recordings, arguments, report):
-    short = quantised(peer, model)
-    models = [model, short] if short else [model]
-    report.head(name, ["whisper.cpp f16", "whisper.cpp q8_0"][:len(models)])
-    figures = [{} for _ in range(1 + len(models))]
-    for _ in range(arguments.runs):
-        sides = [our_engine(model, arguments.threads)] + [peer_engine(peer, m, arguments.threads) for m in models]
-        for total, side in zip(figures, sides):
-            for key, value in side.items():
-                total.setdefault(key, []).append(value)
-    for what, ours, theirs in ENGINE_ROWS:
-        if ours in figures[0] and all(theirs in f for f in figures[1:]):
-            report.row(what, "ms", figures[0][ours], *(f[theirs] for f in figures[1:]))
-    for audio in recordings:
-        for beams in arguments.beam_size or [1, 5]:
-            commands = whole_file(peer, models, audio, arguments.threads, beams)
-            seconds, peaks = [[] for _ in commands], [[] for _ in commands]
-            for _ in range(arguments.runs):
-                for side, command in enumerate(commands):
-                    elapsed, peak, _ = run(command)
-                    seconds[side].append(elapsed)
-                    peaks[side].append(peak)
-            how = "greedy" if beams == 1 else f"beam {beams}"
-            report.row(f"whole process, {audio.stem}, {how}", "s", *seconds)
-            report.row(f"peak memory, {audio.stem}, {how}", "MiB", *peaks)
-    print()
+    options = arguments()
+    if options.level:
+        os.environ["WT_CPU_LEVEL"] = options.level
+    models = {name: find_model(name) for name in options.model or ["tiny", "base.en"]}
+    report = Report(threads=options.threads, level=options.level, runs=options.runs)
+    about = f"{describe_machine()}; {options.threads} threads"
+    if options.limits:
+        print(about + "\n")
+        ceilings = limits.best([limits.measure(options.threads) for _ in range(options.runs)])
+        report.facts |= {"ceilings": ceilings, "counted_ms": limits.report(models, ceilings)}
+    else:
+        peer = Peer.find(options.peer)
+        ct2 = None if options.no_ct2 or options.saturation else CTranslate2.find(options.ct2)
+        report.facts["peers"] = [p.version() for p in (peer, ct2) if p]
+        print(f"{about}; medians of {options.runs}, in turn; peers: {'; '.join(report.facts['peers'])}\n")
+        with tempfile.TemporaryDirectory() as scratch:
+            if options.saturation:
+                audio = whole.prepare(options.audio or default_audio(scratch), options.language, options.join)
+                for name, model in models.items():
+                    saturation.measure(peer, name, model, audio, options, report)
+            else:
+                compare(options, models, scratch, report, peer, ct2)
+    if options.json:
+        report.write(options.json)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 /* How fast the engine's parts are on this machine, for one model:
  *
- *     engine-bench MODEL [THREADS [RUNS [f32]]]
+ *     engine-bench MODEL [THREADS [RUNS [f32 | mel]]]
  *
  * prints lines `name<TAB>value<TAB>unit`. Each value is the median of RUNS (5). The audio
- * is noise and the tokens are fixed: neither changes how long anything takes.
+ * is noise and the tokens are fixed: neither changes how long anything takes. f32: the
+ * exact way; mel: the features alone.
  * WT_CPU_LEVEL chooses the instruction set, as everywhere. */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -276,13 +277,23 @@ static int number(const char *text, int least, int most, int otherwise)
     return value >= least && value <= most ? (int)value : otherwise;
 }
 
+static void print_network(struct bench *b)
+{
+    measure(b, "encoder_ms", run_encoder);
+    measure(b, "decoder_ms_token", run_decoder_1);
+    measure(b, "decoder_ms_token_batch", run_decoder_5);
+    measure(b, "decoder_ms_token_batch8", run_decoder_8);
+    measure(b, "prompt_200_ms", run_prompt);
+    print_kernels(b);
+}
+
 int main(int argc, char **argv)
 {
     struct whisper_model *model = NULL;
     struct bench b = {0};
     struct err e = {0};
     if (argc < 2 || argc > 5) {
-        fputs("usage: engine-bench MODEL [THREADS [RUNS [f32]]]\n", stderr);
+        fputs("usage: engine-bench MODEL [THREADS [RUNS [f32 | mel]]]\n", stderr);
         return 2;
     }
     b.exact = argc > 4 && strcmp(argv[4], "f32") == 0;
@@ -299,12 +310,8 @@ int main(int argc, char **argv)
         print("threads", pool_size(net_pool(b.net)), "threads");
         measure(&b, "mel_begin_ms", run_mel_begin);
         measure(&b, "mel_window_ms", run_mel_window);
-        measure(&b, "encoder_ms", run_encoder);
-        measure(&b, "decoder_ms_token", run_decoder_1);
-        measure(&b, "decoder_ms_token_batch", run_decoder_5);
-        measure(&b, "decoder_ms_token_batch8", run_decoder_8);
-        measure(&b, "prompt_200_ms", run_prompt);
-        print_kernels(&b);
+        if (argc <= 4 || strcmp(argv[4], "mel") != 0)
+            print_network(&b);
     }
     close_bench(&b);
     whisper_model_free(model);

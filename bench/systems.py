@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from bench import MODELS, OURS, Peer
+from peers import MODELS, OURS, Peer
 from recordings import run
 
 # Threads that wait for one another by spinning make it several times slower on a machine that is shared.
