@@ -360,5 +360,5 @@ int media_decode(int fd, const struct media_limits *limits, struct pcm *out,
     *out = (struct pcm){0};
     *info = (struct media_info){0};
     int rc = media_start(&p, fd, limits, e);
-    return rc ? rc : media_finish(p, out, info, e);
+    return p ? media_finish(p, out, info, e) : rc;
 }
