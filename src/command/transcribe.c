@@ -129,11 +129,11 @@ static void begin_detector(const struct work *w, struct opening *o)
 }
 
 /* The work can be done without. */
-static void end_detector(struct work *w, struct opening *o)
+static void end_detector(struct work *w, struct opening *o, bool of_use)
 {
     if (o->apart)
         (void)pthread_join(o->thread, NULL);
-    if (o->e.code)
+    if (o->e.code && of_use)
         cli_error("%s", o->e.message);
     w->vad = o->vad;
 }
@@ -159,7 +159,7 @@ static int load_model(struct work *w)
     bool exact = compute_type_is_exact(w->request.config.compute_type);
     begin_detector(w, &detector);
     int code = load_weights(w, exact);
-    end_detector(w, &detector);
+    end_detector(w, &detector, code == 0);
     if (code)
         return code;
     const struct whisper_session_options options = {
