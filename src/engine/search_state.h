@@ -1,5 +1,5 @@
-/* What the search keeps while it decodes: shared by search.c, which steps, and beam.c,
- * which ranks. */
+/* What the search keeps while it decodes: shared by search.c, which reads prompts and
+ * begins, steps.c, draft.c, and beam.c, which ranks. */
 #ifndef ENGINE_SEARCH_STATE_H
 #define ENGINE_SEARCH_STATE_H
 
@@ -91,6 +91,17 @@ struct search {
 };
 
 /* ---- search.c --------------------------------------------------------------------- */
+
+/* The first slot of a window. */
+static inline int search_slot(int window)
+{
+    return window * SEARCH_SLOTS;
+}
+
+/* A task takes part in the steps from now on; `runner` is the seat whose listener waits
+ * for it. */
+void search_begin_hearing(struct search *s, const struct search_task *t, int runner,
+                          struct member *member);
 
 void search_append(struct sequence *q, struct choice c);
 
