@@ -34,14 +34,14 @@ static void multiply(const struct net *n, const struct kv *cache, const struct g
         n->kernels->gemm_f32(g);
 }
 
-static void attention_tile(const struct net *n, const struct attention *a, int head,
-                           int row, int rows, float *scores)
+/* Rows of queries times the keys of a head, to scores. */
+static struct gemm score_product(const struct net *n, const struct attention *a, int head,
+                                 int row, int rows, float *scores, int keys)
 {
     const struct kv *c = a->cache;
-    size_t column = (size_t)head * (size_t)c->head_size;
-    int keys = a->causal ? a->keys - (a->rows - row - rows) : a->keys;
-    struct gemm score = {
-        .x = a->query + (size_t)row * a->query_stride + column,
+    return (struct gemm){
+        .x = a->query + (size_t)row * a->query_stride +
+             (size_t)head * (size_t)c->head_size,
         .x_stride = a->query_stride,
         .w = kv_keys(c, head),
         .w_stride = kv_key_stride(c),
@@ -51,21 +51,37 @@ static void attention_tile(const struct net *n, const struct attention *a, int h
         .k = c->head_size,
         .n = keys,
     };
-    multiply(n, c, &score);
-    softmax_rows(n, scores, rows, keys, a->causal, 1.0f / sqrtf((float)c->head_size));
-    if (a->seen)
-        show_rows(n, a, row, rows, scores);
-    struct gemm sum = {
+}
+
+/* Scores times the values, to the rows' share of the output. */
+static struct gemm value_product(const struct net *n, const struct attention *a, int head,
+                                 int row, int rows, const float *scores, int keys)
+{
+    const struct kv *c = a->cache;
+    return (struct gemm){
         .x = scores,
         .x_stride = n->score_stride,
         .w = kv_values(c, head),
         .w_stride = kv_value_stride(c),
-        .y = a->out + (size_t)row * a->out_stride + column,
+        .y = a->out + (size_t)row * a->out_stride + (size_t)head * (size_t)c->head_size,
         .y_stride = a->out_stride,
         .m = rows,
         .k = keys,
         .n = c->head_size,
     };
+}
+
+static void attention_tile(const struct net *n, const struct attention *a, int head,
+                           int row, int rows, float *scores)
+{
+    const struct kv *c = a->cache;
+    int keys = a->causal ? a->keys - (a->rows - row - rows) : a->keys;
+    const struct gemm score = score_product(n, a, head, row, rows, scores, keys);
+    multiply(n, c, &score);
+    softmax_rows(n, scores, rows, keys, a->causal, 1.0f / sqrtf((float)c->head_size));
+    if (a->seen)
+        show_rows(n, a, row, rows, scores);
+    const struct gemm sum = value_product(n, a, head, row, rows, scores, keys);
     multiply(n, c, &sum);
 }
 
@@ -101,20 +117,11 @@ static void attend_bytes(const struct net *n, const struct attention *a, int hea
                          int row, int rows, int thread)
 {
     const struct kv *c = a->cache;
-    size_t column = (size_t)head * (size_t)c->head_size;
     float *scores = net_scores(n, thread);
     const float *scales = c->value_scales + (size_t)head * (size_t)c->capacity;
-    struct gemm score = {
-        .x = a->query + (size_t)row * a->query_stride + column,
-        .x_stride = a->query_stride,
-        .w = kv_keys(c, head),
-        .w_stride = kv_key_stride(c),
-        .y = scores,
-        .y_stride = n->score_stride,
-        .m = rows,
-        .k = c->head_size,
-        .n = (a->keys + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES,
-    };
+    const struct gemm score =
+        score_product(n, a, head, row, rows, scores,
+                      (a->keys + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES);
     multiply_bytes(n, &score, c->key_scales + (size_t)head * (size_t)c->capacity,
                    net_shares(n, thread));
     softmax_rows(n, scores, rows, a->keys, false, 1.0f / sqrtf((float)c->head_size));
@@ -125,17 +132,7 @@ static void attend_bytes(const struct net *n, const struct attention *a, int hea
         for (int i = 0; i < a->keys; i++)
             share[i] *= scales[i];
     }
-    struct gemm sum = {
-        .x = scores,
-        .x_stride = n->score_stride,
-        .w = kv_values(c, head),
-        .w_stride = kv_value_stride(c),
-        .y = a->out + (size_t)row * a->out_stride + column,
-        .y_stride = a->out_stride,
-        .m = rows,
-        .k = a->keys,
-        .n = c->head_size,
-    };
+    const struct gemm sum = value_product(n, a, head, row, rows, scores, a->keys);
     multiply_bytes(n, &sum, n->ones, net_shares(n, thread));
 }
 

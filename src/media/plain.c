@@ -13,24 +13,10 @@ struct chunk {
     int64_t at, size; /* of what it holds */
 };
 
-static int read_full(const struct source_io *io, int64_t offset, uint8_t *out, int size)
-{
-    int have = 0;
-    while (have < size) {
-        int n = io->read_at(io->arg, offset + have, out + have, size - have);
-        if (n < 0)
-            return n;
-        if (n == 0)
-            break;
-        have += n;
-    }
-    return have;
-}
-
 /* The chunk that begins at `at`, if it is whole. */
 static bool read_chunk(const struct source_io *io, int64_t at, struct chunk *c)
 {
-    if (at > io->size - 8 || read_full(io, at, c->head, 8) != 8)
+    if (at > io->size - 8 || source_read(io, at, c->head, 8) != 8)
         return false;
     c->at = at + 8;
     c->size = (int64_t)c->head[4] | (int64_t)c->head[5] << 8 | (int64_t)c->head[6] << 16 |
@@ -62,11 +48,11 @@ bool plain_find(const struct source_io *io, struct plain *out)
     uint8_t head[12], format[16];
     struct chunk c;
     *out = (struct plain){0};
-    if (read_full(io, 0, head, sizeof head) != (int)sizeof head ||
+    if (source_read(io, 0, head, sizeof head) != (int)sizeof head ||
         memcmp(head, "RIFF", 4) != 0 || memcmp(head + 8, "WAVE", 4) != 0)
         return false;
     if (!read_chunk(io, 12, &c) || !is(&c, "fmt ") || c.size != (int64_t)sizeof format ||
-        read_full(io, c.at, format, sizeof format) != (int)sizeof format ||
+        source_read(io, c.at, format, sizeof format) != (int)sizeof format ||
         memcmp(format, wanted, sizeof wanted) != 0)
         return false;
     for (int i = 0; i < MAX_CHUNKS; i++) {
@@ -87,7 +73,7 @@ static int read_block(const struct source_io *io, const struct plain *p, int64_t
                       float *out, int count)
 {
     uint8_t bytes[BLOCK * 2];
-    int n = read_full(io, p->at + from * 2, bytes, count * 2);
+    int n = source_read(io, p->at + from * 2, bytes, count * 2);
     for (int i = 0; i < n / 2; i++) {
         int value = bytes[2 * i] | bytes[2 * i + 1] << 8;
         out[i] = (float)(value < 32768 ? value : value - 65536) / 32768;

@@ -81,8 +81,7 @@ static int64_t skip_id3(const struct source *s)
     return at < s->io->size ? at : 0;
 }
 
-/* Bytes into `out` until `size` or the end; how many, or -errno. */
-static int read_full(const struct source_io *io, int64_t offset, uint8_t *out, int size)
+int source_read(const struct source_io *io, int64_t offset, uint8_t *out, int size)
 {
     int have = 0;
     while (have < size) {
@@ -132,7 +131,7 @@ static int probe(struct source *s, const AVInputFormat **out, struct err *e)
     uint8_t *bytes = calloc(1, PROBE_TO + AVPROBE_PADDING_SIZE);
     if (!bytes)
         return fail_open(s, AVERROR(ENOMEM), e, "");
-    int have = read_full(s->io, skip_id3(s), bytes, PROBE_TO);
+    int have = source_read(s->io, skip_id3(s), bytes, PROBE_TO);
     *out = recognise(bytes, have);
     s->head_length = have > SOURCE_HEAD ? SOURCE_HEAD : have > 0 ? (size_t)have : 0;
     memcpy(s->head, bytes, s->head_length);
@@ -160,7 +159,7 @@ static bool mov_lacks_index(const struct source *s)
     int64_t at = 0;
     for (int i = 0; i < 10000 && at <= s->io->size - 8; i++) {
         uint8_t h[16] = {0};
-        if (read_full(s->io, at, h, sizeof h) < 8)
+        if (source_read(s->io, at, h, sizeof h) < 8)
             break;
         if (!memcmp(h + 4, "moov", 4) || !memcmp(h + 4, "moof", 4))
             return false;
@@ -369,7 +368,7 @@ static bool ogg_is_cut(const struct source *s)
     if (!tail)
         return false;
     int64_t from = s->io->size > MAX_PAGE ? s->io->size - MAX_PAGE : 0;
-    int have = read_full(s->io, from, tail, MAX_PAGE), at = have - 27;
+    int have = source_read(s->io, from, tail, MAX_PAGE), at = have - 27;
     while (at >= 0 && memcmp(tail + at, "OggS", 4))
         at--;
     bool cut = true;
@@ -405,7 +404,7 @@ static bool wav_is_cut(const struct source *s)
     int64_t at = 12;
     for (int i = 0; i < 1000; i++) {
         uint8_t h[8];
-        if (read_full(s->io, at, h, sizeof h) < 8)
+        if (source_read(s->io, at, h, sizeof h) < 8)
             return false;
         uint32_t size = (uint32_t)h[7] << 24 | h[6] << 16 | h[5] << 8 | h[4];
         at += 8;

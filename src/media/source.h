@@ -24,6 +24,9 @@ struct source_io {
     int64_t size; /* of the whole input, bytes */
 };
 
+/* Bytes from `offset` into `out` until `size` or the end; how many, or -errno. */
+int source_read(const struct source_io *io, int64_t offset, uint8_t *out, int size);
+
 struct source {
     const struct source_io *io;     /* borrowed */
     int64_t position;               /* of the next read */
