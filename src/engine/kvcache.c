@@ -71,29 +71,43 @@ static void spread_halves(uint16_t *keys, const struct kernels *k, const float *
     }
 }
 
-void kv_store_16(struct kv *c, const struct kernels *k, int position, const float *keys,
-                 const float *values, size_t stride, int rows, const float *inverses)
+void kv_store_keys_16(struct kv *c, const struct kernels *k, int position,
+                      const float *keys, size_t stride, int rows)
 {
     size_t size = (size_t)c->head_size, head = (size_t)c->capacity * size;
     struct attend_store a = {
         .keys_in = keys,
-        .values_in = values,
         .stride = stride,
-        .value_inverses = inverses,
         .keys = (int16_t *)c->keys + (size_t)position * size,
-        .values = (int16_t *)c->values + (size_t)position * PANEL,
         .key_scales = c->key_scales + position,
-        .value_stride = kv_value_stride(c),
         .rows = rows,
     };
     for (int h = 0; h < c->heads; h++) {
         k->attend_store(&a);
         a.keys_in += size;
+        a.keys += head;
+        a.key_scales += c->capacity;
+    }
+}
+
+void kv_store_values_16(struct kv *c, const struct kernels *k, int position,
+                        const float *values, size_t stride, int rows,
+                        const float *inverses)
+{
+    size_t size = (size_t)c->head_size, head = (size_t)c->capacity * size;
+    struct attend_store a = {
+        .values_in = values,
+        .stride = stride,
+        .value_inverses = inverses,
+        .values = (int16_t *)c->values + (size_t)position * PANEL,
+        .value_stride = kv_value_stride(c),
+        .rows = rows,
+    };
+    for (int h = 0; h < c->heads; h++) {
+        k->attend_store(&a);
         a.values_in += size;
         a.value_inverses += size;
-        a.keys += head;
         a.values += head;
-        a.key_scales += c->capacity;
     }
 }
 

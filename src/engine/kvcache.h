@@ -34,14 +34,17 @@ const void *kv_values(const struct kv *c, int head);
 void kv_store(struct kv *c, const struct kernels *k, int position, const float *key,
               const float *value);
 
-/* Positions [position, position + rows) of whole numbers, at most 16 from a multiple of
- * 16 on, from rows [heads * head_size] that lie `stride` floats apart. The value scales
- * are the caller's to set; inverses [heads * head_size] are ATTEND_VALUES by the
- * greatest. */
-void kv_store_16(struct kv *c, const struct kernels *k, int position, const float *keys,
-                 const float *values, size_t stride, int rows, const float *inverses);
+/* Keys of positions [position, position + rows) of whole numbers, at most 16 from a
+ * multiple of 16 on, from rows [heads * head_size] that lie `stride` floats apart. */
+void kv_store_keys_16(struct kv *c, const struct kernels *k, int position,
+                      const float *keys, size_t stride, int rows);
+/* Their values. The value scales are the caller's to set; inverses [heads * head_size]
+ * are ATTEND_VALUES by the greatest. */
+void kv_store_values_16(struct kv *c, const struct kernels *k, int position,
+                        const float *values, size_t stride, int rows,
+                        const float *inverses);
 
-/* The same in bytes, whose scales are found here. */
+/* Both in bytes, whose scales are found here. */
 void kv_store_8(struct kv *c, const struct kernels *k, int position, const float *keys,
                 const float *values, size_t stride, int rows);
 

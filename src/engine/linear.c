@@ -32,10 +32,14 @@ static int divide_up(int a, int b)
     return (a + b - 1) / b;
 }
 
-/* Panels in one strip: an even number, at least 2. */
-static int strip_panels(const struct linear_job *job)
+static size_t panel_bytes(const struct weight *w)
 {
-    int n = (int)(STRIP_BYTES / job->panel_bytes) / 2 * 2;
+    return weight_panel_bytes(w->type == WEIGHT_S8 ? WEIGHT_S8 : WEIGHT_F32, w->cols);
+}
+
+int linear_strip_panels(const struct weight *w)
+{
+    int n = (int)(STRIP_BYTES / panel_bytes(w)) / 2 * 2;
     return n < 2 ? 2 : n;
 }
 
@@ -43,11 +47,6 @@ size_t linear_strip_floats(int cols)
 {
     size_t two = 2 * (size_t)cols * WEIGHT_PANEL;
     return two > STRIP_FLOATS ? two : STRIP_FLOATS;
-}
-
-static const void *panel_at(const struct weight *w, int panel)
-{
-    return (const char *)w->data + (size_t)panel * weight_panel_bytes(w->type, w->cols);
 }
 
 /* A part of the work: columns from a panel on, rows from `row` on. */
@@ -83,7 +82,7 @@ static void s8_task(void *arg, int task, int thread)
     g.y += (size_t)p.row * g.y_stride + p.column;
     g.bias = g.bias ? g.bias + p.column : NULL;
     g.w_scales += p.column;
-    g.w = panel_at(job->w, p.panel);
+    g.w = weight_panel(job->w, p.panel);
     const struct kernels *k = job->net->kernels;
     (job->w->fine ? k->gemm_s8_16 : k->gemm_s8)(&g);
 }
@@ -99,7 +98,7 @@ static void linear_task(void *arg, int task, int thread)
     g.x += (size_t)p.row * g.x_stride;
     g.y += (size_t)p.row * g.y_stride + p.column;
     g.bias = g.bias ? g.bias + p.column : NULL;
-    g.w = panel_at(job->w, p.panel);
+    g.w = weight_panel(job->w, p.panel);
     if (job->w->type == WEIGHT_F32) {
         k->gemm_f32(&g);
     } else if (!job->widen) {
@@ -130,7 +129,7 @@ static void share_panels(struct linear_job *job, int panels, int threads)
 /* Many rows: blocks become shorter when there would be too few tasks for the threads. */
 static void share_tiles(struct linear_job *job, int panels, int threads)
 {
-    int strips = divide_up(panels, strip_panels(job));
+    int strips = divide_up(panels, linear_strip_panels(job->w));
     job->strip = divide_up(divide_up(panels, strips), 2) * 2;
     int blocks = divide_up(job->g.m, BLOCK_ROWS);
     while (strips * blocks < threads * TASKS && job->g.m / blocks > 96)
@@ -144,48 +143,47 @@ static void share_tiles(struct linear_job *job, int panels, int threads)
 
 struct quantise_job {
     struct net *net;
+    const struct weight *w;
     const struct layer_norm *norm; /* applied before; NULL: none */
     const float *x;
     size_t x_stride, stride;
-    int m, k;
-    bool fine;
+    int m;
 };
 
-/* A row that was normalised is written down nowhere but here. */
-static void quantise_row(const struct quantise_job *job, int row, float *scratch)
+void linear_code_row(const struct net *n, const struct weight *w,
+                     const struct layer_norm *norm, const float *x, uint8_t *out,
+                     float *scale, int32_t *sum, float *scratch)
 {
-    struct net *n = job->net;
-    size_t k = (size_t)job->k;
-    const float *x = job->x + (size_t)row * job->x_stride;
-    uint8_t *out = n->codes + (size_t)row * job->stride;
-    if (job->norm) {
-        n->kernels->layer_norm(scratch, x, job->norm->gain, job->norm->bias, k);
+    size_t k = (size_t)w->cols;
+    if (norm) {
+        n->kernels->layer_norm(scratch, x, norm->gain, norm->bias, k);
         x = scratch;
     }
-    if (job->fine)
-        n->kernels->quantise_16(x, k, quantised_most(k), out, &n->code_scales[row],
-                                &n->code_sums[row]);
+    if (w->fine)
+        n->kernels->quantise_16(x, k, quantised_most(k), out, scale, sum);
     else
-        n->kernels->quantise_8(x, k, 127, out, &n->code_scales[row], &n->code_sums[row]);
+        n->kernels->quantise_8(x, k, 127, out, scale, sum);
 }
 
 static void quantise_task(void *arg, int task, int thread)
 {
     const struct quantise_job *job = arg;
     int end = (task + 1) * QUANTISE_ROWS < job->m ? (task + 1) * QUANTISE_ROWS : job->m;
+    struct net *n = job->net;
     for (int row = task * QUANTISE_ROWS; row < end; row++)
-        quantise_row(job, row, net_strip(job->net, thread));
+        linear_code_row(n, job->w, job->norm, job->x + (size_t)row * job->x_stride,
+                        n->codes + (size_t)row * job->stride, &n->code_scales[row],
+                        &n->code_sums[row], net_strip(n, thread));
 }
 
-static void quantise(struct linear_job *job, const struct layer_norm *norm, bool again)
+static void quantise(struct linear_job *job, const struct layer_norm *norm)
 {
     struct net *n = job->net;
     const struct gemm *g = &job->g;
     /* Rows of a tile would fall into the same few sets of the first cache. */
     size_t stride = QUANTISED_BYTES(g->k) + 64;
-    struct quantise_job rows = {n,      norm, g->x, g->x_stride,
-                                stride, g->m, g->k, job->w->fine};
-    int tasks = again ? 0 : divide_up(g->m, QUANTISE_ROWS);
+    struct quantise_job rows = {n, job->w, norm, g->x, g->x_stride, stride, g->m};
+    int tasks = divide_up(g->m, QUANTISE_ROWS);
     if ((double)g->m * g->k < LINEAR_INLINE)
         for (int task = 0; task < tasks; task++)
             quantise_task(&rows, task, 0);
@@ -215,7 +213,7 @@ size_t linear_code_bytes(int cols)
 
 static void multiply(struct net *n, const struct weight *w, const struct layer_norm *norm,
                      const float *x, size_t x_stride, int m, float *y, size_t y_stride,
-                     unsigned flags, bool again)
+                     unsigned flags)
 {
     bool s8 = w->type == WEIGHT_S8;
     struct linear_job job = {
@@ -232,7 +230,7 @@ static void multiply(struct net *n, const struct weight *w, const struct layer_n
               .n = w->rows,
               .flags = flags},
         .widen = m >= WIDEN_ROWS,
-        .panel_bytes = weight_panel_bytes(s8 ? WEIGHT_S8 : WEIGHT_F32, w->cols),
+        .panel_bytes = panel_bytes(w),
     };
     int panels = divide_up(w->rows, WEIGHT_PANEL), threads = pool_size(n->pool);
     if (m < 1)
@@ -242,7 +240,7 @@ static void multiply(struct net *n, const struct weight *w, const struct layer_n
     else
         share_panels(&job, panels, threads);
     if (s8)
-        quantise(&job, norm, again);
+        quantise(&job, norm);
     pool_each(n->pool, divide_up(panels, job.strip) * job.blocks,
               s8 ? s8_task : linear_task, &job);
 }
@@ -250,13 +248,7 @@ static void multiply(struct net *n, const struct weight *w, const struct layer_n
 void linear(struct net *n, const struct weight *w, const float *x, size_t x_stride, int m,
             float *y, size_t y_stride, unsigned flags)
 {
-    multiply(n, w, NULL, x, x_stride, m, y, y_stride, flags, false);
-}
-
-void linear_again(struct net *n, const struct weight *w, const float *x, size_t x_stride,
-                  int m, float *y, size_t y_stride, bool again)
-{
-    multiply(n, w, NULL, x, x_stride, m, y, y_stride, 0, again);
+    multiply(n, w, NULL, x, x_stride, m, y, y_stride, flags);
 }
 
 /* ---- layer norm ---------------------------------------------------------------------
@@ -294,9 +286,9 @@ void linear_normed(struct net *n, const struct weight *w, const struct layer_nor
 {
     size_t stride = (size_t)w->cols + ROW_PAD;
     if (w->type == WEIGHT_S8) {
-        multiply(n, w, norm, x, (size_t)w->cols, m, y, y_stride, flags, false);
+        multiply(n, w, norm, x, (size_t)w->cols, m, y, y_stride, flags);
         return;
     }
     normalise(n, norm, x, m, w->cols, n->norm, stride);
-    multiply(n, w, NULL, n->norm, stride, m, y, y_stride, flags, false);
+    multiply(n, w, NULL, n->norm, stride, m, y, y_stride, flags);
 }

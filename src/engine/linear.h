@@ -14,6 +14,16 @@ size_t linear_strip_floats(int cols);
 /* Bytes of a row of at most `cols` inputs in 8 bits. */
 size_t linear_code_bytes(int cols);
 
+/* Panels of w that are multiplied with many rows before the next: a part of the second
+ * cache. An even number. */
+int linear_strip_panels(const struct weight *w);
+
+/* A row x [w->cols], or its layer norm, as w of 8 bits takes it; scratch [w->cols] is
+ * used with a norm. */
+void linear_code_row(const struct net *n, const struct weight *w,
+                     const struct layer_norm *norm, const float *x, uint8_t *out,
+                     float *scale, int32_t *sum, float *scratch);
+
 /* y[m][w->rows] = x[m][w->cols] Wᵀ + bias, and what `flags` (enum gemm_flags) say. The
  * strides are in floats, from row to row; rows of x may overlap. */
 void linear(struct net *n, const struct weight *w, const float *x, size_t x_stride, int m,
@@ -23,11 +33,6 @@ void linear(struct net *n, const struct weight *w, const float *x, size_t x_stri
  * down only as such; else it goes through n->norm. */
 void linear_normed(struct net *n, const struct weight *w, const struct layer_norm *norm,
                    const float *x, int m, float *y, size_t y_stride, unsigned flags);
-
-/* linear without flags; `again`: x, and whether w is fine, are those of the last call of
- * these three, and need not be made 8 bits once more. */
-void linear_again(struct net *n, const struct weight *w, const float *x, size_t x_stride,
-                  int m, float *y, size_t y_stride, bool again);
 
 /* y[m][cols] = layer norm of the rows of x [m][cols]. */
 void normalise(struct net *n, const struct layer_norm *norm, const float *x, int m,

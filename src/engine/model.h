@@ -107,6 +107,12 @@ struct whisper_model {
 /* Bytes from panel to panel. */
 size_t weight_panel_bytes(enum weight_type type, int cols);
 
+/* Where a panel of 16 outputs begins. */
+static inline const void *weight_panel(const struct weight *w, int panel)
+{
+    return (const char *)w->data + (size_t)panel * weight_panel_bytes(w->type, w->cols);
+}
+
 /* One element of a weight, as f32 (tests, embedding look-up). */
 float weight_at(const struct weight *w, int row, int column);
 

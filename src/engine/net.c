@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "engine/linear.h"
+#include "engine/rows.h"
 
 #include <sys/mman.h>
 
@@ -78,20 +79,23 @@ static void lay_out_rows(struct net *n, struct layout *l)
 {
     const struct whisper_config *c = &n->model->config;
     size_t state = larger((size_t)c->n_audio_state, (size_t)c->n_text_state);
-    size_t rows = larger((size_t)c->n_audio_ctx, (size_t)n->max_rows);
+    size_t steps = (size_t)n->max_rows, frames = (size_t)c->n_audio_ctx;
+    size_t rows = larger(frames, steps);
+    /* The first convolution's 3002 frames, queries and values, a step's hidden rows. */
+    size_t wide =
+        larger((frames + 1) * (2 * state + ROW_PAD), steps * (4 * state + ROW_PAD));
     n->mel = take_floats(l, WHISPER_WINDOW_FRAMES + 2, (size_t)c->n_mels);
     n->x = take_floats(l, rows, state);
     n->norm = take_floats(l, rows, state + ROW_PAD);
-    n->wide =
-        take_floats(l, rows + 1, 4 * state + ROW_PAD); /* 3002 convolved frames too */
-    n->codes =
-        take(l, rows, linear_code_bytes(4 * (int)state)); /* not the convolutions' */
-    n->code_scales = take(l, rows, sizeof *n->code_scales);
-    n->code_sums = take(l, rows, sizeof *n->code_sums);
+    n->wide = take_floats(l, wide, 1);
+    n->codes = take(l, steps, linear_code_bytes(4 * (int)state));
+    n->code_scales = take(l, steps, sizeof *n->code_scales);
+    n->code_sums = take(l, steps, sizeof *n->code_sums);
+    n->block_state = state;
+    n->block_floats = rows_scratch_floats(state);
+    n->blocks = take_floats(l, (size_t)pool_size(n->pool), n->block_floats);
     n->value_most = take_floats(l, (size_t)pool_size(n->pool), state);
     n->value_inverses = take(l, state, sizeof *n->value_inverses);
-    n->encoded = take_floats(l, (size_t)n->max_windows * (size_t)c->n_audio_ctx,
-                             (size_t)c->n_audio_state);
 }
 
 static void lay_out(struct net *n, struct layout *l)

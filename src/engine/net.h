@@ -34,11 +34,11 @@ struct net {
     void *memory; /* owned mapping: all that follows */
     size_t memory_bytes;
 
-    float *mel;     /* [3000 + 2][n_mels], a zero row at both ends */
-    float *x;       /* residual stream [rows][state] */
-    float *norm;    /* [rows][state + ROW_PAD] */
-    float *wide;    /* [rows][4 * state + ROW_PAD], and shorter rows in turn */
-    float *encoded; /* [windows][n_audio_ctx][audio state] */
+    float *mel;  /* [3000 + 2][n_mels], a zero row at both ends */
+    float *x;    /* residual stream [rows][state] */
+    float *norm; /* [rows][state + ROW_PAD] */
+    float *wide; /* of the encoder [n_audio_ctx][2 * state + ROW_PAD], queries and values;
+                  * of the decoder [max_rows][4 * state + ROW_PAD] */
     struct kv
         audio; /* keys and values of the encoder layer at work; whole numbers or f32 */
     struct kv *cross;   /* [windows][text layers], capacity n_audio_ctx */
@@ -46,15 +46,17 @@ struct net {
     struct slot *slots; /* [slots] */
     struct pass *pass;  /* decoder.c: rows of the pass at work */
 
-    /* Input rows of a layer whose weights have 8 bits (kernels.h: quantise). */
-    uint8_t *codes;     /* [rows][linear_code_bytes] */
-    float *code_scales; /* [rows] */
-    int32_t *code_sums; /* [rows] */
+    /* Input rows of a decoder's layer whose weights have 8 bits (kernels.h: quantise). */
+    uint8_t *codes;     /* [max_rows][linear_code_bytes] */
+    float *code_scales; /* [max_rows] */
+    int32_t *code_sums; /* [max_rows] */
 
     float *value_most;     /* [threads][state]: the greatest values that each has seen */
     float *value_inverses; /* [state]: ATTEND_VALUES by the greatest of all */
 
     /* One per thread. */
+    float *blocks; /* [threads][block_floats]: rows.h */
+    size_t block_floats, block_state;
     float *strips; /* [threads][strip_floats]: widened weights */
     float *scores; /* [threads][ATTENTION_ROWS][score_stride] */
     char *shares;  /* [threads][ATTENTION_ROWS][share_stride]: scores in 16 bits */

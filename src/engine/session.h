@@ -33,9 +33,9 @@ struct pool *net_pool(struct net *n);
 /* Encode `count` windows, mel[i] is [3000][n_mels], and fill the cross-attention caches
  * of windows first … first + count - 1. */
 void net_encode(struct net *n, int first, const float *const *mel, int count);
-/* The encoder's output of a window, [n_audio_ctx][audio state], valid until it is encoded
- * again. For tests, after ln_post. */
-const float *net_encoded(const struct net *n, int window);
+/* The encoder's output of the window that was encoded last, [n_audio_ctx][audio state],
+ * after ln_post; valid until anything else is computed. For tests. */
+const float *net_encoded(const struct net *n);
 
 /* For tests and goldens: called after the stem (layer -1), each encoder block (0 …) and
  * the last norm (n_audio_layer), with x [n_audio_ctx][state] of window 0. */

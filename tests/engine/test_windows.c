@@ -174,11 +174,13 @@ static void hear(struct whisper_session *s, const struct whisper_params *p,
     for (int i = 0; i < count; i++)
         mel[i] = features[which[i]];
     atomic_store(&counting, true);
-    net_encode(s->net, 0, mel, count);
+    for (int i = 0; i < count; i++) {
+        net_encode(s->net, i, &mel[i], 1);
+        out[i].encoded = sum_of(net_encoded(s->net), encoded);
+    }
     search_set_params(s->search, p);
     batcher_enter(search_batcher(s->search));
     for (int i = 0; i < count; i++) {
-        out[i].encoded = sum_of(net_encoded(s->net, i), encoded);
         assert_int_equal(search_languages(s->search, i, out[i].languages, &e), 0);
         tasks[i] = (struct search_task){.window = i,
                                         .prompt = prompt,

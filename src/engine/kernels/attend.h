@@ -305,8 +305,9 @@ SIMD vi whole_values(const struct attend_store *a, int row, int at)
 
 static void attend_store_lanes(const struct attend_store *a)
 {
-    attend_keys_lanes(a);
-    for (int t = 0; t < a->rows; t += 2)
+    if (a->keys_in)
+        attend_keys_lanes(a);
+    for (int t = 0; t < a->rows && a->values_in; t += 2)
         for (int i = 0; i < HEAD; i += LANES) {
             vi pair = (whole_values(a, t, i) & 0xffff) |
                       (vi)((vu)whole_values(a, t + 1, i) << 16);

@@ -150,22 +150,34 @@ SIMD vi whole_numbers(vf v, float most)
     return vf_round(vf_min(vf_max(v, vf_all(-most)), vf_all(most)));
 }
 
+static void attend_key_float(const struct attend_store *a, int t)
+{
+    const float *key = a->keys_in + (size_t)t * a->stride;
+    float factor = key_factor(key, &a->key_scales[t]);
+    for (int i = 0; i < HEAD; i += LANES) {
+        vi k = whole_numbers(vf_load(key + i) * factor, FINE_KEYS);
+        for (int j = 0; j < LANES; j++)
+            a->keys[(i + j) * KERNEL_LANES + t] = (int16_t)k[j];
+    }
+}
+
+static void attend_value_float(const struct attend_store *a, int t)
+{
+    const float *value = a->values_in + (size_t)t * a->stride;
+    for (int i = 0; i < HEAD; i += LANES) {
+        vf v = vf_load(value + i) * (vf_load(a->value_inverses + i) * FINE_VALUES);
+        store_16(a->values + (size_t)(i / KERNEL_LANES) * a->value_stride +
+                     (size_t)t * KERNEL_LANES + i % KERNEL_LANES,
+                 whole_numbers(v, ATTEND_VALUES * FINE_VALUES));
+    }
+}
+
 static void attend_store_float_lanes(const struct attend_store *a)
 {
-    for (int t = 0; t < a->rows; t++) {
-        const float *key = a->keys_in + (size_t)t * a->stride;
-        const float *value = a->values_in + (size_t)t * a->stride;
-        float factor = key_factor(key, &a->key_scales[t]);
-        for (int i = 0; i < HEAD; i += LANES) {
-            vi k = whole_numbers(vf_load(key + i) * factor, FINE_KEYS);
-            for (int j = 0; j < LANES; j++)
-                a->keys[(i + j) * KERNEL_LANES + t] = (int16_t)k[j];
-            vf v = vf_load(value + i) * (vf_load(a->value_inverses + i) * FINE_VALUES);
-            store_16(a->values + (size_t)(i / KERNEL_LANES) * a->value_stride +
-                         (size_t)t * KERNEL_LANES + i % KERNEL_LANES,
-                     whole_numbers(v, ATTEND_VALUES * FINE_VALUES));
-        }
-    }
+    for (int t = 0; t < a->rows && a->keys_in; t++)
+        attend_key_float(a, t);
+    for (int t = 0; t < a->rows && a->values_in; t++)
+        attend_value_float(a, t);
 }
 
 #endif

@@ -122,7 +122,8 @@ struct attend {
 
 /* Keys and values of some positions of one head, which begin with a panel. */
 struct attend_store {
-    const float *keys_in, *values_in; /* [rows][stride], ATTEND_HEAD of each used */
+    const float *keys_in, *values_in; /* [rows][stride], ATTEND_HEAD of each used; NULL:
+                                       * not stored now */
     size_t stride;
     const float *value_inverses; /* [ATTEND_HEAD]: ATTEND_VALUES / greatest, or 0 */
     int16_t *keys, *values;      /* where the positions begin */

@@ -213,7 +213,7 @@ static void check_against_plain(enum weight_type type, bool wide_caches, double 
     float logits[VOCAB];
     double wanted[VOCAB];
     open_fixture(&f, type, 2, wide_caches);
-    plain_begin(&p, f.m, net_encoded(f.net, 1));
+    plain_begin(&p, f.m, net_encoded(f.net));
     for (int t = 0; t < 18; t++) { /* past a panel of keys */
         int32_t token = token_of(1, t);
         decode(&f, &(struct net_input){1, &token, 1, 0}, 1, logits);
@@ -348,7 +348,7 @@ static void what_is_looked_at_can_be_seen(void **state)
     struct net_capture capture = {heads, 3, c.columns, seen, compare_layer, &c};
     int32_t tokens[5];
     open_fixture(&f, WEIGHT_F16, 2, true);
-    plain_begin(&p, f.m, net_encoded(f.net, 1));
+    plain_begin(&p, f.m, net_encoded(f.net));
     for (int t = 0; t < 5; t++) {
         tokens[t] = token_of(1, t);
         plain_step(&p, tokens[t], ignored);
@@ -416,8 +416,8 @@ static void check_threads(enum weight_type type)
         struct fixture f;
         open_fixture(&f, type, threads, false);
         if (threads > 1)
-            assert_memory_equal(encoded, net_encoded(f.net, 1), sizeof encoded);
-        memcpy(encoded, net_encoded(f.net, 1), sizeof encoded);
+            assert_memory_equal(encoded, net_encoded(f.net), sizeof encoded);
+        memcpy(encoded, net_encoded(f.net), sizeof encoded);
         decode(&f, &(struct net_input){2, &token, 1, 0}, 1, logits[threads > 1]);
         close_fixture(&f);
     }
