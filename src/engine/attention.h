@@ -7,7 +7,7 @@
 struct attention {
     const struct kv *cache; /* borrowed */
     const float *query;     /* [rows][query_stride], all heads */
-    float *out;             /* [rows][out_stride], all heads */
+    float *out;             /* [rows][out_stride], all heads; may be the query */
     size_t query_stride, out_stride;
     int rows;
     /* A cache of 16-bit numbers is neither causal nor seen; one of bytes is not causal.

@@ -83,15 +83,16 @@ static void lead_to(const struct encoder_layer *layer, struct rows *r, struct ne
         n->kernels->greatest(most, values + (size_t)i * stride, s);
 }
 
-/* x += out(attention); x += down(gelu(up(norm(x)))), hidden [rows][4S]. */
+/* x += out(attention), which is where the queries were; x += down(gelu(up(norm(x)))),
+ * hidden [rows][4S]. */
 static void follow(const struct encoder_layer *layer, struct rows *r, struct net *n,
                    int first)
 {
     int state = n->model->config.n_audio_state;
     size_t s = (size_t)state;
     float *x = n->x + (size_t)first * s;
-    rows_load(r, &layer->attn_out, NULL, n->norm + (size_t)first * (s + ROW_PAD),
-              s + ROW_PAD);
+    size_t stride = query_stride(n);
+    rows_load(r, &layer->attn_out, NULL, n->wide + (size_t)first * stride, stride);
     rows_multiply(r, &layer->attn_out, 0, state, x, s, GEMM_ADD);
     rows_load(r, &layer->mlp_up, &layer->mlp_norm, x, s);
     rows_multiply(r, &layer->mlp_up, 0, 4 * state, r->wide, r->wide_stride, GEMM_GELU);
@@ -208,7 +209,7 @@ static void attention_task(void *arg, int task, int thread)
     attention_head(job->net, &a, task / job->tiles, thread);
 }
 
-/* Of the queries in n->wide, to n->norm. */
+/* Of the queries in n->wide, in their place: a tile's are read before it is written. */
 static void attend(struct net *n)
 {
     int rows = n->model->config.n_audio_ctx;
@@ -217,8 +218,8 @@ static void attend(struct net *n)
         .a = {.cache = &n->audio,
               .query = n->wide,
               .query_stride = query_stride(n),
-              .out = n->norm,
-              .out_stride = (size_t)n->model->config.n_audio_state + ROW_PAD,
+              .out = n->wide,
+              .out_stride = query_stride(n),
               .rows = rows,
               .keys = rows},
         .tiles = (rows + ATTENTION_ROWS - 1) / ATTENTION_ROWS,

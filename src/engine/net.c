@@ -11,6 +11,7 @@
 
 #define MAX_WINDOWS 64
 #define MAX_SLOTS   512
+#define PAGE        4096 /* or a part of one: then the wishes fail */
 
 /* ---- layout ------------------------------------------------------------------------ */
 
@@ -86,7 +87,7 @@ static void lay_out_rows(struct net *n, struct layout *l)
         larger((frames + 1) * (2 * state + ROW_PAD), steps * (4 * state + ROW_PAD));
     n->mel = take_floats(l, WHISPER_WINDOW_FRAMES + 2, (size_t)c->n_mels);
     n->x = take_floats(l, rows, state);
-    n->norm = take_floats(l, rows, state + ROW_PAD);
+    n->norm = take_floats(l, steps, state + ROW_PAD);
     n->wide = take_floats(l, wide, 1);
     n->codes = take(l, steps, linear_code_bytes(4 * (int)state));
     n->code_scales = take(l, steps, sizeof *n->code_scales);
@@ -111,8 +112,6 @@ static void lay_out(struct net *n, struct layout *l)
         n->audio = *audio;
     n->cross = take_caches(l, (size_t)n->max_windows * layers, n->cross_type,
                            c->n_text_head, c->n_text_state, c->n_audio_ctx);
-    n->self = take_caches(l, (size_t)n->max_slots * layers, n->self_type, c->n_text_head,
-                          c->n_text_state, c->n_text_ctx);
     n->slots = take(l, (size_t)n->max_slots, sizeof *n->slots);
     n->pass = take(l, decoder_pass_bytes(n->max_slots, n->max_rows), 1);
     n->strip_floats =
@@ -126,6 +125,9 @@ static void lay_out(struct net *n, struct layout *l)
     n->share_stride = QUANTISED_BYTES((size_t)c->n_audio_ctx) + 64;
     n->shares = take(l, threads * ATTENTION_ROWS, n->share_stride);
     n->ones = take(l, (size_t)c->n_text_state, sizeof *n->ones);
+    n->self_at = l->used;
+    n->self = take_caches(l, (size_t)n->max_slots * layers, n->self_type, c->n_text_head,
+                          c->n_text_state, c->n_text_ctx);
 }
 
 static int map_memory(struct net *n, struct err *e)
@@ -139,7 +141,11 @@ static int map_memory(struct net *n, struct err *e)
     if (memory == MAP_FAILED)
         return err_set(e, ERR_NOMEM, "no memory for the model's scratch: %zu MB",
                        l.used / 1000000);
-    madvise(memory, l.used, MADV_HUGEPAGE); /* a wish; failing costs only speed */
+    /* Wishes; failing costs only speed, and memory. Most of a sequence's cache is never
+     * reached: in large pages all of it would be there. */
+    size_t whole = n->self_at / PAGE * PAGE;
+    madvise(memory, whole, MADV_HUGEPAGE);
+    madvise((char *)memory + whole, l.used - whole, MADV_NOHUGEPAGE);
     n->memory = memory;
     n->memory_bytes = l.used;
     l = (struct layout){.base = memory};

@@ -33,10 +33,11 @@ struct net {
 
     void *memory; /* owned mapping: all that follows */
     size_t memory_bytes;
+    size_t self_at; /* where self begins in it, the last */
 
     float *mel;  /* [3000 + 2][n_mels], a zero row at both ends */
     float *x;    /* residual stream [rows][state] */
-    float *norm; /* [rows][state + ROW_PAD] */
+    float *norm; /* of the decoder [max_rows][state + ROW_PAD] */
     float *wide; /* of the encoder [n_audio_ctx][2 * state + ROW_PAD], queries and values;
                   * of the decoder [max_rows][4 * state + ROW_PAD] */
     struct kv

@@ -21,7 +21,7 @@
 /* Models that stay open: that of the last job and one more. */
 #define MAX_MODELS 2
 /* Windows that the jobs of one model have together, at least. */
-#define SHARED_BATCH 8
+#define SHARED_BATCH 4
 /* As much transcript as an earlier attempt may hand over. */
 #define MAX_CHECKPOINT_BYTES (256u << 20)
 

@@ -102,7 +102,7 @@ struct attend {
     const float *key_scales;      /* [positions] */
     const float *value_scales;    /* [ATTEND_HEAD] */
     size_t value_stride;          /* elements from panel to panel */
-    float *out;                   /* [rows][out_stride], ATTEND_HEAD of each written */
+    float *out; /* [rows][out_stride], ATTEND_HEAD of each written; may be the query */
     size_t out_stride;
     int rows;       /* 1 … ATTEND_ROWS */
     int n_keys;     /* at least 1 */
