@@ -15,6 +15,14 @@ struct api {
 /* Every route of every door. Static. */
 const struct http_route *api_routes(size_t *count);
 
+/* ---- whose jobs: caller.c ---- */
+/* Whose jobs the request may see: a key's id; NULL: everybody's. Borrowed. */
+const char *api_viewer(const struct http_request *r);
+/* Whose a new job becomes; "" when nobody was asked. Borrowed. */
+const char *api_owner(const struct http_request *r);
+/* Whether the job is one that the request may see; answers 404 when it is not. */
+bool api_may_see(struct http_request *r, const char *id);
+
 /* ---- the handlers, by file ---- */
 void api_root(struct http_request *r); /* root.c */
 void api_asset(struct http_request *r);

@@ -60,6 +60,7 @@ void api_list(struct http_request *r)
     struct err e;
     if (!read_filter(r, &filter))
         return;
+    filter.caller = api_viewer(r);
     if (jobs_list(api->jobs, &filter, &list, &e)) {
         api_error(&r->response, &e);
         return;
@@ -96,6 +97,8 @@ void api_get(struct http_request *r)
     struct api *api = r->app;
     struct job job = {0};
     struct err e;
+    if (!api_may_see(r, job_id(r)))
+        return;
     int status = jobs_get(api->jobs, job_id(r), &job, &e);
     answer_job(r, status, &job, &e);
 }
@@ -105,6 +108,8 @@ void api_cancel(struct http_request *r)
     struct api *api = r->app;
     struct job job = {0};
     struct err e;
+    if (!api_may_see(r, job_id(r)))
+        return;
     int status = jobs_cancel(api->jobs, job_id(r), &job, &e);
     answer_job(r, status, &job, &e);
 }
@@ -114,6 +119,8 @@ void api_retry(struct http_request *r)
     struct api *api = r->app;
     struct job job = {0};
     struct err e;
+    if (!api_may_see(r, job_id(r)))
+        return;
     int status = jobs_retry(api->jobs, job_id(r), &job, &e);
     answer_job(r, status, &job, &e);
 }
@@ -122,6 +129,8 @@ void api_delete(struct http_request *r)
 {
     struct api *api = r->app;
     struct err e;
+    if (!api_may_see(r, job_id(r)))
+        return;
     if (jobs_delete(api->jobs, job_id(r), &e)) {
         api_error(&r->response, &e);
         return;
@@ -205,6 +214,8 @@ void api_download(struct http_request *r)
                            wanted);
         return;
     }
+    if (!api_may_see(r, job_id(r)))
+        return;
     if (jobs_get(api->jobs, job_id(r), &job, &e)) {
         api_error(&r->response, &e);
         return;

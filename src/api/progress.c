@@ -64,15 +64,7 @@ static struct job_event present_state(const struct job *job, int64_t now_ms)
 
 static int check(struct http_request *r)
 {
-    struct api *api = r->app;
-    struct job job = {0};
-    struct err e;
-    if (jobs_get(api->jobs, http_request_capture(r, "id"), &job, &e)) {
-        api_error(&r->response, &e);
-        return e.code;
-    }
-    job_release(&job);
-    return 0;
+    return api_may_see(r, http_request_capture(r, "id")) ? 0 : ERR_NOT_FOUND;
 }
 
 static void *open(struct http_request *r, struct http_ws *ws)

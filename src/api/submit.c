@@ -93,12 +93,15 @@ static int refuse_file(struct http_request *r, const struct err *e)
 }
 
 /* Fill a request; *json is owned by the caller and must outlive it. */
-static int make_request(const struct submission *s, struct job_request *out, char **json)
+static int make_request(const struct http_request *r, struct job_request *out,
+                        char **json)
 {
+    const struct submission *s = r->state;
     *json = s->options.rest ? json_dumps(s->options.rest, JSON_COMPACT) : NULL;
     if (s->options.rest && !*json)
         return ERR_NOMEM;
-    *out = (struct job_request){.original_filename = s->filename,
+    *out = (struct job_request){.caller = api_owner(r),
+                                .original_filename = s->filename,
                                 .model = s->options.model,
                                 .language = s->options.language,
                                 .task = s->options.task,
@@ -113,7 +116,7 @@ static int check(struct http_request *r)
     struct job_request request;
     struct err e;
     char *json;
-    if (make_request(s, &request, &json))
+    if (make_request(r, &request, &json))
         return out_of_memory(r);
     int status = jobs_check(s->api->jobs, &request, &e);
     free(json);
@@ -212,7 +215,7 @@ void api_transcribe(struct http_request *r)
     }
     if (check(r))
         return;
-    if (make_request(s, &request, &json)) {
+    if (make_request(r, &request, &json)) {
         (void)out_of_memory(r);
         return;
     }

@@ -25,7 +25,7 @@ struct exchange {
     char id[65];
     char client[HTTP_ADDRESS_TEXT];
     int64_t started_ns, body_bytes, body_max;
-    bool admitted, head, has_body, counted;
+    bool admitted, head, has_body, counted, bodied;
     size_t answered_bytes;
     struct MHD_UpgradeResponseHandle *upgrade; /* borrowed; NULL: no WebSocket */
     bool released;                             /* under the server's lock */
@@ -90,10 +90,19 @@ static void add_standard_headers(struct exchange *x)
     http_response_header(r, "X-Request-Id", x->id);
 }
 
-static struct MHD_Response *make_response(struct http_response *r)
+#define STREAM_BLOCK 4096
+
+static struct MHD_Response *make_response(struct http_request *request)
 {
+    struct http_response *r = &request->response;
     struct MHD_Response *m;
-    if (r->fixed || !r->body.data) {
+    if (request->stream) {
+        m = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, stream_read,
+                                              request->stream, stream_free);
+        if (!m)
+            stream_free(request->stream);
+        request->stream = NULL;
+    } else if (r->fixed || !r->body.data) {
         void *bytes;
         const void *fixed = r->fixed ? r->fixed : "";
         memcpy(&bytes, &fixed, sizeof bytes); /* not written to: PERSISTENT */
@@ -114,11 +123,12 @@ static struct MHD_Response *make_response(struct http_response *r)
 static enum MHD_Result queue(struct exchange *x)
 {
     struct http_response *r = &x->request.response;
+    later_run(&x->request);
     if (!r->status)
         http_respond_error(r, 500, "internal", "The request was not answered.");
     add_standard_headers(x);
     x->answered_bytes = r->fixed ? r->fixed_length : r->body.length;
-    struct MHD_Response *m = make_response(r);
+    struct MHD_Response *m = make_response(&x->request);
     if (!m)
         return MHD_NO;
     enum MHD_Result queued =
@@ -227,15 +237,20 @@ static int check_length(struct exchange *x)
 {
     struct http_request *r = &x->request;
     const struct http_form_handler *form = x->route->form;
-    int64_t file_max = form ? form->max_file_bytes(r) : 0;
-    x->body_max = form ? file_max + FORM_OVERHEAD : DROPPED_BODY_MAX;
+    const struct http_body_handler *body = x->route->body;
+    int64_t file_max = form ? form->max_file_bytes(r) : body ? body->max_bytes(r) : 0;
+    x->body_max = form ? file_max + FORM_OVERHEAD : body ? file_max : DROPPED_BODY_MAX;
     if (r->content_length <= x->body_max)
         return 0;
-    if (form)
+    if (form || file_max >= 1 << 20)
         http_respond_error(&r->response, 413, "too_large",
                            "the upload is larger than %lld MB, the most that this server "
                            "takes",
                            (long long)(file_max >> 20));
+    else if (body)
+        http_respond_error(&r->response, 413, "too_large",
+                           "the body is larger than %lld bytes, the most that is taken",
+                           (long long)file_max);
     else
         http_respond_error(&r->response, 413, "too_large", "this request takes no body");
     return ERR_TOO_LARGE;
@@ -276,12 +291,18 @@ static int admit(struct exchange *x, const char *method)
         status = parse_query(x);
     if (!status && (strcmp(r->method, "GET") != 0 || x->route->ws))
         status = http_admit_origin(r);
+    if (!status && x->server->admit)
+        status = x->server->admit(r, x->route);
     if (!status)
         status = check_rate(x, &client);
     if (!status)
         status = check_length(x);
     if (!status && x->route->form)
         status = http_form_new(&x->form, r, x->route->form);
+    if (!status && x->route->body) {
+        x->bodied = true;
+        status = x->route->body->begin(r);
+    }
     return status;
 }
 
@@ -386,6 +407,8 @@ static enum MHD_Result take_body(struct exchange *x, const char *bytes, size_t l
     }
     if (x->form && http_form_feed(x->form, bytes, length))
         return refuse(x);
+    if (x->bodied && x->route->body->data(&x->request, bytes, length))
+        return refuse(x);
     return MHD_YES;
 }
 
@@ -452,6 +475,10 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
         return;
     *con_cls = NULL;
     http_form_free(x->form);
+    if (x->bodied)
+        x->route->body->done(&x->request);
+    if (x->request.on_end)
+        x->request.on_end(&x->request);
     if (x->admitted)
         log_access(x, how);
     bool upgraded = x->request.response.status == 101;
@@ -464,6 +491,8 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
     }
     if (x->upgrade)
         wait_for_release(s, x);
+    if (x->request.caller && s->leave)
+        s->leave(x->request.caller);
     http_params_release(&x->request.query);
     http_params_release(&x->request.captures);
     http_response_release(&x->request.response);

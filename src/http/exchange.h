@@ -13,7 +13,9 @@
 struct http_server {
     const struct http_route *routes; /* borrowed [n_routes] */
     size_t n_routes;
-    void *app;                 /* borrowed */
+    void *app; /* borrowed */
+    int (*admit)(struct http_request *r, const struct http_route *route);
+    void (*leave)(void *caller);
     struct MHD_Daemon *daemon; /* owned */
     int listen_fd;
     int port;
@@ -37,5 +39,11 @@ enum MHD_Result exchange_handle(void *cls, struct MHD_Connection *connection,
                                 void **con_cls);
 void exchange_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
                         enum MHD_RequestTerminationCode how);
+
+/* later.c: wait for, and call, what was deferred. */
+void later_run(struct http_request *r);
+/* What MHD_create_response_from_callback wants of a stream; `cls` is it. */
+ssize_t stream_read(void *cls, uint64_t position, char *out, size_t max);
+void stream_free(void *cls);
 
 #endif

@@ -26,6 +26,17 @@ struct http_form_handler {
     void (*done)(struct http_request *r);
 };
 
+/* The callbacks of a route whose body is taken as it comes, whatever it is: begin, then
+ * data until the end, then the route's handler if all went well, and in every case done.
+ * They refuse as those of a form do. */
+struct http_body_handler {
+    int64_t (*max_bytes)(struct http_request *r); /* a longer body is 413 */
+    int (*begin)(struct http_request *r);
+    int (*data)(struct http_request *r, const void *bytes, size_t length);
+    /* Release r->state. */
+    void (*done)(struct http_request *r);
+};
+
 struct http_form;
 
 /* Answers in r->response and returns a negative code when the request has no form. */

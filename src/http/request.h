@@ -19,7 +19,13 @@ struct http_request {
     struct http_params query;    /* decoded */
     struct http_params captures; /* {name} parts of the path, decoded */
     struct http_response response;
-    void *state; /* the handler's own, between the callbacks of a form */
+    void *state;  /* the handler's own, between its callbacks */
+    void *caller; /* who asks: set by http_server_options.admit */
+    bool gone;    /* see http_defer */
+    /* For this layer only. */
+    struct http_later *later;
+    struct http_stream *stream;
+    void (*on_end)(struct http_request *r);
     struct MHD_Connection *connection; /* for this layer only */
 };
 

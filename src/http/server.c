@@ -128,6 +128,8 @@ int http_server_start(struct http_server **out, const struct http_server_options
     s->routes = o->routes;
     s->n_routes = o->n_routes;
     s->app = o->app;
+    s->admit = o->admit;
+    s->leave = o->leave;
     pthread_mutex_init(&s->lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);

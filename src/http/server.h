@@ -18,6 +18,8 @@ struct http_route {
     const struct http_form_handler *form; /* NULL: the body is read and dropped */
     const struct http_ws_handler *ws;     /* NULL: no WebSocket */
     bool limited;                         /* counts against the rate limit */
+    const struct http_body_handler *body; /* NULL: no body but a form's */
+    int access;                           /* who may: for `admit` */
 };
 
 struct http_server_options {
@@ -30,6 +32,10 @@ struct http_server_options {
     const struct http_route *routes; /* borrowed [n_routes], outlive the server */
     size_t n_routes;
     void *app; /* borrowed: r->app */
+    /* Whether the request may go on, by its head alone: 0, with r->caller set, or a
+     * negative code with the refusal in r->response. May block. NULL: all may. */
+    int (*admit)(struct http_request *r, const struct http_route *route);
+    void (*leave)(void *caller); /* release r->caller, when it is set; or NULL */
 };
 
 struct http_server;

@@ -116,6 +116,17 @@ int jobs_get(struct jobs *s, const char *id, struct job *out, struct err *e)
     return store_get(s->store, id, out, e);
 }
 
+int jobs_of_caller(struct jobs *s, const char *caller, const char *id, struct err *e)
+{
+    struct job j;
+    int status = jobs_get(s, id, &j, e);
+    if (status)
+        return status;
+    bool own = !caller || !strcmp(caller, j.caller);
+    job_release(&j);
+    return own ? 0 : err_set(e, ERR_NOT_FOUND, "there is no job %.36s", id);
+}
+
 int jobs_list(struct jobs *s, const struct job_filter *f, struct job_list *out,
               struct err *e)
 {

@@ -35,6 +35,7 @@ int upload_write(struct upload *u, const void *bytes, size_t length, struct err 
 void upload_abort(struct upload *u);
 
 struct job_request {
+    const char *caller; /* whose the job is to be: a key's id; NULL or "": nobody's */
     const char *original_filename, *model, *language, *task, *options_json; /* borrowed;
         model NULL or "": default; language NULL or "": the configured one; task NULL or
         "": transcribe; options_json NULL or "": none, else an object with any of the keys
@@ -55,6 +56,9 @@ int jobs_submit(struct jobs *s, struct upload *u, const struct job_request *requ
 
 /* ERR_NOT_FOUND for an unknown id or a text that is none. */
 int jobs_get(struct jobs *s, const char *id, struct job *out, struct err *e);
+/* Whether a job is this caller's; everything is where `caller` is NULL. ERR_NOT_FOUND
+ * when it is not, in the words for a job that does not exist. */
+int jobs_of_caller(struct jobs *s, const char *caller, const char *id, struct err *e);
 /* Newest first. Release the list. */
 int jobs_list(struct jobs *s, const struct job_filter *f, struct job_list *out,
               struct err *e);

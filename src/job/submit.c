@@ -237,6 +237,7 @@ static int submit(struct upload *u, const struct job_request *r, struct job *out
     /* The strings are borrowed: this job is never released. */
     char *name = clean_filename(r->original_filename);
     struct job j = {
+        .caller = (char *)(uintptr_t)r->caller,
         .original_filename = name,
         .filename = u->id,
         .model = wanted.model,

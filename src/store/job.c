@@ -23,6 +23,7 @@ bool job_status_parse(const char *name, enum job_status *out)
 
 /* Where the owned strings are. */
 static const size_t strings[] = {
+    offsetof(struct job, caller),
     offsetof(struct job, original_filename),
     offsetof(struct job, filename),
     offsetof(struct job, model),

@@ -27,6 +27,7 @@ struct job {
     char id[ID_SIZE];
     enum job_status status;
     int attempt;             /* fences writes: rises with each claim */
+    char *caller;            /* whose it is: a key's id; "" when nobody was asked */
     char *original_filename; /* as the caller named it; any UTF-8 */
     char *filename;          /* name in the storage: made by us */
     char *model;             /* asked for, or the default at submission */
@@ -61,6 +62,7 @@ struct job_filter {
     bool by_status;
     enum job_status status;
     const char *search; /* borrowed or NULL: in file names and transcripts */
+    const char *caller; /* borrowed; NULL: everybody's */
 };
 
 #endif

@@ -57,10 +57,15 @@ static const char retention_sql[] =
 /* As an object of JSON, beside the transcript that has it too: it is asked for alone. */
 static const char quality_sql[] = "ALTER TABLE transcripts ADD COLUMN quality TEXT;";
 
+static const char callers_sql[] =
+    "ALTER TABLE jobs ADD COLUMN caller TEXT NOT NULL DEFAULT '';"
+    "CREATE INDEX jobs_callers ON jobs (caller, created_ms DESC, id DESC);";
+
 static const struct migration steps_of_this_version[] = {
     {1, "jobs, checkpoints and transcripts", jobs_sql},
     {2, "retention of recordings and jobs", retention_sql},
     {3, "quality reports", quality_sql},
+    {4, "whose a job is", callers_sql},
 };
 
 const struct migration *migrations_all(size_t *count)

@@ -9,8 +9,9 @@
 #define JOB_COLUMNS                                                                      \
     "id, status, attempt, original_filename, filename, model, language_asked, "          \
     "language, task, options, error_message, error_code, message, created_ms, "          \
-    "started_ms, completed_ms, file_bytes, duration_seconds, progress, audio_present"
-#define COLUMN_TRANSCRIPT 20 /* and the report behind it */
+    "started_ms, completed_ms, file_bytes, duration_seconds, progress, audio_present, "  \
+    "caller"
+#define COLUMN_TRANSCRIPT 21 /* and the report behind it */
 
 int sqlite_no_such_job(struct err *e, const char *id)
 {
@@ -59,6 +60,7 @@ static int read_job(struct sqlite_conn *c, sqlite3_stmt *stmt, struct job *j,
     j->duration_seconds = sqlite3_column_double(stmt, 17);
     j->progress = sqlite3_column_int(stmt, 18);
     j->audio_present = sqlite3_column_int(stmt, 19) != 0;
+    j->caller = column_text(stmt, 20, &failed);
     if (sqlite3_column_count(stmt) > COLUMN_TRANSCRIPT) {
         j->transcript_text = column_text(stmt, COLUMN_TRANSCRIPT, &failed);
         j->quality = column_text(stmt, COLUMN_TRANSCRIPT + 1, &failed);
@@ -118,16 +120,17 @@ static char *like_pattern(const char *text)
     " FROM jobs WHERE (?1 IS NULL OR status = ?1)"                                       \
     " AND (?2 IS NULL OR original_filename LIKE ?2 ESCAPE '\\'"                          \
     "      OR EXISTS (SELECT 1 FROM transcripts WHERE job_id = id"                       \
-    "                 AND body LIKE ?2 ESCAPE '\\'))"
+    "                 AND body LIKE ?2 ESCAPE '\\'))"                                    \
+    " AND (?3 IS NULL OR caller = ?3)"
 
 static int count_matches(struct sqlite_conn *c, const char *state, const char *pattern,
-                         int64_t *total, struct err *e)
+                         const struct job_filter *f, int64_t *total, struct err *e)
 {
     sqlite3_stmt *stmt;
     int status = sqlite_conn_prepare(c, "SELECT COUNT(*)" MATCHES, &stmt, e);
     if (status)
         return status;
-    sqlite_conn_bind(stmt, "tt", state, pattern);
+    sqlite_conn_bind(stmt, "ttt", state, pattern, f->caller);
     if (sqlite3_step(stmt) == SQLITE_ROW)
         *total = sqlite3_column_int64(stmt, 0);
     else
@@ -147,7 +150,7 @@ static int read_matches(struct sqlite_conn *c, const char *state, const char *pa
                             &stmt, e);
     if (status)
         return status;
-    sqlite_conn_bind(stmt, "ttll", state, pattern, f->limit, f->offset);
+    sqlite_conn_bind(stmt, "tttll", state, pattern, f->caller, f->limit, f->offset);
     struct job row;
     size_t capacity = 0;
     int step;
@@ -177,7 +180,7 @@ int sqlite_read_list(struct store *s, const struct job_filter *f, struct job_lis
     /* One snapshot for both questions. */
     int status = sqlite_conn_script(c, "BEGIN", e);
     if (!status)
-        status = count_matches(c, state, pattern, &out->total, e);
+        status = count_matches(c, state, pattern, f, &out->total, e);
     if (!status)
         status = read_matches(c, state, pattern, f, out, e);
     (void)sqlite_conn_script(c, "ROLLBACK", NULL);

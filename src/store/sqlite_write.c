@@ -41,14 +41,15 @@ static int sqlite_insert(struct store *s, const struct job *j, const char *sha25
                          struct err *e)
 {
     struct sqlite_conn *c = WRITER(s);
-    int n =
-        sqlite_conn_run(c, e,
-                        "INSERT INTO jobs (id, original_filename, filename, "
-                        "file_bytes, sha256, model, language_asked, task, options, "
-                        "message, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                        "tttlttttttl", j->id, j->original_filename, j->filename,
-                        j->file_bytes, sha256, j->model, j->language_asked, j->task,
-                        j->options, j->message ? j->message : "", j->created_ms);
+    int n = sqlite_conn_run(c, e,
+                            "INSERT INTO jobs (id, original_filename, filename, "
+                            "file_bytes, sha256, model, language_asked, task, options, "
+                            "message, created_ms, caller) "
+                            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                            "tttlttttttlt", j->id, j->original_filename, j->filename,
+                            j->file_bytes, sha256, j->model, j->language_asked, j->task,
+                            j->options, j->message ? j->message : "", j->created_ms,
+                            j->caller ? j->caller : "");
     sqlite_store_done(c);
     return n < 0 ? n : 0;
 }
