@@ -125,6 +125,12 @@ static const struct setting settings[] = {
     {"VAD_MODEL", NULL, SETTING_TEXT, FIELD(vad_model), NULL, 0, 0, NULL,
      setting_is_printable, PATH_ALLOWED,
      "file of the voice detector; unset: silero_vad_16k_op15.onnx in WHISPER_MODEL_DIR"},
+    {"MAX_CONNECTIONS", NULL, SETTING_INTEGER, FIELD(max_connections), "8192", 16,
+     1000000, NULL, NULL, NULL,
+     "connections at once; the limit of open files must be above it"},
+    {"MAX_CONNECTIONS_PER_CLIENT", NULL, SETTING_INTEGER,
+     FIELD(max_connections_per_client), "256", 1, 1000000, NULL, NULL, NULL,
+     "connections at once from one address, trusted proxies excepted"},
 };
 _Static_assert(ARRAY_LENGTH(settings) <= CONFIG_MAX_SETTINGS, "sources[] is too short");
 

@@ -167,6 +167,8 @@ static int run(const struct config *c, struct err *e)
         .port = (int)c->port,
         .rate_limit = c->rate_limit,
         .trusted_proxies = c->trusted_proxies,
+        .max_connections = (int)c->max_connections,
+        .max_per_client = (int)c->max_connections_per_client,
         .app = &api,
     };
     options.routes = api_routes(&options.n_routes);

@@ -1,35 +1,29 @@
 #include "http/admit.h"
 
+#include "http/head.h"
+
 #include <ctype.h>
 #include <errno.h>
-#include <microhttpd.h>
 #include <strings.h>
 
 struct framing {
-    int lengths, codings, hosts, nuls;
+    int lengths, codings, hosts;
     const char *length, *coding, *content_encoding;
 };
 
-static enum MHD_Result look_at_header(void *arg, enum MHD_ValueKind kind, const char *key,
-                                      size_t key_size, const char *value,
-                                      size_t value_size)
+static void look_at_header(struct framing *f, const struct http_field *field)
 {
-    (void)kind;
-    struct framing *f = arg;
-    if (strlen(key) != key_size || (value && strlen(value) != value_size))
-        f->nuls++;
-    if (!strcasecmp(key, "Content-Length")) {
+    if (!strcasecmp(field->name, "Content-Length")) {
         f->lengths++;
-        f->length = value;
-    } else if (!strcasecmp(key, "Transfer-Encoding")) {
+        f->length = field->value;
+    } else if (!strcasecmp(field->name, "Transfer-Encoding")) {
         f->codings++;
-        f->coding = value;
-    } else if (!strcasecmp(key, "Host")) {
+        f->coding = field->value;
+    } else if (!strcasecmp(field->name, "Host")) {
         f->hosts++;
-    } else if (!strcasecmp(key, "Content-Encoding")) {
-        f->content_encoding = value;
+    } else if (!strcasecmp(field->name, "Content-Encoding")) {
+        f->content_encoding = field->value;
     }
-    return MHD_YES;
 }
 
 static int refuse(struct http_request *r, int status, const char *sentence)
@@ -53,11 +47,10 @@ static bool parse_length(const char *text, int64_t *out)
 int http_admit_framing(struct http_request *r, bool *chunked)
 {
     struct framing f = {0};
-    MHD_get_connection_values_n(r->connection, MHD_HEADER_KIND, look_at_header, &f);
+    for (size_t i = 0; i < r->head->count; i++)
+        look_at_header(&f, &r->head->list[i]);
     *chunked = f.codings > 0;
     r->content_length = -1;
-    if (f.nuls)
-        return refuse(r, 400, "the request's head holds a NUL byte");
     if (f.lengths > 1 || f.codings > 1 || (f.lengths && f.codings))
         return refuse(r, 400,
                       "the request says twice how long its body is (Content-Length, "

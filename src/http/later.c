@@ -1,174 +1,97 @@
-/* Each connection has a thread, which waits here. */
+/* A deferred request is parked, and stands in the waiter's list and in whatever list its
+ * handler put it; nobody's thread waits for it. */
 #include "http/later.h"
 
+#include "base/clock.h"
 #include "http/exchange.h"
 
-#include <errno.h>
-
-struct http_later {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool woken; /* under lock */
-    int64_t timeout_ms;
-    void (*resume)(struct http_request *r);
-};
-
-static void init_cond(pthread_cond_t *cond)
+static struct exchange *exchange_of(struct http_request *r)
 {
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-}
-
-static void out_of_memory(struct http_request *r)
-{
-    http_response_header(&r->response, "Retry-After", "10");
-    http_respond_error(&r->response, 503, "out_of_memory",
-                       "the server is out of memory; try again");
+    return (struct exchange *)((char *)r - offsetof(struct exchange, request));
 }
 
 struct http_later *http_defer(struct http_request *r, int64_t timeout_ms,
                               void (*resume)(struct http_request *r))
 {
-    struct http_later *l = calloc(1, sizeof *l);
-    if (!l) {
-        out_of_memory(r);
-        return NULL;
-    }
-    pthread_mutex_init(&l->lock, NULL);
-    init_cond(&l->changed);
-    l->timeout_ms = timeout_ms;
-    l->resume = resume;
-    r->later = l;
-    return l;
+    struct exchange *x = exchange_of(r);
+    x->later =
+        (struct http_later){.exchange = x, .resume = resume, .timeout_ms = timeout_ms};
+    r->later = &x->later;
+    return r->later;
+}
+
+/* The part of the pool: `resume`, and whatever it defers again. */
+static void run_later(struct exchange *x)
+{
+    if (exchange_later(x))
+        exchange_go(x);
+}
+
+static void wake(struct http_later *l, enum http_wait_end why)
+{
+    struct exchange *x = l->exchange;
+    pthread_mutex_lock(&x->server->lock);
+    bool run = l->waiting && !l->woken;
+    if (!l->woken)
+        l->why = why;
+    l->woken = true;
+    pthread_mutex_unlock(&x->server->lock);
+    if (run)
+        exchange_work(x, run_later);
 }
 
 void http_later_wake(struct http_later *l)
 {
-    pthread_mutex_lock(&l->lock);
-    l->woken = true;
-    pthread_cond_signal(&l->changed);
-    pthread_mutex_unlock(&l->lock);
+    wake(l, HTTP_WAIT_TIME);
 }
 
-static void wait_for(struct http_later *l)
+static void on_wait_end(struct http_wait *wait, enum http_wait_end why)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += l->timeout_ms / 1000;
-    until.tv_nsec += l->timeout_ms % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    pthread_mutex_lock(&l->lock);
-    int late = 0;
-    while (!l->woken && late != ETIMEDOUT)
-        late = l->timeout_ms < 0 ? pthread_cond_wait(&l->changed, &l->lock)
-                                 : pthread_cond_timedwait(&l->changed, &l->lock, &until);
-    pthread_mutex_unlock(&l->lock);
+    struct exchange *x =
+        (struct exchange *)((char *)wait - offsetof(struct exchange, wait));
+    /* While the server only stops, the answer may still come in time. */
+    if (why != HTTP_WAIT_STOPPING)
+        wake(&x->later, why);
 }
 
-void later_run(struct http_request *r)
+/* From here on it may be woken by anybody. False: it was already. */
+static bool begin_waiting(struct exchange *x)
 {
-    struct http_later *l;
-    while ((l = r->later)) {
+    struct http_later *l = &x->later;
+    /* Who goes is seen once; a handler that waits nevertheless waits for its own sake. */
+    x->wait = (struct http_wait){.fd = x->request.gone ? -1 : exchange_fd(x),
+                                 .fire = on_wait_end};
+    if (l->timeout_ms >= 0)
+        x->wait.deadline_ns = clock_monotonic_ns() + l->timeout_ms * 1000000 + 1;
+    http_waiter_add(x->server->waiter, &x->wait);
+    pthread_mutex_lock(&x->server->lock);
+    bool woken = l->woken;
+    l->waiting = !woken;
+    pthread_mutex_unlock(&x->server->lock);
+    return !woken;
+}
+
+bool exchange_later(struct exchange *x)
+{
+    struct http_request *r = &x->request;
+    bool cut_off = false;
+    while (r->later && !cut_off) {
+        /* Woken by the pool's task, it comes back here with `waiting` set. */
+        if (!x->later.waiting && begin_waiting(x))
+            return false;
+        http_waiter_remove(x->server->waiter, &x->wait);
         r->later = NULL;
-        wait_for(l);
-        void (*resume)(struct http_request * r) = l->resume;
-        pthread_cond_destroy(&l->changed);
-        pthread_mutex_destroy(&l->lock);
-        free(l);
-        resume(r);
+        cut_off = x->later.why == HTTP_WAIT_CUT_OFF;
+        r->gone = r->gone || cut_off || x->later.why == HTTP_WAIT_GONE;
+        x->later.waiting = false;
+        x->later.resume(r);
     }
+    if (r->gone)
+        x->stage = EXCHANGE_DROP;
+    return true;
 }
 
 void http_request_on_end(struct http_request *r, void (*end)(struct http_request *r))
 {
     r->on_end = end;
-}
-
-/* ---- streams ----------------------------------------------------------------------- */
-
-struct http_stream {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    struct buf waiting; /* under lock */
-    size_t at;          /* under lock: sent of it */
-    bool ended;         /* under lock */
-    void (*closed)(void *state);
-    void *state;
-};
-
-struct http_stream *http_respond_stream(struct http_request *r, int status,
-                                        const char *content_type,
-                                        void (*closed)(void *state), void *state)
-{
-    struct http_stream *s = calloc(1, sizeof *s);
-    if (!s) {
-        out_of_memory(r);
-        return NULL;
-    }
-    pthread_mutex_init(&s->lock, NULL);
-    init_cond(&s->changed);
-    buf_init(&s->waiting, HTTP_STREAM_BACKLOG);
-    s->closed = closed;
-    s->state = state;
-    r->stream = s;
-    r->response.status = status;
-    http_response_header(&r->response, "Content-Type", content_type);
-    return s;
-}
-
-void http_stream_send(struct http_stream *s, const void *bytes, size_t length)
-{
-    pthread_mutex_lock(&s->lock);
-    if (!s->ended) {
-        buf_add(&s->waiting, bytes, length);
-        s->ended = buf_failed(&s->waiting);
-    }
-    pthread_cond_signal(&s->changed);
-    pthread_mutex_unlock(&s->lock);
-}
-
-void http_stream_end(struct http_stream *s)
-{
-    pthread_mutex_lock(&s->lock);
-    s->ended = true;
-    pthread_cond_signal(&s->changed);
-    pthread_mutex_unlock(&s->lock);
-}
-
-ssize_t stream_read(void *cls, uint64_t position, char *out, size_t max)
-{
-    (void)position;
-    struct http_stream *s = cls;
-    ssize_t n = -1; /* the end */
-    pthread_mutex_lock(&s->lock);
-    while (!s->ended && s->at == s->waiting.length)
-        pthread_cond_wait(&s->changed, &s->lock);
-    size_t left = s->waiting.length - s->at;
-    if (left > 0 && !buf_failed(&s->waiting)) {
-        n = (ssize_t)(left < max ? left : max);
-        memcpy(out, s->waiting.data + s->at, (size_t)n);
-        s->at += (size_t)n;
-        if (s->at == s->waiting.length) {
-            buf_reset(&s->waiting);
-            s->at = 0;
-        }
-    }
-    pthread_mutex_unlock(&s->lock);
-    return n;
-}
-
-void stream_free(void *cls)
-{
-    struct http_stream *s = cls;
-    s->closed(s->state);
-    buf_release(&s->waiting);
-    pthread_cond_destroy(&s->changed);
-    pthread_mutex_destroy(&s->lock);
-    free(s);
 }

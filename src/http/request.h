@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 struct MHD_Connection;
+struct http_head;
 struct http_json;
 
 struct http_request {
@@ -24,11 +25,12 @@ struct http_request {
     void *caller; /* who asks: set by http_server_options.admit */
     bool gone;    /* see http_defer */
     /* For this layer only. */
+    const struct http_head *head;
     struct http_later *later;
     struct http_stream *stream;
     struct http_json *json; /* see json_body.h */
     void (*on_end)(struct http_request *r);
-    struct MHD_Connection *connection; /* for this layer only */
+    struct MHD_Connection *connection;
 };
 
 /* A header's first value, or NULL. */

@@ -4,35 +4,81 @@
 #include "base/log.h"
 #include "http/exchange.h"
 #include "http/listen.h"
+#include "http/peers.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-/* A thread per connection, with a cap. Handlers block: an upload waits for the disk, a
- * submission for the commit, a list for the database. With a thread each, a slow disk or
- * a slow client holds up nobody else and back-pressure is the kernel's: we read when we
- * can write. The idle ones cost little but address space. WebSockets, of which there may
- * be many for hours, give their thread back when they open (ws.c). */
-#define MAX_CONNECTIONS 512
-#define STACK_BYTES     ((size_t)1 << 20)
+/* A few threads of libmicrohttpd wait with epoll for every connection, so that an idle
+ * one costs its memory and no more. Handlers block: an upload waits for the disk, a
+ * submission for the commit, a list for the database. They run on a pool, whose line is
+ * bounded: who comes when it is full is told so at once, which costs next to nothing. */
+#define CONNECTIONS   8192
+#define PER_CLIENT    256
+#define FILES_OF_OURS 256 /* descriptors that are no connections */
 #define CONNECTION_BYTES                                                                 \
-    ((size_t)64 << 10) /* head and read buffer; a longer head is 431 */
+    ((size_t)64 << 10) /* head and read buffer; taken from the kernel as it is used */
 #define IDLE_SECONDS 30u
+#define POOL_THREADS 64
+#define POOL_LINE    256
+
+/* Who waits in a trusted proxy's place is told apart by it, not by us. */
+static bool is_counted(const struct http_server *s, const struct http_address *peer)
+{
+    return !http_networks_hold(&s->trusted, peer);
+}
+
+/* A client that holds too many is not even read from. */
+static enum MHD_Result on_accept(void *cls, const struct sockaddr *sa, socklen_t length)
+{
+    (void)length;
+    struct http_server *s = cls;
+    struct http_address peer;
+    bool known = sa && http_address_from(sa, &peer);
+    return known && is_counted(s, &peer) &&
+                   http_peers_count(s->peers, &peer) >= s->per_client
+               ? MHD_NO
+               : MHD_YES;
+}
+
+static struct http_connection *open_connection(struct http_server *s,
+                                               struct MHD_Connection *connection)
+{
+    struct http_connection *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info)
+        c->watched = http_watch_add(s->watch, info->connect_fd);
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (info && info->client_addr)
+        c->counted =
+            http_address_from(info->client_addr, &c->peer) && is_counted(s, &c->peer);
+    if (c->counted)
+        http_peers_add(s->peers, &c->peer);
+    return c;
+}
 
 static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode what)
 {
     struct http_server *s = cls;
-    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
-        http_watch_remove(s->watch, *context);
-        *context = NULL;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        *context = open_connection(s, connection);
         return;
     }
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    *context = info ? http_watch_add(s->watch, info->connect_fd) : NULL;
+    struct http_connection *c = *context;
+    *context = NULL;
+    if (!c)
+        return;
+    http_watch_remove(s->watch, c->watched);
+    if (c->counted)
+        http_peers_remove(s->peers, &c->peer);
+    free(c);
 }
 
 static void on_tick(void *arg)
@@ -62,25 +108,56 @@ static size_t keep_escapes(void *arg, struct MHD_Connection *connection, char *t
     return strlen(text);
 }
 
+/* Descriptors are what connections are made of: take as many as we may. */
+static unsigned possible_connections(unsigned wanted)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return wanted;
+    rlim_t needed = (rlim_t)wanted + FILES_OF_OURS;
+    if (limit.rlim_cur < needed) {
+        limit.rlim_cur = limit.rlim_max < needed ? limit.rlim_max : needed;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+        if (getrlimit(RLIMIT_NOFILE, &limit))
+            return wanted;
+    }
+    if (limit.rlim_cur >= needed)
+        return wanted;
+    unsigned possible = limit.rlim_cur > 2 * FILES_OF_OURS
+                            ? (unsigned)(limit.rlim_cur - FILES_OF_OURS)
+                            : FILES_OF_OURS;
+    log_warning("%u connections at once, not %u: raise the limit of open files (ulimit "
+                "-n, LimitNOFILE=) to %llu",
+                possible, wanted, (unsigned long long)needed);
+    return possible < wanted ? possible : wanted;
+}
+
+/* Each looks through its own suspended connections when one is resumed. */
+static unsigned loop_threads(void)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    return processors >= 4 ? 4 : 2;
+}
+
 static struct MHD_Daemon *start_daemon(struct http_server *s,
                                        const struct http_server_options *o)
 {
-    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION |
-                     MHD_USE_POLL | MHD_USE_ITC | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG;
-    unsigned connections =
-        o->max_connections ? (unsigned)o->max_connections : MAX_CONNECTIONS;
+    unsigned flags = MHD_USE_EPOLL | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ITC |
+                     MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG;
+    unsigned connections = possible_connections(
+        o->max_connections ? (unsigned)o->max_connections : CONNECTIONS);
     unsigned idle = o->idle_seconds ? (unsigned)o->idle_seconds : IDLE_SECONDS;
     /* The logger stands first: it is also told of what is wrong with the others. */
     return MHD_start_daemon(
-        flags, 0, NULL, NULL, exchange_handle, s, MHD_OPTION_EXTERNAL_LOGGER,
+        flags, 0, on_accept, s, exchange_handle, s, MHD_OPTION_EXTERNAL_LOGGER,
         on_library_message, s, MHD_OPTION_LISTEN_SOCKET, s->listen_fd,
-        MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_CONNECTION_TIMEOUT, idle,
+        MHD_OPTION_THREAD_POOL_SIZE, loop_threads(), MHD_OPTION_CONNECTION_LIMIT,
+        connections, MHD_OPTION_CONNECTION_TIMEOUT, idle,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES,
-        MHD_OPTION_THREAD_STACK_SIZE, STACK_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes,
-        s, MHD_OPTION_URI_LOG_CALLBACK, exchange_uri, s, MHD_OPTION_NOTIFY_COMPLETED,
-        exchange_completed, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
-        MHD_OPTION_END);
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, s, MHD_OPTION_URI_LOG_CALLBACK,
+        exchange_uri, s, MHD_OPTION_NOTIFY_COMPLETED, exchange_completed, s,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_END);
 }
 
 static void server_free(struct http_server *s)
@@ -88,11 +165,14 @@ static void server_free(struct http_server *s)
     if (s->listen_fd >= 0)
         close(s->listen_fd);
     http_ws_loop_stop(s->ws);
+    http_pool_free(s->pool); /* what has gone is finished on it */
+    http_ws_loop_free(s->ws);
+    http_waiter_free(s->waiter);
     http_limiter_free(s->limiter);
     http_networks_release(&s->trusted);
     http_watch_free(s->watch);
+    http_peers_free(s->peers);
     pthread_cond_destroy(&s->idle);
-    pthread_cond_destroy(&s->released);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -110,8 +190,14 @@ static int prepare(struct http_server *s, const struct http_server_options *o,
         return status;
     }
     s->watch = http_watch_new();
-    if (!s->watch)
+    s->peers = http_peers_new();
+    if (!s->watch || !s->peers)
         return err_set(e, ERR_NOMEM, "out of memory");
+    status = http_pool_new(&s->pool, POOL_THREADS, POOL_LINE, e);
+    if (!status)
+        status = http_waiter_new(&s->waiter, e);
+    if (status)
+        return status;
     s->listen_fd = http_listen(o->host, o->port, &s->port, &s->loopback, e);
     if (s->listen_fd < 0)
         return s->listen_fd;
@@ -130,13 +216,13 @@ int http_server_start(struct http_server **out, const struct http_server_options
     s->app = o->app;
     s->admit = o->admit;
     s->leave = o->leave;
+    s->per_client = o->max_per_client ? o->max_per_client : PER_CLIENT;
     pthread_mutex_init(&s->lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&s->idle, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    pthread_cond_init(&s->released, NULL);
     /* A client that has gone is an error of write(2), not the end of the program. */
     signal(SIGPIPE, SIG_IGN);
     int status = prepare(s, o, e);
@@ -161,18 +247,20 @@ bool http_server_loopback(const struct http_server *s)
     return s->loopback;
 }
 
-static void wait_until_idle(struct http_server *s, int grace_seconds)
+/* Returns how many requests are left. `seconds` below 0: wait until there are none. */
+static int wait_until_idle(struct http_server *s, int seconds)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += grace_seconds;
+    until.tv_sec += seconds;
+    int late = 0;
     pthread_mutex_lock(&s->lock);
-    while (s->active > 0 &&
-           pthread_cond_timedwait(&s->idle, &s->lock, &until) != ETIMEDOUT)
-        ;
-    if (s->active > 0)
-        log_warning("%d request%s cut off", s->active, s->active == 1 ? "" : "s");
+    while (s->active > 0 && late != ETIMEDOUT)
+        late = seconds < 0 ? pthread_cond_wait(&s->idle, &s->lock)
+                           : pthread_cond_timedwait(&s->idle, &s->lock, &until);
+    int left = s->active;
     pthread_mutex_unlock(&s->lock);
+    return left;
 }
 
 void http_server_stop(struct http_server *s, int grace_seconds)
@@ -184,8 +272,14 @@ void http_server_stop(struct http_server *s, int grace_seconds)
     pthread_mutex_unlock(&s->lock);
     (void)MHD_quiesce_daemon(s->daemon); /* the descriptor is ours to close, later */
     http_ws_loop_stop(s->ws);
-    s->ws = NULL;
-    wait_until_idle(s, grace_seconds);
+    http_waiter_end(s->waiter, HTTP_WAIT_STOPPING);
+    int left = wait_until_idle(s, grace_seconds);
+    if (left) {
+        log_warning("%d request%s cut off", left, left == 1 ? "" : "s");
+        http_waiter_end(s->waiter, HTTP_WAIT_CUT_OFF);
+        http_watch_cut_off(s->watch);
+        (void)wait_until_idle(s, -1); /* a handler that is at work is never torn away */
+    }
     MHD_stop_daemon(s->daemon);
     server_free(s);
 }

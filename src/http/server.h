@@ -12,8 +12,9 @@
 struct http_route {
     const char *method;  /* "GET" serves HEAD too */
     const char *pattern; /* "/jobs/{id}" */
-    /* Fill r->response. May block: each connection has a thread. NULL when `ws` is set.
-     */
+    /* Fill r->response, or defer, or stream (later.h). May block: it runs on a pool of
+     * threads, and while all of those are busy, and a line of requests is waiting for
+     * them, others are answered 503. NULL when `ws` is set. */
     void (*handle)(struct http_request *r);
     const struct http_form_handler *form; /* NULL: the body is read and dropped */
     const struct http_ws_handler *ws;     /* NULL: no WebSocket */
@@ -28,6 +29,7 @@ struct http_server_options {
     const char *rate_limit;          /* borrowed: see http_limiter_new */
     const char *trusted_proxies;     /* borrowed: see http_networks_parse */
     int max_connections;             /* 0: a sensible number */
+    int max_per_client;              /* of one address; 0: a sensible number */
     int idle_seconds;                /* 0: a sensible number */
     const struct http_route *routes; /* borrowed [n_routes], outlive the server */
     size_t n_routes;

@@ -98,6 +98,8 @@ static int is_late(struct http_watched *c, double now)
     double elapsed = now - c->since_seconds;
     if (c->phase == HTTP_PHASE_HEAD)
         return elapsed > HTTP_WATCH_HEAD_SECONDS;
+    if (c->phase == HTTP_PHASE_DRAIN)
+        return elapsed > HTTP_WATCH_DRAIN_SECONDS;
     if (c->phase != HTTP_PHASE_BODY || elapsed <= HTTP_WATCH_BODY_SECONDS)
         return 0;
     if (c->bytes < HTTP_WATCH_BODY_BYTES)
@@ -113,11 +115,19 @@ size_t http_watch_sweep(struct http_watch *w, double now_seconds)
     pthread_mutex_lock(&w->lock);
     for (struct http_watched *c = w->list; c; c = c->next)
         if (is_late(c, now_seconds)) {
-            /* Its own thread wakes, sees the end and closes it. */
+            /* The library sees the end and closes it. */
             shutdown(c->fd, SHUT_RDWR);
+            late += c->phase != HTTP_PHASE_DRAIN; /* that one has been told already */
             c->phase = HTTP_PHASE_WORK;
-            late++;
         }
     pthread_mutex_unlock(&w->lock);
     return late;
+}
+
+void http_watch_cut_off(struct http_watch *w)
+{
+    pthread_mutex_lock(&w->lock);
+    for (struct http_watched *c = w->list; c; c = c->next)
+        shutdown(c->fd, SHUT_RDWR);
+    pthread_mutex_unlock(&w->lock);
 }

@@ -8,14 +8,16 @@
 
 #include <stddef.h>
 
-#define HTTP_WATCH_HEAD_SECONDS 60   /* from the connection, or the last answer, on */
-#define HTTP_WATCH_BODY_SECONDS 60   /* in each such span … */
-#define HTTP_WATCH_BODY_BYTES   8192 /* … at least so many bytes of a body come */
+#define HTTP_WATCH_HEAD_SECONDS  30   /* from the connection, or the last answer, on */
+#define HTTP_WATCH_BODY_SECONDS  60   /* in each such span … */
+#define HTTP_WATCH_BODY_BYTES    8192 /* … at least so many bytes of a body come */
+#define HTTP_WATCH_DRAIN_SECONDS 2    /* for what a refused client still sends */
 
 enum http_phase {
-    HTTP_PHASE_HEAD, /* waiting for a request's head */
-    HTTP_PHASE_BODY, /* reading its body */
-    HTTP_PHASE_WORK, /* ours to answer, or upgraded: no deadline */
+    HTTP_PHASE_HEAD,  /* waiting for a request's head */
+    HTTP_PHASE_BODY,  /* reading its body */
+    HTTP_PHASE_DRAIN, /* refused: dropping what still comes */
+    HTTP_PHASE_WORK,  /* ours to answer, or upgraded: no deadline */
 };
 
 struct http_watch;
@@ -35,5 +37,7 @@ void http_watch_bytes(struct http_watch *w, struct http_watched *c, size_t bytes
 /* Shut down every connection that is past its deadline; call it about once a second.
  * Returns how many. */
 size_t http_watch_sweep(struct http_watch *w, double now_seconds);
+/* Shut down all of them. */
+void http_watch_cut_off(struct http_watch *w);
 
 #endif

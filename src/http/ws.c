@@ -19,6 +19,19 @@
 
 /* ---- any thread ----------------------------------------------------------------- */
 
+void ws_call(struct http_ws *ws)
+{
+    if (!ws->begun || ws->loop->ended)
+        return;
+    if (!ws->dirty) {
+        ws->dirty = true;
+        ws->next_dirty = NULL;
+        *ws->loop->dirty_end = ws;
+        ws->loop->dirty_end = &ws->next_dirty;
+    }
+    uv_async_send(&ws->loop->wake);
+}
+
 void http_ws_send(struct http_ws *ws, const char *text, size_t length)
 {
     struct message *m = malloc(sizeof *m + length);
@@ -34,8 +47,8 @@ void http_ws_send(struct http_ws *ws, const char *text, size_t length)
         ws->outbox_end = &m->next;
         ws->outbox_bytes += length;
     }
+    ws_call(ws);
     pthread_mutex_unlock(&ws->loop->lock);
-    uv_async_send(&ws->loop->wake);
 }
 
 void http_ws_close(struct http_ws *ws, int code)
@@ -43,8 +56,8 @@ void http_ws_close(struct http_ws *ws, int code)
     pthread_mutex_lock(&ws->loop->lock);
     if (!ws->close_code)
         ws->close_code = code;
+    ws_call(ws);
     pthread_mutex_unlock(&ws->loop->lock);
-    uv_async_send(&ws->loop->wake);
 }
 
 static void free_outbox(struct http_ws *ws)
@@ -189,6 +202,23 @@ static void on_poll_closed(uv_handle_t *handle)
     free(ws);
 }
 
+/* After the handler's close nobody calls for it again. */
+static void forget_call(struct http_ws *ws)
+{
+    pthread_mutex_lock(&ws->loop->lock);
+    ws->begun = false;
+    struct http_ws **at = &ws->loop->dirty;
+    while (ws->dirty && *at != ws)
+        at = &(*at)->next_dirty;
+    if (ws->dirty) {
+        *at = ws->next_dirty;
+        if (!*at)
+            ws->loop->dirty_end = at;
+    }
+    ws->dirty = false;
+    pthread_mutex_unlock(&ws->loop->lock);
+}
+
 void ws_destroy(struct http_ws *ws)
 {
     if (ws->closing)
@@ -203,6 +233,7 @@ void ws_destroy(struct http_ws *ws)
     if (ws->state)
         ws->handler->close(ws->state);
     ws->state = NULL;
+    forget_call(ws);
     uv_poll_stop(&ws->poll);
     uv_close((uv_handle_t *)&ws->poll, on_poll_closed);
 }

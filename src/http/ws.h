@@ -16,10 +16,10 @@
 struct http_ws;
 
 struct http_ws_handler {
-    /* Before the upgrade, on the connection's thread: 0, or a negative code with the
+    /* Before the upgrade, on a handler's thread: 0, or a negative code with the
      * refusal in r->response. */
     int (*check)(struct http_request *r);
-    /* The socket is open; still on the connection's thread, so it may block. The result
+    /* The socket is open; again on a handler's thread, so it may block. The result
      * is passed to the others; NULL closes the socket with 1011. */
     void *(*open)(struct http_request *r, struct http_ws *ws);
     /* A whole message from the client, on the loop's thread: be short. May be NULL. */
@@ -41,6 +41,8 @@ int http_ws_loop_start(struct http_ws_loop **out, void (*tick)(void *arg), void 
                        struct err *e);
 /* Close every socket with 1001 and wait, a few seconds at most, until all are gone. */
 void http_ws_loop_stop(struct http_ws_loop *loop);
+/* Stopped before. Until then http_ws_add may be called, and refuses. */
+void http_ws_loop_free(struct http_ws_loop *loop);
 
 /* A socket that was upgraded: `first` holds bytes that came with the handshake.
  * `release` is called with `release_arg` when the socket is to be closed. On error the

@@ -4,7 +4,21 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define STOP_WAIT_NS INT64_C(3000000000) /* for the other sides to close */
+#define PUMPS_PER_TURN 1024
+#define STOP_WAIT_NS   INT64_C(3000000000) /* for the other sides to close */
+
+static void begin(struct http_ws_loop *loop, struct http_ws *ws)
+{
+    ws->previous = NULL;
+    ws->next = loop->sockets;
+    if (ws->next)
+        ws->next->previous = ws;
+    loop->sockets = ws;
+    pthread_mutex_lock(&loop->lock);
+    ws->begun = true;
+    ws_call(ws); /* what it was sent meanwhile */
+    pthread_mutex_unlock(&loop->lock);
+}
 
 static void accept_incoming(struct http_ws_loop *loop)
 {
@@ -15,11 +29,7 @@ static void accept_incoming(struct http_ws_loop *loop)
     while (ws) {
         struct http_ws *next = ws->next;
         if (ws_begin(ws)) {
-            ws->previous = NULL;
-            ws->next = loop->sockets;
-            if (ws->next)
-                ws->next->previous = ws;
-            loop->sockets = ws;
+            begin(loop, ws);
         } else {
             log_error("a WebSocket was dropped: out of memory");
             ws_drop(ws);
@@ -36,6 +46,32 @@ static void finish_loop_if_empty(struct http_ws_loop *loop)
     uv_close((uv_handle_t *)&loop->tick, NULL);
 }
 
+static struct http_ws *next_dirty(struct http_ws_loop *loop)
+{
+    pthread_mutex_lock(&loop->lock);
+    struct http_ws *ws = loop->dirty;
+    if (ws) {
+        loop->dirty = ws->next_dirty;
+        ws->dirty = false;
+        if (!loop->dirty)
+            loop->dirty_end = &loop->dirty;
+    }
+    pthread_mutex_unlock(&loop->lock);
+    return ws;
+}
+
+/* Those that somebody called for, not all: with thousands open most have nothing to do.
+ * A turn ends, so that readers get theirs. */
+static void pump_dirty(struct http_ws_loop *loop)
+{
+    struct http_ws *ws = NULL;
+    int left = PUMPS_PER_TURN;
+    while (left-- > 0 && (ws = next_dirty(loop)))
+        ws_pump(ws);
+    if (ws)
+        uv_async_send(&loop->wake);
+}
+
 static void on_wake(uv_async_t *async)
 {
     struct http_ws_loop *loop = async->data;
@@ -48,10 +84,7 @@ static void on_wake(uv_async_t *async)
         for (struct http_ws *ws = loop->sockets; ws; ws = ws->next)
             http_ws_close(ws, WSLAY_CODE_GOING_AWAY);
     }
-    for (struct http_ws *ws = loop->sockets, *next; ws; ws = next) {
-        next = ws->next;
-        ws_pump(ws);
-    }
+    pump_dirty(loop);
     finish_loop_if_empty(loop);
 }
 
@@ -83,6 +116,7 @@ int http_ws_loop_start(struct http_ws_loop **out, void (*tick)(void *arg), void 
     if (!loop)
         return err_set(e, ERR_NOMEM, "out of memory");
     pthread_mutex_init(&loop->lock, NULL);
+    loop->dirty_end = &loop->dirty;
     loop->on_tick = tick;
     loop->tick_arg = tick_arg;
     int status = uv_loop_init(&loop->uv);
@@ -108,14 +142,23 @@ int http_ws_loop_start(struct http_ws_loop **out, void (*tick)(void *arg), void 
 
 void http_ws_loop_stop(struct http_ws_loop *loop)
 {
-    if (!loop)
+    if (!loop || loop->ended)
         return;
     pthread_mutex_lock(&loop->lock);
     loop->stopping = true;
     pthread_mutex_unlock(&loop->lock);
     uv_async_send(&loop->wake);
     uv_thread_join(&loop->thread);
+    pthread_mutex_lock(&loop->lock);
+    loop->ended = true;
+    pthread_mutex_unlock(&loop->lock);
     uv_loop_close(&loop->uv);
+}
+
+void http_ws_loop_free(struct http_ws_loop *loop)
+{
+    if (!loop)
+        return;
     pthread_mutex_destroy(&loop->lock);
     free(loop);
 }

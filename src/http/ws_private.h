@@ -28,6 +28,9 @@ struct http_ws {
     size_t outbox_bytes;
     int close_code; /* 0: stay open */
     bool overflow;
+    bool begun; /* the loop's thread has it; before, nobody need call that */
+    bool dirty; /* in loop->dirty */
+    struct http_ws *next_dirty;
 
     /* The loop's thread only. */
     struct http_ws *next, *previous;
@@ -42,8 +45,9 @@ struct http_ws {
 
 struct http_ws_loop {
     pthread_mutex_t lock;
-    struct http_ws *incoming; /* under lock; linked by next */
-    bool stopping;            /* under lock */
+    struct http_ws *incoming;           /* under lock; linked by next */
+    struct http_ws *dirty, **dirty_end; /* under lock; by next_dirty: to be pumped */
+    bool stopping, ended; /* under lock; ended: there is no thread any more */
     void (*on_tick)(void *arg);
     void *tick_arg;
 
@@ -54,6 +58,9 @@ struct http_ws_loop {
     struct http_ws *sockets; /* the loop's thread only, as all below */
     int64_t stop_ns;         /* 0: not stopping */
 };
+
+/* Under loop->lock: have the loop's thread pump the socket soon. */
+void ws_call(struct http_ws *ws);
 
 /* The loop's thread only, all of these. */
 

@@ -76,12 +76,17 @@ static void shuts_down_who_dawdles(void **state)
     http_watch_bytes(w, body, HTTP_WATCH_BODY_BYTES);
     assert_int_equal(http_watch_sweep(w, now + HTTP_WATCH_HEAD_SECONDS + 2), 1);
     assert_true(was_shut_down(a[1]));
+    assert_int_equal(http_watch_sweep(w, now + HTTP_WATCH_BODY_SECONDS + 2), 0);
     assert_false(was_shut_down(b[1]));
     http_watch_bytes(w, body, HTTP_WATCH_BODY_BYTES - 1);
     assert_int_equal(http_watch_sweep(w, now + 3 * HTTP_WATCH_BODY_SECONDS), 1);
     assert_true(was_shut_down(b[1]));
     assert_int_equal(http_watch_sweep(w, now + 1e6), 0);
     assert_false(was_shut_down(c[1]));
+    /* Who was refused has been told; it is not counted as slow. */
+    http_watch_phase(w, work, HTTP_PHASE_DRAIN);
+    assert_int_equal(http_watch_sweep(w, now + HTTP_WATCH_DRAIN_SECONDS + 2), 0);
+    assert_true(was_shut_down(c[1]));
     http_watch_remove(w, body);
     http_watch_remove(w, head);
     http_watch_remove(w, NULL);

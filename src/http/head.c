@@ -1,0 +1,110 @@
+#include "http/head.h"
+
+#include <ctype.h>
+#include <microhttpd.h>
+#include <strings.h>
+
+/* libmicrohttpd 0.9.75 takes a bare LF for the end of a line, and joins folded lines; it
+ * has no switch against either. But it parses in place: each CR, LF and ':' becomes a
+ * NUL, and names and values point into the bytes that came. So a head of the one right
+ * form is a chain without a gap: the version, two NULs, a name, NUL, spaces, its value,
+ * two NULs, the next name …, and four NULs at the very end. Whatever is not such a chain
+ * is refused, so that a library that worked otherwise would be seen at the first test. */
+struct walk {
+    const char *next; /* where the next name must begin */
+    size_t count, bytes;
+    bool broken;
+    struct http_head *to; /* NULL: only look */
+    char *at;
+};
+
+static bool is_token(const char *name)
+{
+    if (!*name)
+        return false;
+    for (; *name; name++)
+        if (!isalnum((unsigned char)*name) && !strchr("!#$%&'*+-.^_`|~", *name))
+            return false;
+    return true;
+}
+
+static enum MHD_Result look(void *arg, enum MHD_ValueKind kind, const char *name,
+                            const char *value)
+{
+    (void)kind;
+    struct walk *w = arg;
+    value = value ? value : "";
+    w->broken = w->broken || name != w->next || !is_token(name) || strchr(value, '\r');
+    w->next = value + strlen(value) + 2;
+    w->count++;
+    w->bytes += strlen(name) + strlen(value) + 2;
+    return MHD_YES;
+}
+
+static const char *copy_text(struct walk *w, const char *text)
+{
+    char *copy = w->at;
+    size_t size = strlen(text) + 1;
+    memcpy(copy, text, size);
+    w->at += size;
+    return copy;
+}
+
+static enum MHD_Result copy(void *arg, enum MHD_ValueKind kind, const char *name,
+                            const char *value)
+{
+    (void)kind;
+    struct walk *w = arg;
+    struct http_field *field = &w->to->list[w->to->count++];
+    field->name = copy_text(w, name);
+    field->value = copy_text(w, value ? value : "");
+    return MHD_YES;
+}
+
+/* Bytes from the method to the empty line, both included. */
+static size_t size_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return info ? info->header_size : 0;
+}
+
+static int refuse(struct http_response *refusal, int status, const char *sentence)
+{
+    http_respond_error(refusal, status, status == 431 ? "too_large" : "bad_request", "%s",
+                       sentence);
+    return status == 431 ? ERR_TOO_LARGE : ERR_INVALID;
+}
+
+int http_head_copy(struct http_head **out, struct MHD_Connection *connection,
+                   const char *method, const char *version, struct http_response *refusal)
+{
+    size_t size = size_of(connection);
+    struct walk w = {.next = version + strlen(version) + 2};
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, look, &w);
+    if (size > HTTP_HEAD_BYTES)
+        return refuse(refusal, 431, "the request's head is too long: at most 32 KiB");
+    if (w.count > HTTP_HEAD_FIELDS)
+        return refuse(refusal, 431, "the request has too many headers: at most 100");
+    if (w.broken || w.next + 2 != method + size)
+        return refuse(refusal, 400,
+                      "the request's head is malformed: each line ends with CR and LF, "
+                      "none is folded, and no name holds a space");
+    w.to = calloc(1, sizeof *w.to + w.count * sizeof *w.to->list + w.bytes);
+    if (!w.to) {
+        http_respond_error(refusal, 500, "out_of_memory", "out of memory");
+        return ERR_NOMEM;
+    }
+    w.at = (char *)&w.to->list[w.count];
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, copy, &w);
+    *out = w.to;
+    return 0;
+}
+
+const char *http_head_get(const struct http_head *head, const char *name)
+{
+    for (size_t i = 0; head && i < head->count; i++)
+        if (!strcasecmp(head->list[i].name, name))
+            return head->list[i].value;
+    return NULL;
+}
