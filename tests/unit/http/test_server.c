@@ -165,6 +165,40 @@ static void end_json(struct http_request *r)
         http_respond_json(&r->response, 200, json_incref(object));
 }
 
+static atomic_int sockets_open;
+
+static int check_socket(struct http_request *r)
+{
+    if (!http_request_query(r, "no"))
+        return 0;
+    http_respond_error(&r->response, 403, "no", "no");
+    return ERR_DENIED;
+}
+
+static void *open_socket(struct http_request *r, struct http_ws *ws)
+{
+    const char *name = http_request_header(r, "X-Name");
+    http_ws_send(ws, name ? name : "nobody", name ? strlen(name) : 6);
+    atomic_fetch_add(&sockets_open, 1);
+    return &sockets_open;
+}
+
+static void echo(void *state, struct http_ws *ws, const char *bytes, size_t length,
+                 bool is_text)
+{
+    (void)state;
+    (void)is_text;
+    http_ws_send(ws, bytes, length);
+}
+
+static void close_socket(void *state)
+{
+    (void)state;
+    atomic_fetch_sub(&sockets_open, 1);
+}
+
+static const struct http_ws_handler ws = {check_socket, open_socket, echo, close_socket};
+
 static const struct http_route routes[] = {
     {"GET", "/hello", say_hello},
     {"GET", "/slow", be_slow},
@@ -173,6 +207,7 @@ static const struct http_route routes[] = {
     {"GET", "/defer/again", defer_again},
     {"GET", "/defer/at-once", wake_at_once},
     {"GET", "/stream", begin_stream},
+    {"GET", "/ws", .ws = &ws},
     {"POST", "/body", end_body, .body = &body},
     {"POST", "/json", end_json, .body = &json},
 };
@@ -515,6 +550,7 @@ static void turns_away_what_is_too_much(void **state)
         fds[i] = dial();
         say(fds[i], GET("/slow"));
     }
+    sleep_ms(100); /* until all have been read */
     int64_t begun = clock_monotonic_ns();
     int fd = dial();
     say(fd, GET("/hello"));
@@ -534,6 +570,54 @@ static void turns_away_what_is_too_much(void **state)
     assert_true(served >= 256); /* the line; and as many threads as had begun */
     assert_true(refused > 0);
     ask(GET("/hello"), "hello");
+}
+
+#define HANDSHAKE                                                                        \
+    "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"       \
+    "X-Name: me\r\nSec-WebSocket-Version: 13\r\n"                                        \
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
+static void keeps_many_sockets_open(void **state)
+{
+    (void)state;
+    enum { MANY = 200 };
+    /* "ping" in a text frame, masked with zeros. */
+    static const char ping[] = "\x81\x84\0\0\0\0ping";
+    int fds[MANY];
+    ask(GET("/ws"), "426 ");
+    ask("GET /ws?no=1 HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: "
+        "Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+        "dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        "403 ");
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = dial();
+        say(fds[i], HANDSHAKE);
+    }
+    for (int i = 0; i < MANY; i++)
+        expect(fds[i], "\x81\x02me");
+    wait_until(&sockets_open, MANY);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(send(fds[i], ping, sizeof ping - 1, 0), sizeof ping - 1);
+    for (int i = 0; i < MANY; i++)
+        expect(fds[i], "\x81\x04ping");
+    /* With the handshake itself. */
+    int fd = dial();
+    char both[1000];
+    memcpy(both, HANDSHAKE, sizeof HANDSHAKE - 1);
+    memcpy(both + sizeof HANDSHAKE - 1, ping, sizeof ping - 1);
+    size_t length = sizeof HANDSHAKE + sizeof ping - 2;
+    assert_int_equal(send(fd, both, length, 0), length);
+    expect(fd, "ping");
+    close(fd);
+    for (int i = 0; i < MANY / 2; i++)
+        close(fds[i]);
+    wait_until(&sockets_open, MANY - MANY / 2);
+    http_server_stop(server, 5);
+    server = NULL;
+    assert_int_equal(sockets_open, 0);
+    for (int i = MANY / 2; i < MANY; i++)
+        close(fds[i]);
 }
 
 /* Streams end in good order, what waits is cut off, nobody hangs. */
@@ -580,6 +664,7 @@ int main(void)
         TEST(refuses_heads_that_say_two_things),
         TEST(limits_heads),
         TEST(turns_away_what_is_too_much),
+        TEST(keeps_many_sockets_open),
         TEST(stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
