@@ -113,6 +113,21 @@ static int check_length(struct exchange *x)
     return ERR_TOO_LARGE;
 }
 
+/* Of the request line; the headers have been looked at. */
+static int check_line(struct exchange *x, const char *version)
+{
+    struct http_request *r = &x->request;
+    const char *wrong = NULL;
+    if (strchr(r->path, ' ') || strchr(x->query, ' '))
+        wrong = "the request line has a space in its path";
+    else if (!strcmp(version, "HTTP/1.1") && !http_request_header(r, "Host"))
+        wrong = "the request has no Host";
+    if (!wrong)
+        return 0;
+    http_respond_error(&r->response, 400, "bad_request", "%s", wrong);
+    return ERR_INVALID;
+}
+
 int exchange_judge(struct exchange *x, const char *method, const char *version)
 {
     struct http_request *r = &x->request;
@@ -122,6 +137,8 @@ int exchange_judge(struct exchange *x, const char *method, const char *version)
     set_id(x);
     set_method(x, method);
     set_client(x);
+    if (!status)
+        status = check_line(x, version);
     if (!status)
         status = http_admit_framing(r, &chunked);
     x->has_body = status || chunked || r->content_length > 0;

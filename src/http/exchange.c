@@ -95,6 +95,7 @@ static void run_handler(struct exchange *x)
 /* What has no body needs no second turn. */
 static void run_head(struct exchange *x)
 {
+    x->worked = true;
     if (!exchange_admit(x)) {
         if (!x->has_body) {
             run_handler(x);
@@ -301,7 +302,11 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
     set_phase(x, HTTP_PHASE_HEAD);
     x->connection = NULL;
     x->request.connection = NULL;
-    if (exchange_body_over(x))
+    /* What was turned away at the door has nothing to release that could block, and must
+     * not stand in the line that it was too much for. */
+    if (!x->worked)
+        exchange_finish(x);
+    else if (exchange_body_over(x))
         exchange_work(x, exchange_finish);
 }
 

@@ -101,6 +101,7 @@ struct exchange {
     int64_t started_ns;
     enum exchange_stage stage;
     bool head_seen, head_passed, is_head, has_body, body_whole, expects;
+    bool worked; /* the pool has had it */
     bool counted, bodied, broken_off;
     size_t answered_bytes;
     struct http_task task;
@@ -126,7 +127,7 @@ void exchange_park(struct exchange *x, void (*work)(struct exchange *x));
 void exchange_work(struct exchange *x, void (*work)(struct exchange *x));
 /* On the pool: the connection goes on where x->stage says. Not ours afterwards. */
 void exchange_go(struct exchange *x);
-/* On the pool: the request is over, the connection gone or with its next one. */
+/* The request is over, the connection gone or with its next one. */
 void exchange_finish(struct exchange *x);
 int exchange_fd(const struct exchange *x);
 

@@ -147,14 +147,16 @@ static struct MHD_Daemon *start_daemon(struct http_server *s,
     unsigned connections = possible_connections(
         o->max_connections ? (unsigned)o->max_connections : CONNECTIONS);
     unsigned idle = o->idle_seconds ? (unsigned)o->idle_seconds : IDLE_SECONDS;
-    /* The logger stands first: it is also told of what is wrong with the others. */
+    /* What a strict library would refuse (a space in the path, no Host) we refuse: this
+     * one sends the head of such a refusal twice. The logger stands first: it is also
+     * told of what is wrong with the others. */
     return MHD_start_daemon(
         flags, 0, on_accept, s, exchange_handle, s, MHD_OPTION_EXTERNAL_LOGGER,
         on_library_message, s, MHD_OPTION_LISTEN_SOCKET, s->listen_fd,
         MHD_OPTION_THREAD_POOL_SIZE, loop_threads(), MHD_OPTION_CONNECTION_LIMIT,
         connections, MHD_OPTION_CONNECTION_TIMEOUT, idle,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
+        MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
         MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, s, MHD_OPTION_URI_LOG_CALLBACK,
         exchange_uri, s, MHD_OPTION_NOTIFY_COMPLETED, exchange_completed, s,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_END);

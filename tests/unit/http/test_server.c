@@ -500,6 +500,8 @@ static void refuses_heads_that_say_two_things(void **state)
     ask("GET /hello HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n", "400 ");
     ask("GET /hello HTTP/1.1\r\nHost: a\r\nX: y\rZ: 1\r\n\r\n", "400 ");
     ask("GET /hello HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400 ");
+    ask("GET /hello HTTP/1.1\r\n\r\n", "no Host");
+    ask("GET /hello you HTTP/1.1\r\nHost: a\r\n\r\n", "space");
     ask("POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
         "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "400 ");

@@ -1,0 +1,196 @@
+// What the server refuses before anybody works for it, and how it behaves when it is too much. Raw sockets: no client
+// library sends what these tests send.
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { form, getJson, startServer, transcribe, until, wav } from '../lib/server.mjs';
+
+/** A socket with what it has heard so far. */
+function dial(server) {
+  const socket = net.connect(server.port, '127.0.0.1');
+  const heard = { text: '', closed: false, socket };
+  socket.setEncoding('latin1').on('data', (text) => { heard.text += text; });
+  socket.on('error', () => {});
+  heard.end = new Promise((resolve) => socket.on('close', () => { heard.closed = true; resolve(heard); }));
+  heard.send = (text) => socket.write(text);
+  return heard;
+}
+
+/** Send and wait for the end; the answer as text. */
+async function say(server, text) {
+  const line = dial(server);
+  line.send(text);
+  await Promise.race([line.end, sleep(5000)]);
+  line.socket.destroy();
+  return line.text;
+}
+
+describe('a head that can be read in two ways', () => {
+  let server;
+  before(async () => { server = await startServer(); });
+  after(() => server.stop());
+
+  const upload = 'POST /transcribe HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\n';
+  const cases = {
+    'two lengths': `${upload}Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd`,
+    'two lengths that are equal': `${upload}Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc`,
+    'a length and chunks': `${upload}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
+    'a space before the colon': `${upload}Content-Length : 3\r\n\r\nabc`,
+    'a bare LF after the request line': 'GET / HTTP/1.1\nHost: a\r\nConnection: close\r\n\r\n',
+    'a bare LF after a header': 'GET / HTTP/1.1\r\nHost: a\nConnection: close\r\n\r\n',
+    'a bare LF at the end': 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\n',
+    'a bare CR': 'GET / HTTP/1.1\r\nHost: a\r\nX: a\rY: b\r\nConnection: close\r\n\r\n',
+    'a folded line': 'GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\nConnection: close\r\n\r\n',
+    'a NUL': 'GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\nConnection: close\r\n\r\n',
+    'two hosts': 'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n',
+    'no host': 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n',
+    'a space in the path': 'GET /jobs x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
+  };
+  for (const [name, text] of Object.entries(cases)) {
+    test(name, async () => {
+      const answer = await say(server, text);
+      assert.match(answer, /^HTTP\/1\.1 400 /);
+      // One answer, and nothing of what follows is taken for a request.
+      assert.equal(answer.match(/HTTP\/1\.1/g).length, 1);
+    });
+  }
+
+  test('a length that is no number', async () => {
+    for (const length of ['+3', '3, 3', '0x3', '-3', '']) {
+      const answer = await say(server, `${upload}Content-Length: ${length}\r\n\r\nabc`);
+      assert.match(answer, /^HTTP\/1\.1 400 /, length);
+    }
+  });
+
+  test('a coding that is not chunked', async () => {
+    assert.match(await say(server, `${upload}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`), /^HTTP\/1\.1 501 /);
+  });
+
+  test('and one of the right form', async () => {
+    assert.match(await say(server, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 200 /);
+  });
+
+  test('is refused when it is too long, or has too many lines', async () => {
+    const head = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n';
+    const many = Array.from({ length: 99 }, (_, i) => `X-${i}: y\r\n`).join('');
+    assert.match(await say(server, `${head}${many}\r\n`), /^HTTP\/1\.1 431 /);
+    assert.match(await say(server, `${head}X: ${'y'.repeat(33000)}\r\n\r\n`), /^HTTP\/1\.1 431 /);
+    assert.match(await say(server, `GET /${'y'.repeat(70000)} HTTP/1.1\r\nHost: a\r\n\r\n`), /^HTTP\/1\.1 414 /);
+  });
+});
+
+describe('connections of one client', () => {
+  let server;
+  before(async () => {
+    server = await startServer({ env: { MAX_CONNECTIONS_PER_CLIENT: '4', TRUSTED_PROXIES: '192.0.2.1' } });
+  });
+  after(() => server.stop());
+
+  test('are at most so many; the next is closed, the others live', async () => {
+    const lines = Array.from({ length: 4 }, () => dial(server));
+    await Promise.all(lines.map((line) => new Promise((resolve) => { line.socket.on('connect', resolve); })));
+    for (const line of lines) line.send('GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n');
+    await until(async () => lines, (all) => all.every((line) => line.text.includes('alive')));
+    const fifth = dial(server);
+    fifth.send('GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n');
+    await fifth.end;
+    assert.equal(fifth.text, '');
+    lines[0].send('GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n');
+    await until(async () => lines[0].text, (text) => text.match(/alive/g).length === 2);
+    // One goes, one may come.
+    lines[1].socket.destroy();
+    await until(async () => {
+      const line = dial(server);
+      line.send('GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+      return (await line.end).text;
+    }, (text) => text.includes('alive'));
+    for (const line of lines) line.socket.destroy();
+  });
+});
+
+describe('who dawdles', () => {
+  let server;
+  before(async () => { server = await startServer(); });
+  after(() => server.stop());
+
+  /** A byte now and then, until the server has enough; seconds that it took. */
+  async function drip(head, every) {
+    const begun = Date.now();
+    const line = dial(server);
+    line.send(head);
+    const timer = setInterval(() => line.send('a'), every);
+    await Promise.race([line.end, sleep(100000)]);
+    clearInterval(timer);
+    line.socket.destroy();
+    assert.ok(line.closed, 'the connection is still open');
+    return (Date.now() - begun) / 1000;
+  }
+
+  test('is cut off by a deadline for the whole, not by silence', { timeout: 130000 }, async () => {
+    const slowly = [];
+    for (let i = 0; i < 20; i++) slowly.push(drip('GET /hea', 1000));
+    slowly.push(drip('POST /transcribe HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\n'
+      + 'Content-Length: 1000000\r\n\r\n', 1000));
+    // Meanwhile the others are served.
+    const { status } = await getJson(server, '/health/live');
+    assert.equal(status, 200);
+    const seconds = await Promise.all(slowly);
+    const body = seconds.pop();
+    assert.ok(Math.max(...seconds) < 36, `heads: ${Math.max(...seconds)} s`);
+    assert.ok(Math.min(...seconds) > 25, `heads: ${Math.min(...seconds)} s`);
+    assert.ok(body > 50 && body < 70, `body: ${body} s`);
+  });
+});
+
+describe('too much at once', () => {
+  let server;
+  before(async () => { server = await startServer({ env: { LOG_LEVEL: 'INFO' } }); });
+  after(() => server.stop());
+
+  test('is refused at once, with a time to come back', { timeout: 60000 }, async () => {
+    for (let i = 0; i < 3; i++) assert.equal((await transcribe(server, form(wav()))).status, 202);
+    const lines = Array.from({ length: 1000 }, () => dial(server));
+    await Promise.all(lines.map((line) => new Promise((resolve) => { line.socket.once('connect', resolve); })));
+    const busy = () => lines.filter((line) => line.text.includes('HTTP/1.1 503')).length;
+    // The machine may be fast: until some were refused.
+    for (let round = 0; round < 20 && busy() === 0; round++) {
+      for (const line of lines) line.text = '';
+      for (const line of lines) line.send('GET /jobs?limit=500 HTTP/1.1\r\nHost: a\r\n\r\n');
+      await until(async () => lines, (all) => all.every((line) => /"timestamp":|"total":/.test(line.text)));
+    }
+    assert.ok(busy() > 0, 'nothing was refused');
+    for (const line of lines.filter((each) => each.text.includes('HTTP/1.1 503'))) {
+      assert.match(line.text, /Retry-After: \d+\r\n/);
+      assert.match(line.text, /"error_code":"busy"/);
+    }
+    const took = [...server.log().matchAll(/-> 503, .* ([\d.]+) ms/g)].map((match) => Number(match[1]));
+    assert.ok(took.length > 0);
+    assert.ok(Math.max(...took) < 50, `a refusal took ${Math.max(...took)} ms`);
+    for (const line of lines) line.socket.destroy();
+    assert.equal((await getJson(server, '/jobs')).status, 200);
+  });
+});
+
+describe('an upload', () => {
+  let server;
+  before(async () => { server = await startServer({ env: { MAX_FILE_SIZE_MB: '1' } }); });
+  after(() => server.stop());
+
+  test('that is too large is told so while it is being sent', async () => {
+    const head = 'POST /transcribe HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\n';
+    const part = '--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n';
+    assert.match(await say(server, `${head}Content-Length: 9000000\r\n\r\n`), /^HTTP\/1\.1 413 /);
+    const piece = `10000\r\n${'a'.repeat(65536)}\r\n`;
+    const chunks = `${part.length.toString(16)}\r\n${part}\r\n${piece.repeat(40)}`;
+    assert.match(await say(server, `${head}Transfer-Encoding: chunked\r\n\r\n${chunks}`), /^HTTP\/1\.1 4(13|15) /);
+  });
+
+  test('with more parts or fields than anybody needs is refused', async () => {
+    const many = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`field${i}`, 'x']));
+    const answer = await transcribe(server, form(wav(), 'a.wav', many, { fieldsFirst: true }));
+    assert.ok([400, 413].includes(answer.status), String(answer.status));
+    const long = await transcribe(server, form(wav(), 'a.wav', { prompt: 'x'.repeat(70000) }, { fieldsFirst: true }));
+    assert.equal(long.status, 413);
+  });
+});
