@@ -6,7 +6,7 @@
  * read when we can write. */
 #include "http/exchange.h"
 
-#define PIECE_BYTES ((size_t)128 << 10)
+#define PIECE_BYTES ((size_t)64 << 10)
 
 void exchange_body_init(struct exchange *x)
 {

@@ -83,7 +83,7 @@ int http_head_copy(struct http_head **out, struct MHD_Connection *connection,
     struct walk w = {.next = version + strlen(version) + 2};
     MHD_get_connection_values(connection, MHD_HEADER_KIND, look, &w);
     if (size > HTTP_HEAD_BYTES)
-        return refuse(refusal, 431, "the request's head is too long: at most 32 KiB");
+        return refuse(refusal, 431, "the request's head is too long: at most 16 KiB");
     if (w.count > HTTP_HEAD_FIELDS)
         return refuse(refusal, 431, "the request has too many headers: at most 100");
     if (w.broken || w.next + 2 != method + size)

@@ -7,7 +7,7 @@
 
 struct MHD_Connection;
 
-#define HTTP_HEAD_BYTES  ((size_t)32 << 10) /* request line and headers; more is 431 */
+#define HTTP_HEAD_BYTES  ((size_t)16 << 10) /* request line and headers; more is 431 */
 #define HTTP_HEAD_FIELDS 100                /* headers; more is 431 */
 
 struct http_field {

@@ -20,7 +20,7 @@
 #define PER_CLIENT    256
 #define FILES_OF_OURS 256 /* descriptors that are no connections */
 #define CONNECTION_BYTES                                                                 \
-    ((size_t)64 << 10) /* head and read buffer; taken from the kernel as it is used */
+    ((size_t)32 << 10) /* head, read and write buffer; the library clears all of it */
 #define IDLE_SECONDS 30u
 #define POOL_THREADS 64
 #define POOL_LINE    256
