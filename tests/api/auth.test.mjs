@@ -64,8 +64,22 @@ describe('every route with every key', needsModel, () => {
     assert.equal((await server.stop()).code, 0);
   });
 
+  /** The same of a WebSocket: 101, or what came instead. */
+  const handshake = (where, text) => new Promise((resolve) => {
+    const socket = new WebSocket(server.url.replace('http', 'ws') + where, { headers: bearer(text) });
+    socket.on('open', () => { resolve({ code: 101 }); socket.terminate(); });
+    socket.on('unexpected-response', async (_, response) => {
+      let body = '';
+      for await (const part of response) body += part;
+      resolve({ code: response.statusCode, headers: new Headers(response.headers), body: JSON.parse(body) });
+      socket.terminate();
+    });
+    socket.on('error', () => {});
+  });
+
   /** One request; only its head matters, and the body when it is JSON. */
   async function status(route, where, text) {
+    if (route.kind === 'websocket') return handshake(where, text);
     const init = { method: route.method, headers: bearer(text) };
     if (route.kind === 'form') init.body = route.path === '/transcribe' ? form(wav()) : new FormData();
     if (route.kind === 'body') init.body = '{}';
@@ -374,7 +388,7 @@ describe('AUTH=proxy', () => {
 
   test('each user has their own jobs', needsModel, async () => {
     const server = await startServer({ env: { AUTH: 'proxy' } });
-    const as = (user) => ({ headers: { 'x-remote-user': user } });
+    const as = (user) => ({ headers: { 'x-remote-user': Buffer.from(user).toString('latin1') } });
     const made = await ask(server, 'POST', '/transcribe', { ...as('änna'), body: form(wav()) });
     assert.equal(made.status, 202);
     const where = `/jobs/${made.body.job_id}`;
@@ -382,6 +396,8 @@ describe('AUTH=proxy', () => {
     assert.equal((await ask(server, 'GET', where, as('bert'))).status, 404);
     assert.equal((await ask(server, 'DELETE', where, as('bert'))).status, 404);
     assert.equal((await ask(server, 'GET', '/jobs', as('bert'))).body.total, 0);
+    // Half a character is no name.
+    assert.equal((await ask(server, 'GET', '/jobs', { headers: { 'x-remote-user': '\u00e4nna' } })).status, 401);
     assert.equal((await ask(server, 'GET', '/keys', as('änna'))).status, 403);
     await server.stop();
   });
