@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 struct MHD_Connection;
+struct http_json;
 
 struct http_request {
     void *app;          /* http_server_options.app */
@@ -25,6 +26,7 @@ struct http_request {
     /* For this layer only. */
     struct http_later *later;
     struct http_stream *stream;
+    struct http_json *json; /* see json_body.h */
     void (*on_end)(struct http_request *r);
     struct MHD_Connection *connection; /* for this layer only */
 };
