@@ -18,10 +18,11 @@ struct access {
     atomic_bool open;             /* AUTH=auto, and only this machine reaches us */
     atomic_bool keyed;            /* a key was seen: it stays that way */
     pthread_mutex_t lock;
-    /* Under lock. */
-    int64_t second; /* of the clock, of … */
-    int notes;      /* … so many entries */
-    int64_t unnoted;
+    struct budget {
+        int64_t second; /* of the clock, in which … */
+        int notes;      /* … so many entries were written */
+        int64_t unnoted;
+    } budgets[ACCESS_EVENT_COUNT]; /* under lock */
 };
 
 int access_new(struct access **out, const struct config *config, struct store *store,
@@ -117,40 +118,43 @@ int access_first_key(struct access *a, bool *made, char text[KEY_TEXT_SIZE],
     return status == ERR_EXISTS ? 0 : status;
 }
 
-/* Whether one more entry may be written in this second; *unnoted is how many could not be
- * before it. */
-static bool may_note(struct access *a, int64_t *unnoted)
+/* Whether one more entry of its kind may be written in this second; *unnoted is how many
+ * could not be before it. */
+static bool may_note(struct access *a, enum access_event event, int64_t *unnoted)
 {
     int64_t second = clock_monotonic_ns() / 1000000000;
+    struct budget *b = &a->budgets[event];
     pthread_mutex_lock(&a->lock);
-    if (second != a->second) {
-        a->second = second;
-        a->notes = 0;
+    if (second != b->second) {
+        b->second = second;
+        b->notes = 0;
     }
-    bool may = a->notes < NOTES_PER_SECOND;
+    bool may = b->notes < NOTES_PER_SECOND;
     if (may) {
-        a->notes++;
-        *unnoted = a->unnoted;
-        a->unnoted = 0;
+        b->notes++;
+        *unnoted = b->unnoted;
+        b->unnoted = 0;
     } else {
-        a->unnoted++;
+        b->unnoted++;
     }
     pthread_mutex_unlock(&a->lock);
     return may;
 }
 
-void access_note(struct http_request *r, const char *event, const char *caller,
+void access_note(struct http_request *r, enum access_event event, const char *caller,
                  const char *detail)
 {
+    static const char *const names[ACCESS_EVENT_COUNT] = {
+        "refused", "denied", "rate_limited", "quota_exceeded"};
     struct api *api = r->app;
     int64_t unnoted = 0;
     char more[64] = "";
-    if (!may_note(api->access, &unnoted))
+    if (!may_note(api->access, event, &unnoted))
         return;
     if (unnoted)
         (void)snprintf(more, sizeof more, "; %lld entries were left out before this one",
                        (long long)unnoted);
     const struct key_actor actor = {caller, r->client};
-    audit_note(api->access->store, event, &actor, "%s %.100s: %s%s", r->method, r->path,
-               detail, more);
+    audit_note(api->access->store, names[event], &actor, "%s %.100s: %s%s", r->method,
+               r->path, detail, more);
 }

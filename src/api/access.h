@@ -64,8 +64,16 @@ int access_first_key(struct access *a, bool *made, char text[KEY_TEXT_SIZE],
 void api_refuse(struct http_request *r, int status, const char *error_code,
                 const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* A refusal for the audit log: some per second are written, the others counted. */
-void access_note(struct http_request *r, const char *event, const char *caller,
+/* A refusal for the audit log. Of each kind some per second are written and the others
+ * counted, so that a flood of one neither fills the log nor hides the rest. */
+enum access_event {
+    ACCESS_REFUSED, /* 401 */
+    ACCESS_DENIED,  /* 403 */
+    ACCESS_RATE,    /* 429 */
+    ACCESS_QUOTA,   /* 429 */
+    ACCESS_EVENT_COUNT
+};
+void access_note(struct http_request *r, enum access_event event, const char *caller,
                  const char *detail);
 
 /* limits.c: take one request out of the caller's and the client's allowance, and look at
@@ -85,6 +93,5 @@ void api_session_open(struct http_request *r);
 void api_session_show(struct http_request *r);
 void api_session_close(struct http_request *r);
 void api_audit(struct http_request *r);
-extern const struct http_body_handler api_keys_body, api_session_body;
 
 #endif

@@ -84,7 +84,7 @@ static int refuse_unknown(struct http_request *r, const char *why, const char *c
     bool given = why != NULL;
     http_response_header(&r->response, "WWW-Authenticate",
                          given ? "Bearer error=\"invalid_token\"" : "Bearer");
-    access_note(r, "refused", caller, given ? why : "no key");
+    access_note(r, ACCESS_REFUSED, caller, given ? why : "no key");
     api_refuse(r, 401, "unauthorized", "%s",
                given ? "this key is not valid here: it is unknown, revoked or has expired"
                      : "this needs a key: send it as \"Authorization: Bearer wt_…\" or "
@@ -153,7 +153,7 @@ static int identify_key(struct http_request *r, struct store *s, struct caller *
 static int refuse_proxy(struct http_request *r, const char *why)
 {
     http_response_header(&r->response, "WWW-Authenticate", "Bearer");
-    access_note(r, "refused", "", why);
+    access_note(r, ACCESS_REFUSED, "", why);
     api_refuse(r, 401, "unauthorized", "%s", why);
     return ERR_DENIED;
 }
@@ -210,7 +210,7 @@ static int judge(struct http_request *r, const struct caller *c, int access)
     (void)snprintf(sentence, sizeof sentence, "this needs the scope \"%s\"", scope);
     http_response_header(&r->response, "WWW-Authenticate",
                          "Bearer error=\"insufficient_scope\"");
-    access_note(r, "denied", c->id, sentence);
+    access_note(r, ACCESS_DENIED, c->id, sentence);
     api_refuse(r, 403, "insufficient_scope", "%s, which this key has not", sentence);
     return ERR_DENIED;
 }

@@ -2,14 +2,10 @@
 #include "api/access.h"
 #include "api/api.h"
 #include "api/errors.h"
-#include "api/json_in.h"
+#include "api/json_fields.h"
 
 #include "base/clock.h"
-
-const struct http_body_handler api_keys_body = {.max_bytes = json_in_max,
-                                                .begin = json_in_begin,
-                                                .data = json_in_data,
-                                                .done = json_in_done};
+#include "http/json_body.h"
 
 static struct store *store_of(struct http_request *r)
 {
@@ -60,13 +56,13 @@ static int read_wish(const json_t *o, struct key_wish *out, struct err *e)
                                         NULL};
     const char *expires = "never";
     *out = (struct key_wish){.name = ""};
-    int status = json_in_only(o, names, e);
+    int status = json_fields_only(o, names, e);
     if (!status)
-        status = json_in_text(o, "name", &out->name, e);
+        status = json_field_text(o, "name", &out->name, e);
     if (!status)
-        status = json_in_text(o, "expires", &expires, e);
+        status = json_field_text(o, "expires", &expires, e);
     if (!status)
-        status = json_in_integer(o, "minutes_per_day", &out->minutes_per_day, e);
+        status = json_field_integer(o, "minutes_per_day", &out->minutes_per_day, e);
     if (!status)
         status = read_scopes(o, &out->scopes, e);
     if (!status)
@@ -92,7 +88,7 @@ void api_keys_create(struct http_request *r)
     struct store_key key;
     char text[KEY_TEXT_SIZE];
     struct err e;
-    json_t *o = json_in_take(r);
+    const json_t *o = http_json_body(r);
     if (!o)
         return;
     int status = read_wish(o, &wish, &e);
@@ -102,7 +98,6 @@ void api_keys_create(struct http_request *r)
         api_error(&r->response, &e);
     else
         answer_created(r, &key, text);
-    json_decref(o);
 }
 
 void api_keys_revoke(struct http_request *r)

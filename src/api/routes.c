@@ -2,6 +2,10 @@
 #include "api/api.h"
 
 #include "base/mem.h"
+#include "http/json_body.h"
+
+/* Of keys and sessions. */
+HTTP_JSON_BODY(small_json, 16 << 10);
 
 static const struct http_route routes[] = {
     {"GET", "/", api_root, .access = API_PUBLIC},
@@ -20,11 +24,10 @@ static const struct http_route routes[] = {
 
     /* Who may. Whoever opens or closes a session says with what. */
     {"GET", "/keys", api_keys_list, .access = API_ADMIN},
-    {"POST", "/keys", api_keys_create, .body = &api_keys_body, .access = API_ADMIN},
+    {"POST", "/keys", api_keys_create, .body = &small_json, .access = API_ADMIN},
     {"DELETE", "/keys/{id}", api_keys_revoke, .access = API_ADMIN},
     {"GET", "/audit", api_audit, .access = API_ADMIN},
-    {"POST", "/session", api_session_open, .body = &api_session_body,
-     .access = API_PUBLIC},
+    {"POST", "/session", api_session_open, .body = &small_json, .access = API_PUBLIC},
     {"GET", "/session", api_session_show, .access = API_CALLER},
     {"DELETE", "/session", api_session_close, .access = API_PUBLIC},
 };

@@ -4,14 +4,10 @@
 #include "api/api.h"
 #include "api/credentials.h"
 #include "api/errors.h"
-#include "api/json_in.h"
+#include "api/json_fields.h"
 
 #include "base/clock.h"
-
-const struct http_body_handler api_session_body = {.max_bytes = json_in_max,
-                                                   .begin = json_in_begin,
-                                                   .data = json_in_data,
-                                                   .done = json_in_done};
+#include "http/json_body.h"
 
 /* Scripts cannot read it, and pages of other sites cannot make a browser send it. An
  * empty value takes it back. */
@@ -78,7 +74,7 @@ static void open_with(struct http_request *r, const char *text)
     struct err e;
     int status = keys_check(access_store(api->access), text, clock_wall_ms(), &key, &e);
     if (status == ERR_DENIED) {
-        access_note(r, "refused", key.id, e.message);
+        access_note(r, ACCESS_REFUSED, key.id, e.message);
         http_response_header(&r->response, "WWW-Authenticate", "Bearer");
         http_respond_error(&r->response, 401, "unauthorized",
                            "this key is not valid here: it is unknown, revoked or has "
@@ -95,19 +91,18 @@ void api_session_open(struct http_request *r)
     static const char *const names[] = {"key", NULL};
     const char *text = NULL;
     struct err e = {0};
-    json_t *o = json_in_take(r);
+    const json_t *o = http_json_body(r);
     if (!o)
         return;
-    int status = json_in_only(o, names, &e);
+    int status = json_fields_only(o, names, &e);
     if (!status)
-        status = json_in_text(o, "key", &text, &e);
+        status = json_field_text(o, "key", &text, &e);
     if (!status && !text)
         status = err_set(&e, ERR_INVALID, "the body must be {\"key\": \"wt_…\"}");
     if (status)
         api_error(&r->response, &e);
     else if (!is_open(r))
         open_with(r, text);
-    json_decref(o);
 }
 
 void api_session_show(struct http_request *r)

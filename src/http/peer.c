@@ -6,6 +6,8 @@
 struct http_address http_request_peer(const struct http_request *r)
 {
     struct http_address peer = {0};
+    if (!r->connection)
+        return peer; /* it has gone */
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     if (info && info->client_addr)
@@ -34,7 +36,8 @@ int http_request_header_once(const struct http_request *r, const char *name,
                              const char **value)
 {
     struct search s = {.name = name};
-    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, look, &s);
+    if (r->connection)
+        MHD_get_connection_values(r->connection, MHD_HEADER_KIND, look, &s);
     *value = s.count == 1 ? s.value : NULL;
     return s.count;
 }

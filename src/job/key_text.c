@@ -152,9 +152,10 @@ static bool parse_date(const char *text, int64_t *out_ms)
     struct tm wanted = {0}, made;
     if (!strptime(text, day ? "%Y-%m-%d" : "%Y-%m-%dT%H:%M:%SZ", &wanted))
         return false;
-    time_t seconds = timegm(&wanted);
+    made = wanted;
+    time_t seconds = timegm(&made);
     /* The 31st of February is not the 3rd of March. */
-    if (!gmtime_r(&seconds, &made) || made.tm_mday != wanted.tm_mday)
+    if (made.tm_mday != wanted.tm_mday)
         return false;
     *out_ms = (int64_t)seconds * 1000 + (day ? DAY_MS : 0);
     return true;
