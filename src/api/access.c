@@ -118,6 +118,23 @@ int access_first_key(struct access *a, bool *made, char text[KEY_TEXT_SIZE],
     return status == ERR_EXISTS ? 0 : status;
 }
 
+struct access_pass access_pass_of(const struct http_request *r)
+{
+    struct access_pass pass;
+    (void)snprintf(pass.id, sizeof pass.id, "%s", api_owner(r));
+    return pass;
+}
+
+/* Where nobody was asked, and where the proxy asks, there is nothing that could end. */
+bool access_pass_holds(struct access *a, const struct access_pass *pass)
+{
+    struct store_key key;
+    if (!key_id_valid(pass->id))
+        return true;
+    return !store_key_get(a->store, pass->id, &key, NULL) &&
+           !strcmp(key_state(&key, clock_wall_ms()), "active");
+}
+
 /* Whether one more entry of its kind may be written in this second; *unnoted is how many
  * could not be before it. */
 static bool may_note(struct access *a, enum access_event event, int64_t *unnoted)

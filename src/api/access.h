@@ -59,6 +59,14 @@ void api_leave(void *caller);
 int access_first_key(struct access *a, bool *made, char text[KEY_TEXT_SIZE],
                      struct err *e);
 
+/* Who opened what stays open for long (a WebSocket, an event stream): ask before it tells
+ * anything more, so that a key that is revoked hears nothing from then on. */
+struct access_pass {
+    char id[CALLER_ID_SIZE];
+};
+struct access_pass access_pass_of(const struct http_request *r);
+bool access_pass_holds(struct access *a, const struct access_pass *pass);
+
 /* Refuse in the shape of the door that the path belongs to: the native one's, or for
  * /v1/ OpenAI's {"error":{"message","type","param","code"}}. */
 void api_refuse(struct http_request *r, int status, const char *error_code,

@@ -308,6 +308,21 @@ describe('every route with every key', needsModel, () => {
     assert.equal(await connect(bearer(key.transcribe)), 403);
   });
 
+  test('a WebSocket hears nothing more when its key is revoked', async () => {
+    const doomed = makeKey(server.folder);
+    const made = await ask(server, 'POST', '/transcribe', { key: doomed, body: form(wav({ seconds: 120, sample: tone })) });
+    const socket = new WebSocket(`${server.url.replace('http', 'ws')}/ws/jobs/${made.body.job_id}`, { headers: bearer(doomed) });
+    const heard = [];
+    const closed = new Promise((resolve) => { socket.on('close', resolve); });
+    socket.on('message', (data) => heard.push(JSON.parse(data)));
+    await until(() => heard.length, (n) => n > 0);
+    assert.equal(keys(server.folder, ['revoke', idOf(doomed)]).code, 0);
+    const before = heard.length;
+    await ask(server, 'POST', `/jobs/${made.body.job_id}/cancel`, { key: key.admin });
+    assert.equal(await closed, 1008);
+    assert.ok(heard.slice(before).every((each) => each.status !== 'cancelled'));
+  });
+
   test('the page and the health checks need no key', async () => {
     const page = await fetch(`${server.url}/`, { headers: { accept: 'text/html' } });
     assert.equal(page.status, 200);
