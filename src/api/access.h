@@ -13,7 +13,7 @@
 /* What http_route.access holds: one of these. A route without one is closed to all but
  * admins where AUTH is on, and fails a test. */
 enum api_access {
-    API_PUBLIC = 1, /* nobody is asked */
+    API_PUBLIC = 1, /* nobody is asked, nothing is counted, no job is seen */
     API_CALLER,     /* needs any scope */
     API_READ,       /* needs the scope "read" */
     API_TRANSCRIBE, /* "transcribe" */

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <unistd.h>
 
 static const char help[] =
     "usage: whisper-transcriber keys create --name NAME [--scope SCOPES]\n"
@@ -58,10 +59,26 @@ static int fail(const struct err *e)
     return e->code == ERR_INVALID ? EXIT_USAGE : EXIT_ERROR;
 }
 
-static int open_store(const struct config *c, struct store **out)
+/* The file of an SQLite database; NULL for another one, whose URL may hold a password. */
+static const char *database_file(const struct config *c)
+{
+    size_t n = strlen("sqlite:///");
+    return strncmp(c->database_url, "sqlite:///", n) ? NULL : c->database_url + n;
+}
+
+/* Only `create` may make a database, before the service runs for the first time. Anything
+ * else that finds none looks in the wrong place. */
+static int open_store(const struct config *c, bool creates, struct store **out)
 {
     struct err e = {0};
     const struct store_options options = {.exclusive = false};
+    const char *file = database_file(c);
+    if (!creates && file && access(file, F_OK)) {
+        cli_error("there is no database at %s: run this in the service's folder, or say "
+                  "where it is with --database-url",
+                  file);
+        return EXIT_ERROR;
+    }
     return store_open(out, c->database_url, &options, &e) ? fail(&e) : EXIT_OK;
 }
 
@@ -101,7 +118,8 @@ static void print_json(json_t *o)
     json_decref(o);
 }
 
-static int create(struct store *s, const struct wanted *w, const struct key_wish *wish)
+static int create(struct store *s, const struct config *c, const struct wanted *w,
+                  const struct key_wish *wish)
 {
     struct err e = {0};
     struct store_key key;
@@ -115,9 +133,11 @@ static int create(struct store *s, const struct wanted *w, const struct key_wish
         return EXIT_OK;
     }
     puts(text);
+    const char *file = database_file(c);
     fprintf(stderr,
-            "whisper-transcriber: key %s is made for \"%s\"; it is shown this once\n",
-            key.id, key.name);
+            "whisper-transcriber: key %s is made for \"%s\" in %s; it is shown this "
+            "once\n",
+            key.id, key.name, file ? file : "the database");
     return EXIT_OK;
 }
 
@@ -178,7 +198,7 @@ static int list(struct store *s, const struct wanted *w)
     return EXIT_OK;
 }
 
-static int revoke(struct store *s, char **ids, int count)
+static int revoke_all(struct store *s, char **ids, int count)
 {
     int worst = EXIT_OK;
     for (int i = 0; i < count; i++) {
@@ -219,12 +239,12 @@ static int run(const struct config *c, const struct wanted *w, char **words, int
         return usage("--name, --scope, --expires and --minutes-per-day are for create");
     if (creates && make_wish(w, &wish, &e))
         return fail(&e);
-    int code = open_store(c, &s);
+    int code = open_store(c, creates, &s);
     if (code)
         return code;
-    code = creates ? create(s, w, &wish)
+    code = creates ? create(s, c, w, &wish)
            : lists ? list(s, w)
-                   : revoke(s, words + 1, count - 1);
+                   : revoke_all(s, words + 1, count - 1);
     store_close(s);
     return code;
 }
