@@ -81,6 +81,19 @@ static void answer_created(struct http_request *r, const struct store_key *key,
     http_respond_json(&r->response, 201, body);
 }
 
+/* Where nobody is asked yet, the first key is what switches that on: made for anybody but
+ * an admin, it would lock out who makes it. */
+static bool locks_out(struct http_request *r, const struct key_wish *wish)
+{
+    const struct api *api = r->app;
+    if (r->caller || api->config->auth != AUTH_AUTO || (wish->scopes & KEY_ADMIN))
+        return false;
+    http_respond_error(&r->response, 409, "first_key",
+                       "from the first key on every caller needs one: make the first for "
+                       "an admin");
+    return true;
+}
+
 void api_keys_create(struct http_request *r)
 {
     const struct key_actor actor = {api_owner(r), r->client};
@@ -92,6 +105,8 @@ void api_keys_create(struct http_request *r)
     if (!o)
         return;
     int status = read_wish(o, &wish, &e);
+    if (!status && locks_out(r, &wish))
+        return;
     if (!status)
         status = keys_create(store_of(r), &wish, false, &actor, &key, text, &e);
     if (status)

@@ -351,6 +351,19 @@ describe('AUTH=auto', () => {
     await off.stop();
   });
 
+  test('lets nobody lock themselves out with the first key', async () => {
+    const server = await startServer();
+    const refused = await postJson(server, '/keys', { name: 'reader', scopes: ['read'] });
+    assert.equal(refused.status, 409);
+    assert.equal(refused.body.error_code, 'first_key');
+    assert.equal((await ask(server, 'GET', '/jobs')).status, 200);
+    const made = await postJson(server, '/keys', { name: 'me', scopes: ['admin'] });
+    assert.equal(made.status, 201);
+    assert.equal((await ask(server, 'GET', '/jobs')).status, 401);
+    assert.equal((await postJson(server, '/keys', { name: 'reader', scopes: ['read'] }, { key: made.body.key })).status, 201);
+    await server.stop();
+  });
+
   test('makes one key where others can reach it, and shows it once', async () => {
     const server = await startServer({ args: ['--host=0.0.0.0'] });
     const shown = /There was no key yet\.[^]*?\n {4}(wt_\S+)\n/.exec(server.out());
