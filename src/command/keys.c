@@ -249,6 +249,18 @@ static int run(const struct config *c, const struct wanted *w, char **words, int
     return code;
 }
 
+/* What is done is told on the standard streams already; the service's log file, where
+ * there is one, has it as well. */
+static void open_log(const struct config *c)
+{
+    const struct log_options quiet = {
+        .level = LOG_WARNING, .to_stderr = true, .role = "keys"};
+    const struct log_options shared = {
+        .level = LOG_INFO, .json = c->log_json, .file = c->log_file, .role = "keys"};
+    if (!c->log_file || log_open(&shared, NULL))
+        (void)log_open(&quiet, NULL);
+}
+
 /* Where to put the value of an option; NULL for one that has none. */
 static const char **field_of(struct wanted *w, int option)
 {
@@ -290,9 +302,7 @@ int command_keys(int argc, char **argv)
         return code;
     if (w.url)
         code = cli_set(&c, "DATABASE_URL", w.url);
-    /* What is done is told on the standard streams, and kept in the audit log. */
-    struct log_options log = {.level = LOG_WARNING, .to_stderr = true, .role = "keys"};
-    (void)log_open(&log, NULL);
+    open_log(&c);
     if (!code)
         code = run(&c, &w, argv + optind, argc - optind);
     int output = cli_finish_output();

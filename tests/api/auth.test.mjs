@@ -582,6 +582,11 @@ describe('the command', () => {
     const json = JSON.parse(keys(folder, ['create', '--name=x', '--json']).out);
     assert.match(json.key, /^wt_/);
     assert.deepEqual(json.scopes, ['read', 'transcribe']);
+    const file = path.join(folder, 'service.log');
+    const logged = keys(folder, ['create', '--name=logged'], { LOG_FILE: file });
+    const lines = fs.readFileSync(file, 'utf8');
+    assert.match(lines, /audit: key_created by nobody from shell: [0-9a-f]{16}, "logged"/);
+    assert.ok(!lines.includes(logged.out.trim().slice(-43)));
     const mode = fs.statSync(path.join(folder, 'data/app.db')).mode & 0o777;
     assert.equal(mode & 0o007, 0);
   });
