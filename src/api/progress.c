@@ -1,4 +1,5 @@
 /* WS /ws/jobs/{id}: the present state at once, then every change until the job ends. */
+#include "api/access.h"
 #include "api/api.h"
 #include "api/errors.h"
 #include "api/present.h"
@@ -8,7 +9,9 @@
 #include <pthread.h>
 
 struct progress {
-    struct jobs *jobs;  /* borrowed */
+    struct jobs *jobs;     /* borrowed */
+    struct access *access; /* borrowed */
+    struct access_pass pass;
     struct http_ws *ws; /* borrowed; valid until close returns */
     int subscription;
     pthread_mutex_t lock;
@@ -25,6 +28,10 @@ static bool has_ended(enum job_status status)
 
 static void tell(struct progress *p, const struct job_event *event)
 {
+    if (!access_pass_holds(p->access, &p->pass)) {
+        http_ws_close(p->ws, 1008);
+        return;
+    }
     char *text = present_progress(event->job_id, event->status, event->progress,
                                   event->message, event->time_ms);
     if (text)
@@ -75,6 +82,8 @@ static void *open(struct http_request *r, struct http_ws *ws)
     if (!p)
         return NULL;
     p->jobs = api->jobs;
+    p->access = api->access;
+    p->pass = access_pass_of(r);
     p->ws = ws;
     pthread_mutex_init(&p->lock, NULL);
     /* Subscribe first: a change between the two is then told twice rather than never. */

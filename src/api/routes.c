@@ -1,20 +1,35 @@
+#include "api/access.h"
 #include "api/api.h"
 
 #include "base/mem.h"
+#include "http/json_body.h"
+
+/* Of keys and sessions. */
+HTTP_JSON_BODY(small_json, 16 << 10);
 
 static const struct http_route routes[] = {
-    {"GET", "/", api_root},
-    {"GET", "/assets/{name}", api_asset},
-    {"POST", "/transcribe", api_transcribe, &api_transcribe_form, .limited = true},
-    {"GET", "/jobs", api_list},
-    {"GET", "/jobs/{id}", api_get},
-    {"DELETE", "/jobs/{id}", api_delete},
-    {"GET", "/jobs/{id}/download", api_download},
-    {"POST", "/jobs/{id}/cancel", api_cancel},
-    {"POST", "/jobs/{id}/retry", api_retry},
-    {"GET", "/ws/jobs/{id}", .ws = &api_progress},
-    {"GET", "/health/live", api_health_live},
-    {"GET", "/health/ready", api_health_ready},
+    {"GET", "/", api_root, .access = API_PUBLIC},
+    {"GET", "/assets/{name}", api_asset, .access = API_PUBLIC},
+    {"POST", "/transcribe", api_transcribe, &api_transcribe_form, .limited = true,
+     .access = API_TRANSCRIBE},
+    {"GET", "/jobs", api_list, .access = API_READ},
+    {"GET", "/jobs/{id}", api_get, .access = API_READ},
+    {"DELETE", "/jobs/{id}", api_delete, .access = API_TRANSCRIBE},
+    {"GET", "/jobs/{id}/download", api_download, .access = API_READ},
+    {"POST", "/jobs/{id}/cancel", api_cancel, .access = API_TRANSCRIBE},
+    {"POST", "/jobs/{id}/retry", api_retry, .access = API_TRANSCRIBE},
+    {"GET", "/ws/jobs/{id}", .ws = &api_progress, .access = API_READ},
+    {"GET", "/health/live", api_health_live, .access = API_PUBLIC},
+    {"GET", "/health/ready", api_health_ready, .access = API_PUBLIC},
+
+    /* Who may. Whoever opens or closes a session says with what. */
+    {"GET", "/keys", api_keys_list, .access = API_ADMIN},
+    {"POST", "/keys", api_keys_create, .body = &small_json, .access = API_ADMIN},
+    {"DELETE", "/keys/{id}", api_keys_revoke, .access = API_ADMIN},
+    {"GET", "/audit", api_audit, .access = API_ADMIN},
+    {"POST", "/session", api_session_open, .body = &small_json, .access = API_PUBLIC},
+    {"GET", "/session", api_session_show, .access = API_CALLER},
+    {"DELETE", "/session", api_session_close, .access = API_PUBLIC},
 };
 
 const struct http_route *api_routes(size_t *count)

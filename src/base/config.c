@@ -105,11 +105,11 @@ static const struct setting settings[] = {
      DAYS_ALLOWED, NULL, NULL, NULL, "days that backups are kept; 0: for ever"},
     {"RATE_LIMIT", NULL, SETTING_TEXT, FIELD(rate_limit), "10/minute", 0, 0, NULL,
      setting_is_rate, "N/second, N/minute, N/hour or N/day with N of at least 1, or off",
-     "uploads that one client may make"},
+     "uploads that one address, and one key, may make"},
     {"TRUSTED_PROXIES", NULL, SETTING_TEXT, FIELD(trusted_proxies), "loopback", 0, 0,
      NULL, setting_is_address_list,
      "addresses, networks or loopback, separated by commas",
-     "whose X-Forwarded-For counts"},
+     "whose X-Forwarded-For counts, and whose word on who is asking with AUTH=proxy"},
     {"AUTH", NULL, SETTING_CHOICE, FIELD(auth), "auto", 0, 0, auth_choices, NULL, NULL,
      "who may call; auto: key once a key exists or HOST is not loopback, else off"},
     {"COMPUTE_TYPE", NULL, SETTING_TEXT, FIELD(compute_type), "auto", 0, 0, NULL,
@@ -131,6 +131,13 @@ static const struct setting settings[] = {
     {"MAX_CONNECTIONS_PER_CLIENT", NULL, SETTING_INTEGER,
      FIELD(max_connections_per_client), "256", 1, 1000000, NULL, NULL, NULL,
      "connections at once from one address, trusted proxies excepted"},
+    {"AUTH_PROXY_HEADER", NULL, SETTING_TEXT, FIELD(auth_proxy_header), "X-Remote-User",
+     0, 0, NULL, setting_is_header_name, "the name of a header",
+     "with AUTH=proxy: where one of TRUSTED_PROXIES says who is asking"},
+    {"AUTH_PROXY_SCOPES_HEADER", NULL, SETTING_TEXT, FIELD(auth_proxy_scopes_header),
+     NULL, 0, 0, NULL, setting_is_header_name, "the name of a header",
+     "with AUTH=proxy: where it says what they may (read, transcribe, admin); unset: "
+     "everyone may read and transcribe"},
 };
 _Static_assert(ARRAY_LENGTH(settings) <= CONFIG_MAX_SETTINGS, "sources[] is too short");
 

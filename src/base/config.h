@@ -55,6 +55,8 @@ struct config {
     char *rate_limit;                  /* RATE_LIMIT */
     char *trusted_proxies;             /* TRUSTED_PROXIES */
     enum config_auth auth;             /* AUTH */
+    char *auth_proxy_header;           /* AUTH_PROXY_HEADER */
+    char *auth_proxy_scopes_header;    /* AUTH_PROXY_SCOPES_HEADER, optional */
     char *compute_type;                /* COMPUTE_TYPE: auto, f32 … */
     char *model_base_url;          /* WHISPER_MODEL_URL: where models are pulled from */
     char *model_mirror_url;        /* WHISPER_MODEL_MIRROR: tried next, optional */

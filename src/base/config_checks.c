@@ -156,6 +156,17 @@ bool config_rate_parse(const char *text, int64_t *count, int64_t *seconds)
     return false;
 }
 
+/* Letters, digits and hyphens, as the names of headers are in practice: what a proxy
+ * would drop or rewrite (an underscore) cannot be relied on. */
+bool setting_is_header_name(const char *value)
+{
+    size_t length = strlen(value);
+    for (const char *p = value; *p; p++)
+        if (!isalnum((unsigned char)*p) && *p != '-')
+            return false;
+    return length > 0 && length <= 64;
+}
+
 bool setting_is_compute_type(const char *value)
 {
     return !strcmp(value, "auto") || !strcmp(value, "f32");

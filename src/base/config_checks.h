@@ -20,6 +20,7 @@ bool setting_is_rate(const char *value);
 bool setting_is_address_list(const char *value);
 bool setting_is_format_list(const char *value);
 bool setting_is_compute_type(const char *value);
+bool setting_is_header_name(const char *value);
 
 /* Is everything to be computed in 32-bit floats, whatever it costs? */
 bool compute_type_is_exact(const char *compute_type);

@@ -1,6 +1,7 @@
 /* The service: the HTTP doors and the page, and behind them the job service. */
 #include "command/command.h"
 
+#include "api/access.h"
 #include "api/api.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -124,27 +125,15 @@ static void wait_for_stop(void)
     }
 }
 
-/* What is not there yet must not look as if it were. */
-static int check_auth(const struct config *c, struct err *e)
-{
-    if (c->auth == AUTH_KEY || c->auth == AUTH_PROXY)
-        return err_set(
-            e, ERR_UNSUPPORTED,
-            "AUTH=%s is not available in this version: unset AUTH, and let only "
-            "a proxy that checks who is asking reach the service",
-            c->auth == AUTH_KEY ? "key" : "proxy");
-    return 0;
-}
-
 static void warn(const struct config *c, const struct http_server *server)
 {
     struct err e;
     char model[64], path[PATH_MAX];
-    if (!http_server_loopback(server))
+    if (!http_server_loopback(server) && c->auth == AUTH_OFF)
         log_warning(
             "ANYONE who can reach %s port %d can use this service and read every "
-            "transcript: there is no authentication. Listen on 127.0.0.1, or put a "
-            "proxy that asks for a password in front of it",
+            "transcript: AUTH is off. Make keys and unset AUTH, listen on 127.0.0.1, or "
+            "put a proxy that asks for a password in front of it",
             c->host, http_server_port(server));
     if (catalog_default(c, model, &e))
         log_warning("no model to transcribe with: %s", e.message);
@@ -154,36 +143,74 @@ static void warn(const struct config *c, const struct http_server *server)
         log_warning("%s" DETECTOR_NONE, e.message);
 }
 
-static int run(const struct config *c, struct err *e)
+/* Others can reach us and nobody has a key yet: the first one is shown here, where who
+ * started us reads it, and nowhere else. */
+static int show_first_key(struct access *a, enum config_auth auth, bool loopback,
+                          struct err *e)
 {
-    struct jobs *jobs = NULL;
+    bool made = false, any = true;
+    char text[KEY_TEXT_SIZE];
+    if (auth == AUTH_OFF || auth == AUTH_PROXY)
+        return 0;
+    if (loopback) {
+        int known = store_key_any(access_store(a), &any, e);
+        if (!known && !any && auth == AUTH_KEY)
+            log_warning("nobody may call: there is no key yet; `whisper-transcriber keys "
+                        "create --name NAME --scope admin` makes one");
+        return known;
+    }
+    int status = access_first_key(a, &made, text, e);
+    if (!status && made)
+        printf("There was no key yet. This one, for an admin, is shown once and never "
+               "again:\n\n    %s\n\nMore are made with `whisper-transcriber keys "
+               "create`.\n",
+               text);
+    return status;
+}
+
+static int listen_and_serve(const struct config *c, struct api *api, struct err *e)
+{
     struct http_server *server = NULL;
-    int status = jobs_open(&jobs, c, e);
-    if (status)
-        return status;
-    struct api api = {.config = c, .jobs = jobs};
     struct http_server_options options = {
         .host = c->host,
         .port = (int)c->port,
-        .rate_limit = c->rate_limit,
+        .rate_limit = "off", /* counted by api_admit, which knows the keys as well */
         .trusted_proxies = c->trusted_proxies,
         .max_connections = (int)c->max_connections,
         .max_per_client = (int)c->max_connections_per_client,
-        .app = &api,
+        .app = api,
+        .admit = api_admit,
+        .leave = api_leave,
     };
     options.routes = api_routes(&options.n_routes);
-    status = http_server_start(&server, &options, e);
+    int status = http_server_start(&server, &options, e);
+    if (status)
+        return status;
+    bool v6 = strchr(c->host, ':'), loopback = http_server_loopback(server);
+    access_listen(api->access, loopback);
+    status = show_first_key(api->access, c->auth, loopback, e);
     if (!status) {
-        bool v6 = strchr(c->host, ':');
         printf("Listening on http://%s%s%s:%d\n", v6 ? "[" : "", c->host, v6 ? "]" : "",
                http_server_port(server));
         fflush(stdout);
         warn(c, server);
         wait_for_stop();
         stop_catching();
-        http_server_stop(server, GRACE_SECONDS);
     }
-    jobs_close(jobs);
+    http_server_stop(server, GRACE_SECONDS);
+    return status;
+}
+
+static int run(const struct config *c, struct err *e)
+{
+    struct api api = {.config = c};
+    int status = jobs_open(&api.jobs, c, e);
+    if (!status)
+        status = access_new(&api.access, c, jobs_store(api.jobs), e);
+    if (!status)
+        status = listen_and_serve(c, &api, e);
+    access_free(api.access);
+    jobs_close(api.jobs);
     return status;
 }
 
@@ -195,8 +222,6 @@ static int start(const struct config *c, struct err *e)
                               .file = c->log_file,
                               .role = "serve"};
     int status = log_open(&log, e);
-    if (!status)
-        status = check_auth(c, e);
     if (!status)
         status = catch_signals(e);
     return status ? status : run(c, e);

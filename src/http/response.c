@@ -118,9 +118,11 @@ const char *http_reason(int status)
     } reasons[] = {
         {101, "Switching Protocols"},
         {200, "OK"},
+        {201, "Created"},
         {202, "Accepted"},
         {304, "Not Modified"},
         {400, "Bad Request"},
+        {401, "Unauthorized"},
         {403, "Forbidden"},
         {404, "Not Found"},
         {405, "Method Not Allowed"},

@@ -85,6 +85,11 @@ void jobs_close(struct jobs *s)
     free(s);
 }
 
+struct store *jobs_store(struct jobs *s)
+{
+    return s->store;
+}
+
 /* Cut at a character: half a UTF-8 sequence would spoil the JSON that it goes into. */
 static void copy_cut(char *out, size_t size, const char *text)
 {

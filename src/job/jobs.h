@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct jobs;
+struct store;
 
 /* Opens the database (migrating it), the storage and the queue; starts the workers; goes
  * on with what a former process left. ERR_CORRUPT for a damaged database, ERR_STATE when
@@ -22,6 +23,9 @@ struct jobs;
 int jobs_open(struct jobs **out, const struct config *c, struct err *e);
 /* Drains: running jobs hand back their checkpoint. */
 void jobs_close(struct jobs *s);
+
+/* Where the jobs are kept: for what else is kept there (job/keys.h). Borrowed. */
+struct store *jobs_store(struct jobs *s);
 
 /* ---- uploads: streamed to disk, hashed, synced, renamed ---- */
 struct upload;

@@ -61,11 +61,58 @@ static const char callers_sql[] =
     "ALTER TABLE jobs ADD COLUMN caller TEXT NOT NULL DEFAULT '';"
     "CREATE INDEX jobs_callers ON jobs (caller, created_ms DESC, id DESC);";
 
+/* What a job uses up is charged when its length becomes known, once, and to the day that
+ * it began on: a trigger, so that no way of writing the length forgets it. */
+static const char keys_sql[] =
+    "CREATE TABLE keys ("
+    "  id TEXT PRIMARY KEY,"
+    "  name TEXT NOT NULL,"
+    "  hash TEXT NOT NULL,"
+    "  scopes INTEGER NOT NULL CHECK (scopes BETWEEN 1 AND 7),"
+    "  created_ms INTEGER NOT NULL,"
+    "  expires_ms INTEGER NOT NULL DEFAULT 0,"
+    "  revoked_ms INTEGER NOT NULL DEFAULT 0,"
+    "  used_ms INTEGER NOT NULL DEFAULT 0,"
+    "  minutes_per_day INTEGER NOT NULL DEFAULT 0"
+    ") STRICT;"
+    "CREATE TABLE sessions ("
+    "  id TEXT PRIMARY KEY,"
+    "  hash TEXT NOT NULL,"
+    "  key_id TEXT NOT NULL REFERENCES keys (id) ON DELETE CASCADE,"
+    "  created_ms INTEGER NOT NULL,"
+    "  expires_ms INTEGER NOT NULL"
+    ") STRICT;"
+    "CREATE INDEX sessions_of_keys ON sessions (key_id);"
+    "CREATE TABLE audio_usage ("
+    "  caller TEXT NOT NULL,"
+    "  day INTEGER NOT NULL," /* since 1970, UTC */
+    "  seconds REAL NOT NULL,"
+    "  PRIMARY KEY (caller, day)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TRIGGER jobs_usage AFTER UPDATE OF duration_seconds ON jobs "
+    "WHEN OLD.duration_seconds = 0 AND NEW.duration_seconds > 0 AND NEW.caller <> '' "
+    "BEGIN"
+    "  INSERT INTO audio_usage VALUES"
+    "    (NEW.caller, NEW.started_ms / 86400000, NEW.duration_seconds)"
+    "    ON CONFLICT (caller, day) DO UPDATE SET seconds = seconds + excluded.seconds;"
+    "END;"
+    "CREATE INDEX jobs_unmeasured ON jobs (caller) "
+    "WHERE duration_seconds = 0 AND status IN ('pending', 'processing');"
+    "CREATE TABLE audit ("
+    "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  time_ms INTEGER NOT NULL,"
+    "  event TEXT NOT NULL,"
+    "  caller TEXT NOT NULL,"
+    "  client TEXT NOT NULL,"
+    "  detail TEXT NOT NULL"
+    ") STRICT;";
+
 static const struct migration steps_of_this_version[] = {
     {1, "jobs, checkpoints and transcripts", jobs_sql},
     {2, "retention of recordings and jobs", retention_sql},
     {3, "quality reports", quality_sql},
     {4, "whose a job is", callers_sql},
+    {5, "keys, sessions, usage and the audit log", keys_sql},
 };
 
 const struct migration *migrations_all(size_t *count)
@@ -132,21 +179,36 @@ static int apply_one(struct sqlite_conn *c, const struct migration *m, int64_t n
     return sqlite_conn_end(c, status, e);
 }
 
-int migrations_apply(struct sqlite_conn *c, const struct migration *steps, size_t count,
-                     int64_t now_ms, struct err *e)
+/* The version that the database has, which is one that we know. */
+static int known_version(struct sqlite_conn *c, const struct migration *steps,
+                         size_t count, int *version, struct err *e)
 {
-    int version = 0;
-    int status = current_version(c, &version, e);
-    if (status)
-        return status;
     int newest = count ? steps[count - 1].version : 0;
-    if (version > newest)
+    int status = current_version(c, version, e);
+    if (!status && *version > newest)
         return err_set(
             e, ERR_UNSUPPORTED,
             "the database %s was written by a newer version of this program "
             "(schema %d, this one knows up to %d): install that version again, "
             "or restore a backup from before the upgrade",
-            c->path, version, newest);
+            c->path, *version, newest);
+    return status;
+}
+
+int migrations_pending(struct sqlite_conn *c, const struct migration *steps, size_t count,
+                       bool *out, struct err *e)
+{
+    int version = 0;
+    int status = known_version(c, steps, count, &version, e);
+    *out = !status && count && version < steps[count - 1].version;
+    return status;
+}
+
+int migrations_apply(struct sqlite_conn *c, const struct migration *steps, size_t count,
+                     int64_t now_ms, struct err *e)
+{
+    int version = 0;
+    int status = known_version(c, steps, count, &version, e);
     for (size_t i = 0; !status && i < count; i++) {
         if (steps[i].version <= version)
             continue;

@@ -14,6 +14,10 @@ struct migration {
 /* All steps, in order. */
 const struct migration *migrations_all(size_t *count);
 
+/* Whether the database lacks steps of the list. Errors as migrations_apply. */
+int migrations_pending(struct sqlite_conn *c, const struct migration *steps, size_t count,
+                       bool *out, struct err *e);
+
 /* Bring the database to the last step of the list: each missing step, and the row of
  * schema_version that notes it, in one transaction. ERR_UNSUPPORTED for a database from a
  * newer version, ERR_INVALID for one of another program. */

@@ -82,16 +82,33 @@ static int check_integrity(struct sqlite_conn *c, struct err *e)
     return status;
 }
 
-static int open_writer(struct sqlite_store *s, struct err *e)
+static int migrate(struct sqlite_store *s, struct err *e)
 {
     size_t count;
     const struct migration *steps = migrations_all(&count);
-    int status = sqlite_conn_open(&s->writer, s->path, true, e);
-    if (!status)
-        status = check_integrity(&s->writer, e);
-    if (!status)
-        status = migrations_apply(&s->writer, steps, count, clock_wall_ms(), e);
+    bool pending = false;
+    int status = migrations_pending(&s->writer, steps, count, &pending, e);
+    if (status || !pending)
+        return status;
+    /* A command beside a running service of another version must not change the ground
+     * under it. */
+    int fd = s->lock_fd < 0 ? take_lock(s->path, e) : -1;
+    if (s->lock_fd < 0 && fd < 0)
+        return err_prefix(e, "the database is of an older version");
+    status = migrations_apply(&s->writer, steps, count, clock_wall_ms(), e);
+    if (fd >= 0)
+        close(fd);
     return status;
+}
+
+/* The service looks for damage when it starts; a command that stays for a moment does
+ * not: reading the whole file would be all that it does. */
+static int open_writer(struct sqlite_store *s, bool exclusive, struct err *e)
+{
+    int status = sqlite_conn_open(&s->writer, s->path, true, e);
+    if (!status && exclusive)
+        status = check_integrity(&s->writer, e);
+    return status ? status : migrate(s, e);
 }
 
 int sqlite_store_open(struct store **out, const char *path,
@@ -116,7 +133,7 @@ int sqlite_store_open(struct store **out, const char *path,
     if (!status)
         status = make_private(path, e);
     if (!status)
-        status = open_writer(s, e);
+        status = open_writer(s, options->exclusive, e);
     for (size_t i = 0; !status && i < ARRAY_LENGTH(s->readers); i++)
         status = sqlite_conn_open(&s->readers[i], s->path, false, e);
     if (status) {

@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <sqlite3.h>
 
-#define SQLITE_CONN_STATEMENTS 64
+#define SQLITE_CONN_STATEMENTS 128
 #define SQLITE_STORE_READERS   4
 
 struct sqlite_conn {

@@ -1,6 +1,8 @@
 /* What the store changes, in SQL: every change is one statement or one transaction. */
 #include "base/fs.h"
 #include "base/mem.h"
+#include "store/audit.h"
+#include "store/keys.h"
 #include "store/sqlite_conn.h"
 #include "store/sqlite_read.h"
 
@@ -430,4 +432,6 @@ const struct store_ops sqlite_store_ops = {
     .aged = sqlite_read_aged,
     .drop_audio = sqlite_drop_audio,
     .probe = sqlite_probe,
+    .keys = &sqlite_keys_ops,
+    .audit = &sqlite_audit_ops,
 };

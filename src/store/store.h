@@ -63,6 +63,8 @@ enum store_aged {
 };
 
 struct store;
+struct store_keys_ops;
+struct store_audit_ops;
 
 struct store_ops {
     void (*close)(struct store *s);
@@ -102,6 +104,9 @@ struct store_ops {
     int (*drop_audio)(struct store *s, const char *id, struct err *e);
 
     int (*probe)(struct store *s, struct err *e);
+
+    const struct store_keys_ops *keys;   /* keys.h */
+    const struct store_audit_ops *audit; /* audit.h */
 };
 
 /* Embedded at the beginning of every back end's own struct. */
@@ -110,8 +115,10 @@ struct store {
 };
 
 struct store_options {
-    bool exclusive; /* a `serve` process: only one per local database. ERR_STATE when
-                       another has it. */
+    bool
+        exclusive; /* a `serve` process: only one per local database. ERR_STATE when
+                      another has it. Without, a command beside it: it may read and write,
+                      but not change the schema while a service runs (ERR_STATE). */
 };
 
 /* Open by URL: "sqlite:///relative/path" or "sqlite:////absolute/path". Folders are made,

@@ -626,7 +626,7 @@ describe('the start', () => {
     const setting = run([], { PORT: 'eighty' });
     assert.equal(setting.status, 1);
     assert.match(setting.stderr, /PORT/);
-    const auth = run([], { AUTH: 'key' });
+    const auth = run([], { AUTH: 'perhaps' });
     assert.equal(auth.status, 1);
     assert.match(auth.stderr, /AUTH/);
     const host = run(['--host', '192.0.2.1']);
@@ -644,7 +644,7 @@ describe('the start', () => {
   });
 
   test('warns when everybody may come in', async () => {
-    const server = await startServer({ args: ['--host=0.0.0.0'] });
+    const server = await startServer({ args: ['--host=0.0.0.0'], env: { AUTH: 'off' } });
     await until(() => server.log(), (log) => /WARNING .*ANYONE/.test(log));
     assert.equal((await server.stop()).code, 0);
   });

@@ -82,6 +82,8 @@ export async function startServer({ folder = tempFolder(), env = {}, args = [] }
     pid: child.pid,
     exited,
     log: () => log,
+    /** What it has printed on standard output. */
+    out: () => out,
     /** The storage folder's files, in any depth. */
     stored: () => {
       const storage = path.join(folder, 'storage');

@@ -92,6 +92,8 @@ static void what_is_not_allowed_is_named(void **state)
     refused("LOG_LEVEL", "LOUD", "one of: DEBUG, INFO, WARNING, ERROR");
     refused("LOG_FORMAT", "true", "one of: text, json");
     refused("AUTH", "none", "one of: auto, off, key, proxy");
+    refused("AUTH_PROXY_HEADER", "X-Remote User", "the name of a header");
+    refused("AUTH_PROXY_SCOPES_HEADER", "X_Groups", "the name of a header");
     refused("DATABASE_URL", "mysql://x", "sqlite:///PATH or postgresql://");
     refused("REDIS_URL", "localhost:6379", "redis://");
     refused("WHISPER_MODEL_URL", "file:///etc/passwd", "http");

@@ -108,6 +108,32 @@ static void gives_a_burst_then_a_rate(void **state)
     http_limiter_free(l);
 }
 
+static void says_what_is_left(void **state)
+{
+    (void)state;
+    struct http_limiter *l;
+    struct http_allowance a;
+    const uint8_t name[HTTP_LIMITER_NAME] = "a key";
+    int64_t now = 1000 * SECOND;
+    assert_int_equal(http_limiter_new(&l, "4/minute", NULL), 0);
+    for (int i = 3; i >= 0; i--) {
+        assert_true(http_limiter_ask(l, name, now, &a));
+        assert_int_equal(a.limit, 4);
+        assert_int_equal(a.remaining, i);
+        assert_int_equal(a.reset_ns, (4 - i) * 15 * SECOND);
+        assert_int_equal(a.wait_ns, 0);
+    }
+    assert_false(http_limiter_ask(l, name, now + 5 * SECOND, &a));
+    assert_int_equal(a.remaining, 0);
+    assert_int_equal(a.reset_ns, 55 * SECOND);
+    assert_int_equal(a.wait_ns, 10 * SECOND);
+    assert_true(http_limiter_ask(l, name, now + 35 * SECOND, &a));
+    assert_int_equal(a.remaining, 1);
+    http_limiter_free(l);
+    assert_true(http_limiter_ask(NULL, name, now, &a));
+    assert_int_equal(a.limit, 0);
+}
+
 static void counts_an_ipv6_network_as_one(void **state)
 {
     (void)state;
@@ -158,6 +184,7 @@ int main(void)
         cmocka_unit_test(reads_networks),
         cmocka_unit_test(believes_only_trusted_proxies),
         cmocka_unit_test(gives_a_burst_then_a_rate),
+        cmocka_unit_test(says_what_is_left),
         cmocka_unit_test(counts_an_ipv6_network_as_one),
         cmocka_unit_test(remembers_a_bounded_number),
         cmocka_unit_test(can_be_off),

@@ -1,0 +1,177 @@
+#include "api/access.h"
+
+#include "api/api.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/peer.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define NOTES_PER_SECOND 5
+
+struct access {
+    const struct config *config;  /* borrowed */
+    struct store *store;          /* borrowed */
+    struct http_networks trusted; /* owned */
+    struct access_limits *limits; /* owned */
+    atomic_bool open;             /* AUTH=auto, and only this machine reaches us */
+    atomic_bool keyed;            /* a key was seen: it stays that way */
+    pthread_mutex_t lock;
+    struct budget {
+        int64_t second; /* of the clock, in which … */
+        int notes;      /* … so many entries were written */
+        int64_t unnoted;
+    } budgets[ACCESS_EVENT_COUNT]; /* under lock */
+};
+
+int access_new(struct access **out, const struct config *config, struct store *store,
+               struct err *e)
+{
+    *out = NULL;
+    struct access *a = calloc(1, sizeof *a);
+    if (!a)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    a->config = config;
+    a->store = store;
+    pthread_mutex_init(&a->lock, NULL);
+    int status = access_limits_new(&a->limits, config->rate_limit, e);
+    if (!status) {
+        status = http_networks_parse(&a->trusted, config->trusted_proxies, e);
+        if (status)
+            err_prefix(e, "TRUSTED_PROXIES");
+    }
+    if (status) {
+        access_free(a);
+        return status;
+    }
+    *out = a;
+    return 0;
+}
+
+void access_free(struct access *a)
+{
+    if (!a)
+        return;
+    access_limits_free(a->limits);
+    http_networks_release(&a->trusted);
+    pthread_mutex_destroy(&a->lock);
+    free(a);
+}
+
+void access_listen(struct access *a, bool loopback)
+{
+    atomic_store(&a->open, loopback);
+}
+
+struct store *access_store(struct access *a)
+{
+    return a->store;
+}
+
+struct access_limits *access_limits(struct access *a)
+{
+    return a->limits;
+}
+
+const struct http_networks *access_trusted(const struct access *a)
+{
+    return &a->trusted;
+}
+
+/* A key that is made by the command while we run counts from the next request on; one
+ * that is revoked does not open the doors again. */
+int access_mode(struct access *a, enum config_auth *out, struct err *e)
+{
+    *out = a->config->auth == AUTH_AUTO ? AUTH_KEY : a->config->auth;
+    if (a->config->auth != AUTH_AUTO || !atomic_load(&a->open) || atomic_load(&a->keyed))
+        return 0;
+    bool any = false;
+    int status = store_key_any(a->store, &any, e);
+    if (status)
+        return status;
+    if (any) {
+        atomic_store(&a->keyed, true);
+        log_info("a key exists: from now on every caller needs one");
+    } else {
+        *out = AUTH_OFF;
+    }
+    return 0;
+}
+
+bool access_is_https(const struct access *a, const struct http_request *r)
+{
+    struct http_address peer = http_request_peer(r);
+    const char *protocol = http_request_header(r, "X-Forwarded-Proto");
+    return protocol && !strcmp(protocol, "https") &&
+           http_networks_hold(&a->trusted, &peer);
+}
+
+int access_first_key(struct access *a, bool *made, char text[KEY_TEXT_SIZE],
+                     struct err *e)
+{
+    const struct key_wish wish = {.name = "first key", .scopes = KEY_ADMIN};
+    const struct key_actor actor = {"", "serve"};
+    struct store_key key;
+    int status = keys_create(a->store, &wish, true, &actor, &key, text, e);
+    *made = !status;
+    return status == ERR_EXISTS ? 0 : status;
+}
+
+struct access_pass access_pass_of(const struct http_request *r)
+{
+    struct access_pass pass;
+    (void)snprintf(pass.id, sizeof pass.id, "%s", api_owner(r));
+    return pass;
+}
+
+/* Where nobody was asked, and where the proxy asks, there is nothing that could end. */
+bool access_pass_holds(struct access *a, const struct access_pass *pass)
+{
+    struct store_key key;
+    if (!key_id_valid(pass->id))
+        return true;
+    return !store_key_get(a->store, pass->id, &key, NULL) &&
+           !strcmp(key_state(&key, clock_wall_ms()), "active");
+}
+
+/* Whether one more entry of its kind may be written in this second; *unnoted is how many
+ * could not be before it. */
+static bool may_note(struct access *a, enum access_event event, int64_t *unnoted)
+{
+    int64_t second = clock_monotonic_ns() / 1000000000;
+    struct budget *b = &a->budgets[event];
+    pthread_mutex_lock(&a->lock);
+    if (second != b->second) {
+        b->second = second;
+        b->notes = 0;
+    }
+    bool may = b->notes < NOTES_PER_SECOND;
+    if (may) {
+        b->notes++;
+        *unnoted = b->unnoted;
+        b->unnoted = 0;
+    } else {
+        b->unnoted++;
+    }
+    pthread_mutex_unlock(&a->lock);
+    return may;
+}
+
+void access_note(struct http_request *r, enum access_event event, const char *caller,
+                 const char *detail)
+{
+    static const char *const names[ACCESS_EVENT_COUNT] = {
+        "refused", "denied", "rate_limited", "quota_exceeded"};
+    struct api *api = r->app;
+    int64_t unnoted = 0;
+    char more[64] = "";
+    if (!may_note(api->access, event, &unnoted))
+        return;
+    if (unnoted)
+        (void)snprintf(more, sizeof more, "; %lld entries were left out before this one",
+                       (long long)unnoted);
+    const struct key_actor actor = {caller, r->client};
+    audit_note(api->access->store, names[event], &actor, "%s %.100s: %s%s", r->method,
+               r->path, detail, more);
+}

@@ -1,0 +1,156 @@
+/* How often and how much: the rate of uploads, and the minutes of a day. */
+#include "api/access.h"
+#include "api/api.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/ratelimit.h"
+
+#include <sodium.h>
+
+#define DAY_MS        INT64_C(86400000)
+#define OPENAI_WAIT_S 120 /* their client waits no longer */
+#define WAITING_S     60  /* until recordings that wait may have been measured */
+
+/* A recording whose length is not known yet counts by its size, as if it were sound on a
+ * CD, nearly: what is compressed counts as less than it is, hardly anything as more. */
+#define BYTES_PER_SECOND 192000
+
+/* The same rate for each address and for each key; two lists, so that neither can push
+ * the other's entries out. */
+struct access_limits {
+    struct http_limiter *clients, *callers; /* owned; NULL: no limit */
+};
+
+int access_limits_new(struct access_limits **out, const char *rate, struct err *e)
+{
+    *out = calloc(1, sizeof **out);
+    if (!*out)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    int status = http_limiter_new(&(*out)->clients, rate, e);
+    return status ? status : http_limiter_new(&(*out)->callers, rate, e);
+}
+
+void access_limits_free(struct access_limits *l)
+{
+    if (!l)
+        return;
+    http_limiter_free(l->clients);
+    http_limiter_free(l->callers);
+    free(l);
+}
+
+static long long whole_seconds(int64_t ns)
+{
+    return (long long)((ns + 999999999) / 1000000000);
+}
+
+static void header_number(struct http_request *r, const char *name, long long value)
+{
+    char text[24];
+    (void)snprintf(text, sizeof text, "%lld", value);
+    http_response_header(&r->response, name, text);
+}
+
+static void tell_allowance(struct http_request *r, const struct http_allowance *a)
+{
+    header_number(r, "RateLimit-Limit", (long long)a->limit);
+    header_number(r, "RateLimit-Remaining", (long long)a->remaining);
+    header_number(r, "RateLimit-Reset", whole_seconds(a->reset_ns));
+}
+
+/* The allowance of which less is left. */
+static const struct http_allowance *tighter(const struct http_allowance *a,
+                                            const struct http_allowance *b)
+{
+    return b->limit && b->remaining < a->remaining ? b : a;
+}
+
+static int refuse_rate(struct http_request *r, const struct http_allowance *a,
+                       const char *whose, const char *caller)
+{
+    long long seconds = whole_seconds(a->wait_ns);
+    bool openai = !strncmp(r->path, "/v1/", 4);
+    if (seconds < 1)
+        seconds = 1;
+    header_number(r, "Retry-After",
+                  openai && seconds > OPENAI_WAIT_S ? OPENAI_WAIT_S : seconds);
+    access_note(r, ACCESS_RATE, caller, whose);
+    api_refuse(r, 429, openai ? "rate_limit_exceeded" : "rate_limited",
+               "too many uploads %s; try again in %lld second%s", whose, seconds,
+               seconds == 1 ? "" : "s");
+    return ERR_STATE;
+}
+
+static int check_rate(struct http_request *r, const struct caller *c)
+{
+    struct api *api = r->app;
+    struct access_limits *l = access_limits(api->access);
+    struct http_allowance client = {0}, caller = {0};
+    struct http_address address = {0};
+    unsigned char name[HTTP_LIMITER_NAME];
+    int64_t now_ns = clock_monotonic_ns();
+    const char *id = c ? c->id : "";
+    (void)http_address_parse(r->client, &address);
+    address = http_address_network(&address);
+    bool may = http_limiter_ask(l->clients, address.bytes, now_ns, &client);
+    if (may && *id) {
+        crypto_generichash(name, sizeof name, (const unsigned char *)id, strlen(id), NULL,
+                           0);
+        may = http_limiter_ask(l->callers, name, now_ns, &caller);
+    }
+    if (client.limit)
+        tell_allowance(r, tighter(&client, &caller));
+    if (may)
+        return 0;
+    return client.allowed ? refuse_rate(r, &caller, "with this key", id)
+                          : refuse_rate(r, &client, "from this address", id);
+}
+
+/* ---- minutes per day ------------------------------------------------------------- */
+
+static int refuse_quota(struct http_request *r, const struct caller *c, bool waiting,
+                        int64_t now_ms)
+{
+    long long seconds = waiting ? WAITING_S : (DAY_MS - now_ms % DAY_MS) / 1000 + 1;
+    bool openai = !strncmp(r->path, "/v1/", 4);
+    if (openai && seconds > OPENAI_WAIT_S)
+        http_response_header(&r->response, "x-should-retry", "false");
+    header_number(r, "Retry-After",
+                  openai && seconds > OPENAI_WAIT_S ? OPENAI_WAIT_S : seconds);
+    access_note(r, ACCESS_QUOTA, c->id, waiting ? "waiting" : "used up");
+    api_refuse(r, 429, openai ? "insufficient_quota" : "quota_exceeded",
+               "the %lld minutes of audio that this key has for a day %s",
+               (long long)c->minutes_per_day,
+               waiting ? "may be used up by the recordings that are waiting; try again "
+                         "when they have begun"
+                       : "are used up; the next day begins at midnight UTC");
+    return ERR_STATE;
+}
+
+static int check_quota(struct http_request *r, const struct caller *c)
+{
+    struct api *api = r->app;
+    struct store_usage used = {0};
+    struct err e;
+    if (!c || !c->minutes_per_day)
+        return 0;
+    int64_t now_ms = clock_wall_ms();
+    if (store_key_usage(access_store(api->access), c->id, now_ms, &used, &e)) {
+        log_error("%s", e.message);
+        http_response_header(&r->response, "Retry-After", "10");
+        api_refuse(r, 503, "not_ready", "the server cannot check what this key has used");
+        return e.code;
+    }
+    double limit = 60.0 * (double)c->minutes_per_day;
+    double waiting = (double)used.waiting_bytes / BYTES_PER_SECOND;
+    if (used.seconds >= limit)
+        return refuse_quota(r, c, false, now_ms);
+    return used.seconds + waiting >= limit ? refuse_quota(r, c, true, now_ms) : 0;
+}
+
+int api_take_allowance(struct http_request *r, const struct caller *c)
+{
+    int status = check_rate(r, c);
+    return status ? status : check_quota(r, c);
+}
