@@ -1,5 +1,7 @@
 #include "http/peer.h"
 
+#include "http/head.h"
+
 #include <microhttpd.h>
 #include <strings.h>
 
@@ -15,29 +17,17 @@ struct http_address http_request_peer(const struct http_request *r)
     return peer;
 }
 
-struct search {
-    const char *name, *value;
-    int count;
-};
-
-static enum MHD_Result look(void *arg, enum MHD_ValueKind kind, const char *key,
-                            const char *value)
-{
-    (void)kind;
-    struct search *s = arg;
-    if (!strcasecmp(key, s->name)) {
-        s->count++;
-        s->value = value ? value : "";
-    }
-    return MHD_YES;
-}
-
 int http_request_header_once(const struct http_request *r, const char *name,
                              const char **value)
 {
-    struct search s = {.name = name};
-    if (r->connection)
-        MHD_get_connection_values(r->connection, MHD_HEADER_KIND, look, &s);
-    *value = s.count == 1 ? s.value : NULL;
-    return s.count;
+    int count = 0;
+    *value = NULL;
+    for (size_t i = 0; r->head && i < r->head->count; i++)
+        if (!strcasecmp(r->head->list[i].name, name)) {
+            count++;
+            *value = r->head->list[i].value;
+        }
+    if (count != 1)
+        *value = NULL;
+    return count;
 }
