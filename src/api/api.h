@@ -10,6 +10,7 @@
 struct api {
     const struct config *config;
     struct jobs *jobs;
+    struct api_events *events; /* api/events.h */
 };
 
 /* Every route of every door. Static. */

@@ -1,4 +1,5 @@
 #include "api/api.h"
+#include "api/events.h"
 
 #include "base/mem.h"
 
@@ -12,6 +13,8 @@ static const struct http_route routes[] = {
     {"GET", "/jobs/{id}/download", api_download},
     {"POST", "/jobs/{id}/cancel", api_cancel},
     {"POST", "/jobs/{id}/retry", api_retry},
+    /* The stream of all changes. */
+    {"GET", "/events", api_events_stream},
     {"GET", "/ws/jobs/{id}", .ws = &api_progress},
     {"GET", "/health/live", api_health_live},
     {"GET", "/health/ready", api_health_ready},

@@ -2,6 +2,7 @@
 #include "command/command.h"
 
 #include "api/api.h"
+#include "api/events.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
@@ -162,6 +163,11 @@ static int run(const struct config *c, struct err *e)
     if (status)
         return status;
     struct api api = {.config = c, .jobs = jobs};
+    status = api_events_start(&api.events, jobs, e);
+    if (status) {
+        jobs_close(jobs);
+        return status;
+    }
     struct http_server_options options = {
         .host = c->host,
         .port = (int)c->port,
@@ -179,8 +185,10 @@ static int run(const struct config *c, struct err *e)
         warn(c, server);
         wait_for_stop();
         stop_catching();
+        api_events_stop(api.events);
         http_server_stop(server, GRACE_SECONDS);
     }
+    api_events_free(api.events);
     jobs_close(jobs);
     return status;
 }

@@ -172,7 +172,7 @@ static struct http_address set_client(struct exchange *x)
 
 static void set_method(struct exchange *x, const char *method)
 {
-    x->head = !strcmp(method, "HEAD");
+    x->request.head = x->head = !strcmp(method, "HEAD");
     (void)snprintf(x->method, sizeof x->method, "%s", method);
     x->request.method = x->head ? "GET" : x->method;
 }
@@ -477,6 +477,7 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
     http_form_free(x->form);
     if (x->bodied)
         x->route->body->done(&x->request);
+    x->request.gone |= how != MHD_REQUEST_TERMINATED_COMPLETED_OK;
     if (x->request.on_end)
         x->request.on_end(&x->request);
     if (x->admitted)

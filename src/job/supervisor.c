@@ -23,6 +23,7 @@
 #define CLAIM_RETRY_NS   (2 * SECOND_NS)
 #define STUCK_NS         (60 * SECOND_NS)
 #define PRUNE_NS         (3600 * SECOND_NS)
+#define PRUNE_SOON_NS    (30 * SECOND_NS)
 #define CLOSING_NS       (5 * SECOND_NS)
 #define TICK_MS          500
 #define DYING_TICK_MS    10
@@ -51,7 +52,7 @@ struct supervisor {
     size_t count; /* of workers */
     struct slot slots[MAX_WORKERS];
     struct run runs[MAX_WORKERS][WORKER_JOBS]; /* runs[i] are the jobs of slots[i] */
-    int64_t leases_at_ns, claim_at_ns, beside_at_ns, prune_at_ns;
+    int64_t leases_at_ns, claim_at_ns, beside_at_ns, prune_at_ns, prune_soon_at_ns;
 
     pthread_mutex_t shared; /* guards what follows */
     struct stop *stops;     /* owned [n_stops]: asked for by other threads */
@@ -416,6 +417,8 @@ static void *run(void *arg)
             prune_run(v->jobs);
             v->prune_at_ns = now + PRUNE_NS;
         }
+        if (now >= v->prune_soon_at_ns)
+            v->prune_soon_at_ns = now + (prune_soon(v->jobs) ? SECOND_NS : PRUNE_SOON_NS);
         publish(v);
         events_deliver(v->jobs->events);
         wait_for_news(v);

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/schema_native.h"
 
 static const char jobs_sql[] =
     "CREATE TABLE jobs ("
@@ -66,6 +67,7 @@ static const struct migration steps_of_this_version[] = {
     {2, "retention of recordings and jobs", retention_sql},
     {3, "quality reports", quality_sql},
     {4, "whose a job is", callers_sql},
+    {6, "search, priorities, events, retention by job", schema_native_sql},
 };
 
 const struct migration *migrations_all(size_t *count)
