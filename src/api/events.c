@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "http/later.h"
 
 #include <errno.h>
 #include <pthread.h>

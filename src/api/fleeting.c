@@ -1,5 +1,7 @@
 #include "api/fleeting.h"
 
+#include "http/later.h"
+
 bool api_is_erased(struct http_request *r, struct job *job)
 {
     if (!job->erased || job->status != JOB_COMPLETED)

@@ -25,7 +25,7 @@ const char schema_native_sql[] =
     "  FROM job_docs d JOIN jobs j ON j.id = d.job_id"
     "  LEFT JOIN transcripts t ON t.job_id = d.job_id;"
     "CREATE VIRTUAL TABLE job_search USING fts5 (name, body, content = 'job_texts',"
-    "  content_rowid = 'doc', tokenize = 'wt_words', prefix = '2 3');"
+    "  content_rowid = 'doc', tokenize = 'wt_words', prefix = '1 2 3');"
     "CREATE TRIGGER jobs_indexed AFTER INSERT ON jobs WHEN new.retain_days >= 0 BEGIN"
     "  INSERT INTO job_docs (job_id) VALUES (new.id);"
     "  INSERT INTO job_search (rowid, name, body)"
