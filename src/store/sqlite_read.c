@@ -65,7 +65,7 @@ static int read_job(struct sqlite_conn *c, sqlite3_stmt *stmt, struct job *j,
     j->priority = sqlite3_column_int(stmt, 21);
     j->retain_days = sqlite3_column_int(stmt, 22);
     j->erased = sqlite3_column_int(stmt, 23) != 0;
-    if (sqlite3_column_count(stmt) > COLUMN_TRANSCRIPT) {
+    if (sqlite3_column_count(stmt) > COLUMN_TRANSCRIPT + 1) {
         j->transcript_text = column_text(stmt, COLUMN_TRANSCRIPT, &failed);
         j->quality = column_text(stmt, COLUMN_TRANSCRIPT + 1, &failed);
     }
@@ -109,6 +109,15 @@ int sqlite_read_get(struct store *s, const char *id, struct job *out, struct err
     "      (SELECT rowid FROM job_search WHERE job_search MATCH ?2)))"                   \
     " AND (?3 IS NULL OR caller = ?3)"
 
+/* The same as one pass over what the index finds: ids and their number, before anything
+ * else of a job is read. */
+#define FOUND                                                                            \
+    "SELECT " JOB_COLUMNS ", total FROM"                                                 \
+    " (SELECT id AS hit, COUNT(*) OVER () AS total" MATCHES                              \
+    "  ORDER BY created_ms DESC, id DESC LIMIT ?4 OFFSET ?5) JOIN jobs ON id = hit"      \
+    " ORDER BY created_ms DESC, id DESC"
+#define COLUMN_TOTAL 24
+
 static int count_matches(struct sqlite_conn *c, const char *state, const char *pattern,
                          const struct job_filter *f, int64_t *total, struct err *e)
 {
@@ -129,11 +138,12 @@ static int read_matches(struct sqlite_conn *c, const char *state, const char *pa
                         const struct job_filter *f, struct job_list *out, struct err *e)
 {
     sqlite3_stmt *stmt;
-    int status =
-        sqlite_conn_prepare(c,
-                            "SELECT " JOB_COLUMNS MATCHES
-                            " ORDER BY created_ms DESC, id DESC LIMIT ? OFFSET ?",
-                            &stmt, e);
+    int status = sqlite_conn_prepare(
+        c,
+        pattern ? FOUND
+                : "SELECT " JOB_COLUMNS MATCHES
+                  " ORDER BY created_ms DESC, id DESC LIMIT ?4 OFFSET ?5",
+        &stmt, e);
     if (status)
         return status;
     sqlite_conn_bind(stmt, "tttll", state, pattern, f->caller, f->limit, f->offset);
@@ -147,6 +157,8 @@ static int read_matches(struct sqlite_conn *c, const char *state, const char *pa
             status = err_set(e, ERR_NOMEM, "out of memory");
         else if (!(status = read_job(c, stmt, &row, e)))
             out->jobs[out->count++] = row;
+        if (!status && pattern)
+            out->total = sqlite3_column_int64(stmt, COLUMN_TOTAL);
     }
     sqlite3_reset(stmt);
     return status;
@@ -169,9 +181,10 @@ int sqlite_read_list(struct store *s, const struct job_filter *f, struct job_lis
     /* One snapshot for both questions. */
     int status = sqlite_conn_script(c, "BEGIN", e);
     if (!status)
-        status = count_matches(c, state, pattern, f, &out->total, e);
-    if (!status)
         status = read_matches(c, state, pattern, f, out, e);
+    /* Behind the last page there is no row to tell how many there are. */
+    if (!status && (!pattern || (!out->count && f->offset)))
+        status = count_matches(c, state, pattern, f, &out->total, e);
     (void)sqlite_conn_script(c, "ROLLBACK", NULL);
     sqlite_store_done(c);
     free(pattern);

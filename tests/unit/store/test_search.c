@@ -227,14 +227,16 @@ static void ten_thousand_jobs_are_searched_quickly(void **state)
     (void)snprintf(common, sizeof common, "w%x", WORD(1));
     (void)snprintf(rare, sizeof rare, "w%x", WORD(19000));
     (void)snprintf(phrase, sizeof phrase, "\"w%x w%x\"", WORD(1), WORD(2));
+    bool slow = false;
     const char *const searches[] = {common, rare, phrase, "w1*", "interview", "mp3 w*"};
     for (size_t i = 0; i < ARRAY_LENGTH(searches); i++) {
         int64_t total;
         double ms = search_ms(f, searches[i], &total);
         print_message("%-16s %6lld of %ld found in %.1f ms\n", searches[i],
                       (long long)total, jobs, ms);
-        assert_true(quick || ms < 50);
+        slow |= !quick && ms >= 50;
     }
+    assert_false(slow);
 }
 
 int main(void)
