@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #define SECOND_NS        INT64_C(1000000000)
-#define START_LIMIT_NS   (60 * SECOND_NS) /* for a worker to say that it is there */
-#define CANCEL_NS        SECOND_NS        /* for it to stop by itself */
+#define START_LIMIT_NS   (60 * SECOND_NS)     /* for a worker to say that it is there */
+#define CANCEL_NS        (SECOND_NS * 8 / 10) /* for it to stop by itself */
 #define LEASE_CHECK_NS   (5 * SECOND_NS)
 #define CLAIM_RETRY_NS   (2 * SECOND_NS)
 #define STUCK_NS         (60 * SECOND_NS)
@@ -27,6 +27,7 @@
 #define CLOSING_NS       (5 * SECOND_NS)
 #define TICK_MS          500
 #define DYING_TICK_MS    10
+#define STOPPING_TICK_MS 50
 #define MESSAGES_AT_ONCE 32
 #define MAX_WORKERS      64
 /* A larger recording is no company for others: it would take as much memory as they. */
@@ -381,6 +382,15 @@ static void publish(struct supervisor *v)
     pthread_mutex_unlock(&v->shared);
 }
 
+/* Whether a worker was asked to stop a job, and has not yet. */
+static bool any_stopping(const struct supervisor *v, size_t i)
+{
+    for (size_t k = 0; k < WORKER_JOBS; k++)
+        if (is_working(&v->runs[i][k]) && v->runs[i][k].kill_at_ns)
+            return true;
+    return false;
+}
+
 static void wait_for_news(struct supervisor *v)
 {
     struct pollfd p[MAX_WORKERS + 2];
@@ -391,6 +401,8 @@ static void wait_for_news(struct supervisor *v)
         p[i + 2] = (struct pollfd){.fd = v->slots[i].fd, .events = POLLIN};
         if (v->slots[i].state == SLOT_DYING)
             timeout = DYING_TICK_MS;
+        else if (timeout > STOPPING_TICK_MS && any_stopping(v, i))
+            timeout = STOPPING_TICK_MS;
     }
     (void)poll(p, (nfds_t)v->count + 2, timeout);
     if (p[1].revents)

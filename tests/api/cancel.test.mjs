@@ -76,6 +76,25 @@ describe('cancelling', () => {
     });
   }
 
+  // Kernels without vectors take seconds for what a worker does not interrupt.
+  test('frees it also when the worker does not listen, and what was beside is done again', needsModel('base'), async () => {
+    const server = await startServer({ env: { ...env, WT_CPU_LEVEL: 'c' } });
+    const long = await submit(server, repeated(8), { model: 'base' });
+    await until(() => statusOf(server, long), (job) => job.progress > 0);
+    const beside = await submit(server, clean, { model: 'base' });
+    await until(() => statusOf(server, beside), (job) => job.status === 'processing');
+    await pause(500);
+    const workers = children(server.pid);
+    const asked = Date.now();
+    assert.equal((await cancel(server, long)).status, 200);
+    await pause(1000 - (Date.now() - asked));
+    const [worker] = workers;
+    assert.match(server.log(), new RegExp(`${beside}.*put back`));
+    assert.equal(ticksOrNone(worker), null);
+    assert.equal((await waitForJob(server, beside)).status, 'completed');
+    await server.stop();
+  });
+
   test('lets the jobs beside it in the same worker go on', needsModel('tiny'), async () => {
     const server = await startServer({ env });
     const ids = [];
