@@ -18,7 +18,8 @@
 
 #define SECOND_NS        INT64_C(1000000000)
 #define START_LIMIT_NS   (60 * SECOND_NS)     /* for a worker to say that it is there */
-#define CANCEL_NS        (SECOND_NS * 8 / 10) /* for it to stop by itself */
+#define CANCEL_NS        (SECOND_NS * 9 / 10) /* for a job to stop by itself … */
+#define CANCEL_BESIDE_NS (5 * SECOND_NS) /* … where others would be ended with it */
 #define LEASE_CHECK_NS   (5 * SECOND_NS)
 #define CLAIM_RETRY_NS   (2 * SECOND_NS)
 #define STUCK_NS         (60 * SECOND_NS)
@@ -227,6 +228,16 @@ static void kill_for(struct supervisor *v, size_t i, const struct run *guilty)
     slot_kill(&v->slots[i]);
 }
 
+/* How long a job may take to stop: beside others, the processor is theirs anyway, and
+ * they would lose what they did since their last checkpoint. */
+static int64_t patience(const struct supervisor *v, size_t i)
+{
+    size_t working = 0;
+    for (size_t k = 0; k < WORKER_JOBS; k++)
+        working += is_working(&v->runs[i][k]) && v->runs[i][k].end == RUN_GOES_ON;
+    return working ? CANCEL_BESIDE_NS : CANCEL_NS;
+}
+
 /* Ends what runs too long or was asked to stop. */
 static void mind_limit(struct supervisor *v, size_t i, struct run *r, int64_t now)
 {
@@ -238,12 +249,12 @@ static void mind_limit(struct supervisor *v, size_t i, struct run *r, int64_t no
                     "the transcription took longer than %lld seconds, the limit here "
                     "(CELERY_TASK_TIME_LIMIT)",
                     (long long)v->jobs->config->time_limit_seconds);
-    if (r->end != RUN_GOES_ON && !r->kill_at_ns) {
+    if (r->end != RUN_GOES_ON && !r->asked_ns) {
         struct message m = {.type = MESSAGE_CANCEL, .attempt = r->job.attempt};
         memcpy(m.job_id, r->job.id, ID_SIZE);
         (void)message_send(s->fd, &m, false, NULL);
-        r->kill_at_ns = now + CANCEL_NS;
-    } else if (r->kill_at_ns && now > r->kill_at_ns) {
+        r->asked_ns = now;
+    } else if (r->asked_ns && now > r->asked_ns + patience(v, i)) {
         kill_for(v, i, r);
     }
 }
@@ -386,7 +397,7 @@ static void publish(struct supervisor *v)
 static bool any_stopping(const struct supervisor *v, size_t i)
 {
     for (size_t k = 0; k < WORKER_JOBS; k++)
-        if (is_working(&v->runs[i][k]) && v->runs[i][k].kill_at_ns)
+        if (is_working(&v->runs[i][k]) && v->runs[i][k].asked_ns)
             return true;
     return false;
 }

@@ -70,35 +70,34 @@ describe('cancelling', () => {
         await pause(1000);
         const later = ticksOrNone(worker);
         assert.ok(stopped === null || later - stopped <= 5, `${later - stopped} ticks in the second second`);
-        assert.doesNotMatch(server.log(), /died|is ended/);
+        assert.ok(!/died|is ended/.test(server.log()));
       }
       await server.stop();
     });
   }
 
-  // Kernels without vectors take seconds for what a worker does not interrupt.
-  test('frees it also when the worker does not listen, and what was beside is done again', needsModel('base'), async () => {
+  // Kernels without vectors take seconds for a window; it is left in the middle.
+  test('frees it also in the middle of a window, and what is beside goes on', needsModel('base'), async () => {
     const server = await startServer({ env: { ...env, WT_CPU_LEVEL: 'c' } });
     const long = await submit(server, repeated(8), { model: 'base' });
     await until(() => statusOf(server, long), (job) => job.progress > 0);
     const beside = await submit(server, clean, { model: 'base' });
     await until(() => statusOf(server, beside), (job) => job.status === 'processing');
     await pause(500);
-    const workers = children(server.pid);
-    const asked = Date.now();
     assert.equal((await cancel(server, long)).status, 200);
-    await pause(1000 - (Date.now() - asked));
-    const [worker] = workers;
-    assert.match(server.log(), new RegExp(`${beside}.*put back`));
-    assert.equal(ticksOrNone(worker), null);
     assert.equal((await waitForJob(server, beside)).status, 'completed');
+    assert.ok(!/died|is ended|put back/.test(server.log()));
+    const [worker] = children(server.pid);
+    const stopped = ticks(worker);
+    await pause(1000);
+    assert.ok(ticks(worker) - stopped <= 5);
     await server.stop();
   });
 
   test('lets the jobs beside it in the same worker go on', needsModel('tiny'), async () => {
     const server = await startServer({ env });
     const ids = [];
-    for (let i = 0; i < 3; i++) ids.push(await submit(server, repeated(20)));
+    for (let i = 0; i < 3; i++) ids.push(await submit(server, repeated(10)));
     for (const id of ids) await until(() => statusOf(server, id), (job) => job.status === 'processing');
     assert.equal((await cancel(server, ids[1])).body.status, 'cancelled');
     const a = await waitForJob(server, ids[0]);
@@ -106,7 +105,7 @@ describe('cancelling', () => {
     assert.deepEqual([a.status, c.status], ['completed', 'completed']);
     assert.equal(a.transcript, c.transcript);
     assert.equal((await statusOf(server, ids[1])).status, 'cancelled');
-    assert.doesNotMatch(server.log(), /died|is ended|put back/);
+    assert.ok(!/died|is ended|put back/.test(server.log()));
     // And it can be taken up again, with the same result.
     assert.equal((await getJson(server, `/jobs/${ids[1]}/retry`, { method: 'POST' })).status, 200);
     assert.equal((await waitForJob(server, ids[1])).transcript, a.transcript);
