@@ -13,6 +13,7 @@ struct api {
     const struct config *config;
     struct jobs *jobs;
     struct access *access; /* access.h */
+    struct api_events *events; /* api/events.h */
 };
 
 /* Every route of every door. Static. */

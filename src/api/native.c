@@ -1,6 +1,7 @@
 /* The native door: jobs as resources. */
 #include "api/api.h"
 #include "api/errors.h"
+#include "api/fleeting.h"
 #include "api/options.h"
 #include "api/present.h"
 
@@ -100,6 +101,10 @@ void api_get(struct http_request *r)
     if (!api_may_see(r, job_id(r)))
         return;
     int status = jobs_get(api->jobs, job_id(r), &job, &e);
+    if (!status && api_is_erased(r, &job))
+        return;
+    if (!status && job.status == JOB_COMPLETED)
+        api_note_fetched(r, &job);
     answer_job(r, status, &job, &e);
 }
 
@@ -220,11 +225,15 @@ void api_download(struct http_request *r)
         api_error(&r->response, &e);
         return;
     }
-    if (job.status == JOB_COMPLETED)
+    if (api_is_erased(r, &job))
+        return;
+    if (job.status == JOB_COMPLETED) {
         write_download(r, &job, format);
-    else
+        api_note_fetched(r, &job);
+    } else {
         http_respond_error(&r->response, 409, "not_finished",
                            "this job has no transcript to download: it is %s",
                            job_status_name(job.status));
+    }
     job_release(&job);
 }

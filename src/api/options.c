@@ -1,6 +1,10 @@
 #include "api/options.h"
 
+#include "base/mem.h"
+#include "job/jobs.h"
 #include "job/options.h"
+
+#include <errno.h>
 
 void api_options_release(struct api_options *o)
 {
@@ -21,6 +25,47 @@ static int set_text(char **field, const char *value, struct err *e)
     return 0;
 }
 
+/* 0 to 9 for callers, who need not know that 5 is our nought. */
+static int set_priority(int *out, const char *value, struct err *e)
+{
+    static const struct {
+        const char *name;
+        int value;
+    } names[] = {{"low", -3}, {"normal", JOB_PRIORITY_NORMAL}, {"high", 3}};
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++)
+        if (!strcmp(value, names[i].name)) {
+            *out = names[i].value;
+            return 0;
+        }
+    if (value[0] < '0' || value[0] > '9' || value[1])
+        return err_set(e, ERR_INVALID,
+                       "\"priority\" must be low, normal, high or a digit from 0 to 9, "
+                       "not \"%.40s\"",
+                       value);
+    *out = JOB_PRIORITY_LOWEST + (value[0] - '0');
+    return 0;
+}
+
+static int set_retain(int *out, const char *value, struct err *e)
+{
+    char *end;
+    errno = 0;
+    long days = strtol(value, &end, 10);
+    if (!strcmp(value, "default"))
+        *out = JOB_RETAIN_DEFAULT;
+    else if (!strcmp(value, "none"))
+        *out = JOB_RETAIN_NONE;
+    else if (*end || errno || days < 1 || days > JOB_RETAIN_MAX)
+        return err_set(
+            e, ERR_INVALID,
+            "\"retain\" must be default, none or a number of days from 1 to %d, "
+            "not \"%.40s\"",
+            JOB_RETAIN_MAX, value);
+    else
+        *out = (int)days;
+    return 0;
+}
+
 int api_options_set(struct api_options *o, const char *name, const char *value,
                     struct err *e)
 {
@@ -32,6 +77,10 @@ int api_options_set(struct api_options *o, const char *name, const char *value,
         return set_text(&o->language, value, e);
     if (!strcmp(name, "task"))
         return set_text(&o->task, value, e);
+    if (!strcmp(name, "priority"))
+        return set_priority(&o->priority, value, e);
+    if (!strcmp(name, "retain"))
+        return set_retain(&o->retain_days, value, e);
     const struct job_option *option = job_option_find(name);
     return option ? job_options_put(&o->rest, option, value, e) : 0;
 }

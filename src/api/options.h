@@ -11,6 +11,7 @@
 struct api_options {
     char *model, *language, *task; /* owned; NULL: not said */
     json_t *rest;                  /* owned: the object of job/options.h, or NULL */
+    int priority, retain_days;     /* JOB_PRIORITY_…, JOB_RETAIN_… */
 };
 void api_options_release(struct api_options *o);
 

@@ -26,6 +26,13 @@ static json_t *language_of(const struct job *j)
     return asked ? json_string(j->language_asked) : json_null();
 }
 
+static json_t *retain_of(const struct job *j)
+{
+    return j->retain_days == JOB_RETAIN_DEFAULT ? json_string("default")
+           : j->retain_days == JOB_RETAIN_NONE  ? json_string("none")
+                                                : json_integer(j->retain_days);
+}
+
 /* The transcript, its report and the warnings from it. Null and none before there are
  * any, and for what an older version transcribed. */
 static int add_result(json_t *o, const struct job *j)
@@ -42,7 +49,7 @@ json_t *present_job(const struct job *j, bool with_transcript)
 {
     json_t *o = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:i, s:o, s:o, "
-        "s:o}",
+        "s:o, s:i, s:o}",
         "id", j->id, "status", job_status_name(j->status), "filename", j->filename,
         "original_filename", j->original_filename, "model_used", j->model, "language",
         language_of(j), "task", j->task, "created_at", time_or_null(j->created_ms),
@@ -51,7 +58,8 @@ json_t *present_job(const struct job *j, bool with_transcript)
         j->duration_seconds > 0 ? json_real(round(j->duration_seconds * 1000) / 1000)
                                 : json_null(),
         "progress", j->progress, "message", text_or_null(j->message), "error_message",
-        text_or_null(j->error_message), "error_code", text_or_null(j->error_code));
+        text_or_null(j->error_message), "error_code", text_or_null(j->error_code),
+        "priority", j->priority - JOB_PRIORITY_LOWEST, "retain", retain_of(j));
     if (o && with_transcript && add_result(o, j)) {
         json_decref(o);
         return NULL;
@@ -77,6 +85,20 @@ char *present_progress(const char *job_id, enum job_status status, int progress,
                           job_status_name(status), "progress", progress, "message",
                           buf_cstr(&clean), "timestamp", time_or_null(time_ms));
     buf_release(&clean);
+    char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    json_decref(o);
+    return text;
+}
+
+char *present_event(const struct store_event *v)
+{
+    json_t *o = v->deleted ? json_pack("{s:s, s:o}", "job_id", v->job_id, "timestamp",
+                                       time_or_null(v->time_ms))
+                           : json_pack("{s:s, s:s, s:i, s:s, s:o, s:o}", "job_id",
+                                       v->job_id, "status", job_status_name(v->status),
+                                       "progress", v->progress, "message", v->message,
+                                       "timestamp", time_or_null(v->time_ms), "filename",
+                                       text_or_null(v->filename));
     char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
     json_decref(o);
     return text;

@@ -1,5 +1,6 @@
 #include "api/access.h"
 #include "api/api.h"
+#include "api/events.h"
 
 #include "base/mem.h"
 #include "http/json_body.h"
@@ -18,6 +19,8 @@ static const struct http_route routes[] = {
     {"GET", "/jobs/{id}/download", api_download, .access = API_READ},
     {"POST", "/jobs/{id}/cancel", api_cancel, .access = API_TRANSCRIBE},
     {"POST", "/jobs/{id}/retry", api_retry, .access = API_TRANSCRIBE},
+    /* The stream of all changes. */
+    {"GET", "/events", api_events_stream, .access = API_READ},
     {"GET", "/ws/jobs/{id}", .ws = &api_progress, .access = API_READ},
     {"GET", "/health/live", api_health_live, .access = API_PUBLIC},
     {"GET", "/health/ready", api_health_ready, .access = API_PUBLIC},

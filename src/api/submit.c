@@ -1,6 +1,6 @@
-/* POST /transcribe: the file goes to disk as it comes, and whatever is known to be wrong
- * is said at once, before the rest of it has been sent. Fields may stand behind the file,
- * so the whole is judged again at the end. */
+/* POST /transcribe: files go to disk as they come, and whatever is known to be wrong with
+ * the request is said at once, before the rest of it has been sent. Fields may stand
+ * behind the files, so the whole is judged again at the end. */
 #include "api/api.h"
 #include "api/errors.h"
 #include "api/options.h"
@@ -10,12 +10,24 @@
 #include "base/mem.h"
 #include "catalog/catalog.h"
 
+#define MAX_FILES   100
+#define KEY_MAX     255
+#define KEY_OF_MANY (KEY_MAX + 16)
+
+/* One file of the form. What is wrong with it is kept until the others have come. */
+struct part {
+    struct upload *upload; /* owned until it is submitted; NULL: refused */
+    char *filename;        /* owned */
+    bool empty;            /* no byte of the file has come */
+    struct err error;
+};
+
 struct submission {
     struct api *api; /* borrowed */
     struct api_options options;
-    struct upload *upload; /* owned until it is submitted */
-    char *filename;        /* owned */
-    bool empty;            /* no byte of the file has come */
+    struct part *parts; /* owned [n_parts] */
+    size_t n_parts, parts_capacity;
+    const char *key; /* of the request's header; borrowed; NULL: none is taken */
 };
 
 static int64_t max_file_bytes(struct http_request *r)
@@ -92,20 +104,22 @@ static int refuse_file(struct http_request *r, const struct err *e)
     return e->code;
 }
 
-/* Fill a request; *json is owned by the caller and must outlive it. */
+/* Fill a request, all but its file; *json is owned by the caller and must outlive it. */
 static int make_request(const struct http_request *r, struct job_request *out,
                         char **json)
 {
     const struct submission *s = r->state;
-    *json = s->options.rest ? json_dumps(s->options.rest, JSON_COMPACT) : NULL;
+    *json = s->options.rest ? json_dumps(s->options.rest, JSON_COMPACT | JSON_SORT_KEYS)
+                            : NULL;
     if (s->options.rest && !*json)
         return ERR_NOMEM;
     *out = (struct job_request){.caller = api_owner(r),
-                                .original_filename = s->filename,
                                 .model = s->options.model,
                                 .language = s->options.language,
                                 .task = s->options.task,
-                                .options_json = *json};
+                                .options_json = *json,
+                                .priority = s->options.priority,
+                                .retain_days = s->options.retain_days};
     return 0;
 }
 
@@ -123,6 +137,43 @@ static int check(struct http_request *r)
     return status ? refuse_request(r, &e) : 0;
 }
 
+static bool key_valid(const char *key)
+{
+    size_t length = 0;
+    for (; key[length]; length++)
+        if (key[length] < 0x20 || key[length] > 0x7E || length >= KEY_MAX)
+            return false;
+    return length > 0;
+}
+
+/* The key is taken until the request is over. */
+static int take_key(struct http_request *r)
+{
+    struct submission *s = r->state;
+    struct err e;
+    const char *key = http_request_header(r, "Idempotency-Key");
+    if (!key)
+        return 0;
+    if (!key_valid(key)) {
+        http_respond_error(&r->response, 400, "invalid",
+                           "Idempotency-Key must be 1 to %d printable characters of "
+                           "ASCII",
+                           KEY_MAX);
+        return ERR_INVALID;
+    }
+    int status = jobs_key_take(s->api->jobs, api_owner(r), key, &e);
+    if (!status) {
+        s->key = key;
+        return 0;
+    }
+    http_response_header(&r->response, "Retry-After", "1");
+    if (status == ERR_STATE)
+        api_error_as(&r->response, 409, "request_in_progress", &e);
+    else
+        api_error(&r->response, &e);
+    return status;
+}
+
 static int begin(struct http_request *r)
 {
     struct submission *s = calloc(1, sizeof *s);
@@ -130,11 +181,11 @@ static int begin(struct http_request *r)
         return out_of_memory(r);
     r->state = s;
     s->api = r->app;
-    s->empty = true;
     struct err e;
     if (api_options_set_all(&s->options, &r->query, &e))
         return refuse_request(r, &e);
-    return check(r);
+    int status = check(r);
+    return status ? status : take_key(r);
 }
 
 static int field(struct http_request *r, const char *name, const char *value)
@@ -144,37 +195,61 @@ static int field(struct http_request *r, const char *name, const char *value)
     if (api_options_set(&s->options, name, value, &e))
         return refuse_request(r, &e);
     /* Behind the file there is nothing left to save; the end is near. */
-    return s->upload ? 0 : check(r);
+    return s->n_parts ? 0 : check(r);
+}
+
+/* One bad file does not lose the others: it is heard to its end and forgotten. What
+ * would befall the others as well ends the request. */
+static int give_up(struct http_request *r, struct part *p, const struct err *e)
+{
+    static const int of_the_file[] = {ERR_INVALID, ERR_NOT_MEDIA, ERR_UNSUPPORTED};
+    upload_abort(p->upload);
+    p->upload = NULL;
+    p->error = *e;
+    for (size_t i = 0; i < ARRAY_LENGTH(of_the_file); i++)
+        if (e->code == of_the_file[i])
+            return 0;
+    return refuse_file(r, e);
+}
+
+static struct part *last_part(const struct http_request *r)
+{
+    const struct submission *s = r->state;
+    return &s->parts[s->n_parts - 1];
 }
 
 static int file_begin(struct http_request *r, const char *filename)
 {
     struct submission *s = r->state;
     struct err e;
-    s->filename = strdup(*filename ? filename : "recording");
-    if (!s->filename)
+    if (mem_grow(&s->parts, &s->parts_capacity, s->n_parts + 1, sizeof *s->parts))
         return out_of_memory(r);
-    int status = upload_begin(s->api->jobs, &s->upload, &e);
-    return status ? refuse_file(r, &e) : 0;
+    struct part *p = &s->parts[s->n_parts++];
+    *p = (struct part){.empty = true};
+    p->filename = strdup(*filename ? filename : "recording");
+    if (!p->filename)
+        return out_of_memory(r);
+    int status = upload_begin(s->api->jobs, &p->upload, &e);
+    return status ? give_up(r, p, &e) : 0;
 }
 
 static int file_data(struct http_request *r, const void *bytes, size_t length)
 {
-    struct submission *s = r->state;
+    struct part *p = last_part(r);
     struct err e;
-    s->empty = false;
-    int status = upload_write(s->upload, bytes, length, &e);
-    return status ? refuse_file(r, &e) : 0;
+    p->empty = false;
+    int status = p->upload ? upload_write(p->upload, bytes, length, &e) : 0;
+    return status ? give_up(r, p, &e) : 0;
 }
 
 static int file_end(struct http_request *r)
 {
-    struct submission *s = r->state;
-    if (!s->empty)
+    struct part *p = last_part(r);
+    struct err e;
+    if (!p->empty || !p->upload)
         return 0;
-    http_respond_error(&r->response, 400, "empty_file",
-                       "The file is empty: choose a recording");
-    return ERR_INVALID;
+    (void)err_set(&e, ERR_INVALID, "The file is empty: choose a recording");
+    return give_up(r, p, &e);
 }
 
 static void done(struct http_request *r)
@@ -182,15 +257,21 @@ static void done(struct http_request *r)
     struct submission *s = r->state;
     if (!s)
         return;
-    upload_abort(s->upload);
+    if (s->key)
+        jobs_key_leave(s->api->jobs, api_owner(r), s->key);
+    for (size_t i = 0; i < s->n_parts; i++) {
+        upload_abort(s->parts[i].upload);
+        free(s->parts[i].filename);
+    }
+    free(s->parts);
     api_options_release(&s->options);
-    free(s->filename);
     free(s);
     r->state = NULL;
 }
 
 const struct http_form_handler api_transcribe_form = {
     .file_field = "file",
+    .max_files = MAX_FILES,
     .max_file_bytes = max_file_bytes,
     .begin = begin,
     .field = field,
@@ -200,14 +281,118 @@ const struct http_form_handler api_transcribe_form = {
     .done = done,
 };
 
-void api_transcribe(struct http_request *r)
+/* ---- the form is here ---------------------------------------------------------------
+ */
+
+/* Make the job of a part; *out is filled on success. What fails is in p->error. */
+static int submit(struct http_request *r, size_t index, const struct job_request *common,
+                  struct job *out, bool *repeated)
 {
     struct submission *s = r->state;
-    struct job_request request;
+    struct part *p = &s->parts[index];
+    struct job_request request = *common;
+    char key[KEY_OF_MANY], scope[48];
+    *repeated = false;
+    if (!p->upload)
+        return p->error.code;
+    request.original_filename = p->filename;
+    request.repeated = repeated;
+    if (s->key) {
+        /* No key from outside has this character in it. */
+        (void)snprintf(key, sizeof key, index ? "%s\x1F%zu" : "%s", s->key, index);
+        (void)snprintf(scope, sizeof scope, "%zu of %zu", index, s->n_parts);
+        request.key = key;
+        request.key_scope = scope;
+    }
+    struct upload *upload = p->upload;
+    p->upload = NULL; /* taken over in every case */
+    int status = jobs_submit(s->api->jobs, upload, &request, out, &p->error);
+    if (status == ERR_STATE && s->key)
+        (void)err_set(&p->error, ERR_STATE,
+                      "This Idempotency-Key was used for another recording or with "
+                      "other parameters: use a new one");
+    return status;
+}
+
+static void refuse_part(struct http_request *r, const struct part *p)
+{
+    const struct submission *s = r->state;
+    if (p->error.code == ERR_STATE && s->key)
+        api_error_as(&r->response, 422, "key_reused", &p->error);
+    else if (p->error.code == ERR_INVALID && p->empty)
+        api_error_as(&r->response, 400, "empty_file", &p->error);
+    else
+        (void)refuse_file(r, &p->error);
+}
+
+static void accept_one(struct http_request *r, const struct job_request *request)
+{
+    const struct submission *s = r->state;
     struct job job = {0};
-    struct err e;
-    char *json;
-    if (!s->upload) {
+    bool repeated;
+    if (submit(r, 0, request, &job, &repeated)) {
+        refuse_part(r, &s->parts[0]);
+        return;
+    }
+    char location[64];
+    (void)snprintf(location, sizeof location, "/jobs/%s", job.id);
+    http_response_header(&r->response, "Location", location);
+    if (repeated)
+        http_response_header(&r->response, "Idempotency-Replayed", "true");
+    http_respond_json(&r->response, repeated ? 200 : 202, present_accepted(&job));
+    job_release(&job);
+}
+
+/* The answer that the part would have got alone, as an entry of the list. */
+static json_t *present_refused(struct http_request *r, const struct part *p)
+{
+    refuse_part(r, p);
+    struct http_response *answer = &r->response;
+    json_t *o = json_loadb(answer->body.data, answer->body.length, 0, NULL);
+    if (o && (json_object_set_new(o, "filename", json_string(p->filename)) ||
+              json_object_set_new(o, "status_code", json_integer(answer->status)))) {
+        json_decref(o);
+        o = NULL;
+    }
+    return o;
+}
+
+static void accept_many(struct http_request *r, const struct job_request *request)
+{
+    const struct submission *s = r->state;
+    size_t made = 0, again = 0;
+    json_t *list = json_array();
+    for (size_t i = 0; i < s->n_parts; i++) {
+        struct job job = {0};
+        bool repeated;
+        int status = submit(r, i, request, &job, &repeated);
+        if (status == ERR_STATE && i == 0 && s->key) {
+            json_decref(list);
+            refuse_part(r, &s->parts[0]);
+            return;
+        }
+        json_t *entry =
+            status ? present_refused(r, &s->parts[i]) : present_accepted(&job);
+        (void)json_array_append_new(list, entry);
+        made += !status && !repeated;
+        again += !status && repeated;
+        job_release(&job);
+    }
+    if (again && !made)
+        http_response_header(&r->response, "Idempotency-Replayed", "true");
+    http_respond_json(&r->response,
+                      made    ? 202
+                      : again ? 200
+                              : 422,
+                      json_pack("{s:o}", "jobs", list));
+}
+
+void api_transcribe(struct http_request *r)
+{
+    const struct submission *s = r->state;
+    struct job_request request;
+    char *json = NULL;
+    if (!s->n_parts) {
         http_respond_error(
             &r->response, 400, "file_missing",
             "the form has no part named \"file\": send the recording there");
@@ -215,20 +400,11 @@ void api_transcribe(struct http_request *r)
     }
     if (check(r))
         return;
-    if (make_request(r, &request, &json)) {
+    if (make_request(r, &request, &json))
         (void)out_of_memory(r);
-        return;
-    }
-    struct upload *upload = s->upload;
-    s->upload = NULL; /* taken over in every case */
-    if (jobs_submit(s->api->jobs, upload, &request, &job, &e)) {
-        (void)refuse_file(r, &e);
-    } else {
-        char location[64];
-        (void)snprintf(location, sizeof location, "/jobs/%s", job.id);
-        http_response_header(&r->response, "Location", location);
-        http_respond_json(&r->response, 202, present_accepted(&job));
-        job_release(&job);
-    }
+    else if (s->n_parts == 1)
+        accept_one(r, &request);
+    else
+        accept_many(r, &request);
     free(json);
 }

@@ -3,6 +3,7 @@
 
 #include "api/access.h"
 #include "api/api.h"
+#include "api/events.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
@@ -197,6 +198,7 @@ static int listen_and_serve(const struct config *c, struct api *api, struct err 
         wait_for_stop();
         stop_catching();
     }
+    api_events_stop(api->events);
     http_server_stop(server, GRACE_SECONDS);
     return status;
 }
@@ -206,10 +208,13 @@ static int run(const struct config *c, struct err *e)
     struct api api = {.config = c};
     int status = jobs_open(&api.jobs, c, e);
     if (!status)
+        status = api_events_start(&api.events, api.jobs, e);
+    if (!status)
         status = access_new(&api.access, c, jobs_store(api.jobs), e);
     if (!status)
         status = listen_and_serve(c, &api, e);
     access_free(api.access);
+    api_events_free(api.events);
     jobs_close(api.jobs);
     return status;
 }

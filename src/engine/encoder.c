@@ -242,6 +242,8 @@ static void encode_window(struct net *n, int window, const float *mel)
         probe(n->probe_arg, -1, n->x, rows, state);
     run_chain(n, NULL, &m->encoder[0], window);
     for (int i = 0; i < layers; i++) {
+        if (n->stop && n->stop(n->stop_arg))
+            return;
         attend(n);
         run_chain(n, &m->encoder[i], i + 1 < layers ? &m->encoder[i + 1] : NULL, window);
         if (probe)
@@ -256,6 +258,12 @@ void net_encode(struct net *n, int first, const float *const *mel, int count)
 {
     for (int i = 0; i < count && first + i < n->max_windows; i++)
         encode_window(n, first + i, mel[i]);
+}
+
+void net_set_stop(struct net *n, bool (*stop)(void *arg), void *arg)
+{
+    n->stop = stop;
+    n->stop_arg = arg;
 }
 
 const float *net_encoded(const struct net *n)

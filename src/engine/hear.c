@@ -124,5 +124,8 @@ int hear_window(struct run *w, const struct window *window, bool goes_on,
         rc = guard_windows(w, account, 1, goes_on, e);
     if (rc == 0)
         rc = thin_windows(w, account, 1, e);
+    /* What could not be encoded any more was taken for silence. */
+    if (rc == 0)
+        rc = longform_check(w, e);
     return rc < 0 ? rc : tell_silence(w, account, e);
 }

@@ -49,6 +49,24 @@ static int find_seat(const struct run *w, const bool *used)
     return seat;
 }
 
+/* A window into a seat: false where it has no sound, or where the run was stopped. */
+static bool encode_one(struct run *w, const struct window *window, int seat)
+{
+    const float *features = w->s->features;
+    struct net *net = w->s->net;
+    if (batcher_stopped(w->batcher, w->member))
+        return false;
+    batcher_begin(w->batcher);
+    bool sounds = take(w, window, w->s->features);
+    if (sounds) {
+        net_set_stop(net, w->c ? w->c->cancelled : NULL, w->c ? w->c->arg : NULL);
+        net_encode(net, seat, &features, 1);
+        net_set_stop(net, NULL, NULL);
+    }
+    batcher_end(w->batcher);
+    return sounds && !batcher_stopped(w->batcher, w->member);
+}
+
 void listen_encode(struct run *w, const struct window *windows, int n, int *index)
 {
     bool used[WHISPER_MAX_BATCH] = {false};
@@ -60,14 +78,8 @@ void listen_encode(struct run *w, const struct window *windows, int n, int *inde
     for (int i = 0; i < n; i++) {
         int seat = index[i] >= 0 ? index[i] : find_seat(w, used);
         if (index[i] < 0) {
-            const float *features = w->s->features;
             batcher_encoded(w->batcher, w->member, w->seats[seat], NULL);
-            batcher_begin(w->batcher);
-            bool sounds = take(w, &windows[i], w->s->features);
-            if (sounds)
-                net_encode(w->s->net, w->seats[seat], &features, 1);
-            batcher_end(w->batcher);
-            if (!sounds) {
+            if (!encode_one(w, &windows[i], w->seats[seat])) {
                 index[i] = -1;
                 continue;
             }

@@ -138,7 +138,8 @@ void longform_tell_language(struct run *w, int language, float probability);
 /* ---- listen.c --------------------------------------------------------------------- */
 
 /* Encode windows [n], at most as many as the run has seats, and say where: index[i] is
- * the net's window, or -1 when there is no sound in it. What is encoded already stays. */
+ * the net's window, or -1 when there is no sound in it, or the run was stopped. What is
+ * encoded already stays. */
 void listen_encode(struct run *w, const struct window *windows, int n, int *index);
 
 /* An encoded window: the most probable language, and the probabilities of all

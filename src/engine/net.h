@@ -64,6 +64,8 @@ struct net {
     size_t strip_floats, score_stride, share_stride;
     float *ones; /* [widest state]: scales of what has none */
 
+    bool (*stop)(void *arg); /* see net_set_stop */
+    void *stop_arg;          /* borrowed */
     net_probe_fn probe;
     void *probe_arg;                   /* borrowed */
     const struct net_capture *capture; /* borrowed or NULL */

@@ -33,6 +33,9 @@ struct pool *net_pool(struct net *n);
 /* Encode `count` windows, mel[i] is [3000][n_mels], and fill the cross-attention caches
  * of windows first … first + count - 1. */
 void net_encode(struct net *n, int first, const float *const *mel, int count);
+/* From now on encoding is given up when `stop` (NULL: never) says so, between two blocks:
+ * what was encoded is then worthless. */
+void net_set_stop(struct net *n, bool (*stop)(void *arg), void *arg);
 /* The encoder's output of the window that was encoded last, [n_audio_ctx][audio state],
  * after ln_post; valid until anything else is computed. For tests. */
 const float *net_encoded(const struct net *n);

@@ -127,6 +127,7 @@ static int count_windows(struct run *w, const struct ballot *b, int first, int e
     for (int at = 0, n; rc == 0 && at < end; at += n) {
         n = end - at < w->n_seats ? end - at : w->n_seats;
         listen_encode(w, b->windows + at, n, index);
+        rc = longform_check(w, e);
         for (int i = 0; rc == 0 && i < n; i++) {
             if (at + i >= first && index[i] >= 0)
                 rc = count_one(w, &b->windows[at + i], index[i], v, probabilities, e);

@@ -29,7 +29,7 @@ static void set_client(struct exchange *x)
 
 static void set_method(struct exchange *x, const char *method)
 {
-    x->is_head = !strcmp(method, "HEAD");
+    x->is_head = x->request.is_head = !strcmp(method, "HEAD");
     (void)snprintf(x->method, sizeof x->method, "%s", method);
     x->request.method = x->is_head ? "GET" : x->method;
 }

@@ -135,6 +135,7 @@ void exchange_finish(struct exchange *x)
     if (x->bodied)
         x->route->body->done(&x->request);
     exchange_stream_release(x);
+    x->request.gone |= x->broken_off;
     if (x->request.on_end)
         x->request.on_end(&x->request);
     if (x->head_seen)

@@ -7,27 +7,25 @@ struct http_form {
     struct http_request *request;            /* borrowed */
     const struct http_form_handler *handler; /* borrowed */
     struct multipart *parser;                /* owned */
-    bool in_file, file_seen;
+    bool in_file;
+    int files; /* begun so far */
     int64_t file_bytes, file_max;
     char name[64]; /* of the field that is being read */
     struct buf value;
     size_t all_fields; /* bytes of all fields so far */
 };
 
-/* A refusal that the parser carries through. */
-static int refuse(struct http_form *f, int status, const char *code, int result,
-                  const char *sentence)
-{
-    http_respond_error(&f->request->response, status, code, "%s", sentence);
-    return result;
-}
-
 static int begin_file(struct http_form *f, const struct multipart_part *part)
 {
-    if (f->file_seen)
-        return refuse(f, 400, "invalid", ERR_INVALID,
-                      "the form has more than one file; send one recording per request");
-    f->file_seen = f->in_file = true;
+    int most = f->handler->max_files > 0 ? f->handler->max_files : 1;
+    if (f->files >= most) {
+        http_respond_error(&f->request->response, 400, "invalid",
+                           "the form has too many files; send at most %d per request",
+                           most);
+        return ERR_INVALID;
+    }
+    f->files++;
+    f->in_file = true;
     struct buf name;
     buf_init(&name, 1024);
     http_display_name(&name, part->filename ? part->filename : "");
@@ -71,8 +69,9 @@ static int on_data(void *arg, const void *bytes, size_t length, struct err *e)
     }
     if ((int64_t)length > f->file_max - f->file_bytes) {
         http_respond_error(&f->request->response, 413, "too_large",
-                           "the file is larger than %lld MB, the most that this server "
+                           "the %s larger than %lld MB, the most that this server "
                            "takes",
+                           f->files > 1 ? "files are together" : "file is",
                            (long long)(f->file_max >> 20));
         return ERR_TOO_LARGE;
     }

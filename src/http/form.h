@@ -1,4 +1,4 @@
-/* A form with one file in it: fields are collected, the file streams through. */
+/* A form with a file in it, or several: fields are collected, files stream through. */
 #ifndef HTTP_FORM_H
 #define HTTP_FORM_H
 
@@ -13,7 +13,8 @@
  * negative code; the rest of the body is then not read. */
 struct http_form_handler {
     const char *file_field; /* name of the part that is the file */
-    /* Most bytes of the file itself. */
+    int max_files;          /* parts of that name; 0: one */
+    /* Most bytes of the file itself, or of all files together. */
     int64_t (*max_file_bytes)(struct http_request *r);
     /* The head is here, the body is not: r->query can be judged. */
     int (*begin)(struct http_request *r);

@@ -61,6 +61,8 @@ int jobs_open(struct jobs **out, const struct config *c, struct err *e)
     if (!status)
         status = events_new(&s->events, e);
     if (!status)
+        status = key_set_new(&s->keys, e);
+    if (!status)
         status = go_on(s, e);
     if (!status)
         status = supervisor_start(&s->supervisor, s, e);
@@ -81,6 +83,7 @@ void jobs_close(struct jobs *s)
     blob_store_close(s->blobs);
     store_close(s->store);
     events_free(s->events);
+    key_set_free(s->keys);
     pthread_mutex_destroy(&s->order);
     free(s);
 }
@@ -172,6 +175,8 @@ int jobs_cancel(struct jobs *s, const char *id, struct job *out, struct err *e)
     int status = store_cancel(s->store, id, clock_wall_ms(), e);
     if (!status)
         status = tell(s, id, out, e);
+    if (!status)
+        jobs_ended(s, out);
     pthread_mutex_unlock(&s->order);
     if (!status)
         supervisor_stop_job(s->supervisor, id, out->attempt);
@@ -206,6 +211,8 @@ int jobs_forget(struct jobs *s, const char *id, struct err *e)
      */
     if (!status)
         status = store_remove(s->store, id, e);
+    if (!status)
+        atomic_store(&s->tidy_wanted, true);
     pthread_mutex_unlock(&s->order);
     if (!status && was_live)
         supervisor_stop_job(s->supervisor, id, j.attempt);

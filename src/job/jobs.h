@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/id.h"
 #include "format/transcript.h"
+#include "store/event.h"
 #include "store/job.h"
 
 #include <stdint.h>
@@ -44,7 +45,19 @@ struct job_request {
         model NULL or "": default; language NULL or "": the configured one; task NULL or
         "": transcribe; options_json NULL or "": none, else an object with any of the keys
         of job/options.h (prompt, temperature …) */
+    int priority;    /* JOB_PRIORITY_… */
+    int retain_days; /* or one of JOB_RETAIN_… */
+    const char *key; /* borrowed or NULL: makes the request happen once, see below */
+    const char *key_scope; /* borrowed or NULL: counts as a part of the request */
+    bool *repeated; /* set when the key has made this very job before; with `key` */
 };
+
+#define JOB_KEY_HOURS 24 /* so long a key is known */
+
+/* Take a key for as long as a request with it is coming in: ERR_STATE when another one
+ * has it at this moment. */
+int jobs_key_take(struct jobs *s, const char *caller, const char *key, struct err *e);
+void jobs_key_leave(struct jobs *s, const char *caller, const char *key);
 
 /* Judge what is known of a request before its recording is here: ERR_INVALID,
  * ERR_UNSUPPORTED, ERR_NOT_FOUND as from jobs_submit. */
@@ -54,7 +67,8 @@ int jobs_check(struct jobs *s, const struct job_request *request, struct err *e)
  * ERR_NOT_FOUND: model not present;
  * ERR_NOT_MEDIA and ERR_UNSUPPORTED as above), makes the upload durable, writes the row,
  * COMMITs, wakes a worker. Takes the upload over in every case. *out is filled on
- * success. */
+ * success. With a key that has made a job for the same recording and parameters before,
+ * *out is that job; ERR_STATE when they were others. */
 int jobs_submit(struct jobs *s, struct upload *u, const struct job_request *request,
                 struct job *out, struct err *e);
 
@@ -76,6 +90,16 @@ int jobs_cancel(struct jobs *s, const char *id, struct job *out, struct err *e);
 /* failed or cancelled → pending, ERR_STATE from any other state; goes on from the last
  * checkpoint. */
 int jobs_retry(struct jobs *s, const char *id, struct job *out, struct err *e);
+
+/* The whole transcript of a job is in its caller's hands. One that is to leave nothing
+ * behind (JOB_RETAIN_NONE) loses it now; for any other nothing happens. */
+void jobs_fetched(struct jobs *s, const char *id);
+
+/* ---- the log of all changes, which survives a restart ---- */
+/* See store/event.h. `caller` NULL: everybody's. */
+int jobs_log_extent(struct jobs *s, struct store_log_extent *out, struct err *e);
+int jobs_log_read(struct jobs *s, int64_t after, const char *caller, size_t max,
+                  struct store_event_list *out, struct err *e);
 
 /* ---- progress ---- */
 struct job_event {

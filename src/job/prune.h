@@ -1,11 +1,14 @@
-/* The retention: recordings and jobs that are old enough go. */
+/* The retention: what is old enough goes. Only the supervisor's thread calls this. */
 #ifndef JOB_PRUNE_H
 #define JOB_PRUNE_H
 
 #include "job/service.h"
 
-/* Remove what UPLOAD_RETENTION_DAYS and TRANSCRIPT_RETENTION_DAYS say, a bounded number
- * at a time. What cannot be removed is logged and tried again next time. */
+/* Remove what is older than the configuration, or a job itself, allows. */
 void prune_run(struct jobs *s);
+
+/* What cannot wait for an hour: jobs that are to leave nothing behind, the end of the
+ * log, traces of what was deleted. Returns whether to be called again in a second. */
+bool prune_soon(struct jobs *s);
 
 #endif

@@ -367,6 +367,7 @@ static int save_end_and_tell(struct run *r, struct jobs *s, struct err *e)
     log_end(r);
     if (!store_get(s->store, r->job.id, &after, NULL)) {
         jobs_post(s, &after);
+        jobs_ended(s, &after);
         if (after.status == JOB_PENDING)
             queue_push(s->queue, after.id);
         job_release(&after);

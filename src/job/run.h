@@ -32,7 +32,7 @@ struct run {
     enum run_end end;
     struct err why;
     int64_t deadline_ns;
-    int64_t kill_at_ns;    /* asked to stop: its worker is killed then; 0: not asked */
+    int64_t asked_ns;      /* when its worker was asked to stop it; 0: not asked */
     int64_t not_before_ns; /* the store failed: try again then */
 
     /* Not in the store yet: */

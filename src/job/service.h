@@ -6,14 +6,17 @@
 #include "job/jobs.h"
 #include "queue/queue.h"
 #include "store/blob.h"
+#include "store/native.h"
 #include "store/store.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* Uploads are refused while less than this is free: the database must go on. */
 #define STORAGE_RESERVE_BYTES (64ull << 20)
 
 struct supervisor;
+struct key_set;
 
 struct jobs {
     const struct config *config; /* borrowed */
@@ -25,10 +28,24 @@ struct jobs {
     /* Held over a change of state and the posting of its event, so that events of one job
      * come in the order of its changes. */
     pthread_mutex_t order;
+    struct key_set *keys; /* owned: of requests that are coming in */
+    /* Something was deleted, and is still in the database's journal, or in its search
+     * index. */
+    atomic_bool scrub_wanted, tidy_wanted;
+    bool tidying; /* the supervisor's: more is to follow */
 };
+
+/* once.c */
+int key_set_new(struct key_set **out, struct err *e);
+void key_set_free(struct key_set *k);
 
 /* Post the state that `j` is in now. Call with `order` held. */
 void jobs_post(struct jobs *s, const struct job *j);
+
+/* A job has ended: one that is to leave nothing behind loses its recording. */
+void jobs_ended(struct jobs *s, const struct job *j);
+/* Drop the transcript of a job that has ended and all that tells of it. */
+int jobs_erase(struct jobs *s, const char *id, struct err *e);
 
 /* Remove a job and its recording, whatever its state. */
 int jobs_forget(struct jobs *s, const char *id, struct err *e);

@@ -1,6 +1,7 @@
 /* A recording comes in: its bytes, then what is wanted of it. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "catalog/catalog.h"
 #include "format/text.h"
 #include "job/jobs.h"
@@ -9,6 +10,8 @@
 #include "job/supervisor.h"
 #include "media/formats.h"
 #include "media/sniff.h"
+
+#include <sodium.h>
 
 #define FILENAME_MAX_BYTES 512
 #define HEAD_BYTES         512 /* enough to know a file that is plainly no recording */
@@ -176,20 +179,58 @@ static int check_options(const char *json, struct err *e)
     return status;
 }
 
-/* Commit the row and tell of it. */
-static int record(struct jobs *s, const struct job *j, const char *sha256,
-                  struct job *out, struct err *e)
+/* A hash of all that a request asks for: it is the same request only if all is. */
+static void request_hash(const struct job_request *r, const char *sha256, char out[65])
 {
+    char numbers[48];
+    unsigned char hash[32];
+    crypto_generichash_state state;
+    (void)snprintf(numbers, sizeof numbers, "%d %d", r->priority, r->retain_days);
+    const char *const parts[] = {sha256,  r->model,        r->language, r->task,
+                                 numbers, r->options_json, r->key_scope};
+    crypto_generichash_init(&state, NULL, 0, sizeof hash);
+    for (size_t i = 0; i < ARRAY_LENGTH(parts); i++) {
+        const char *text = parts[i] ? parts[i] : "";
+        crypto_generichash_update(&state, (const unsigned char *)text, strlen(text) + 1);
+    }
+    crypto_generichash_final(&state, hash, sizeof hash);
+    sodium_bin2hex(out, 65, hash, sizeof hash);
+}
+
+static int insert(struct jobs *s, const struct job_request *r, const struct job *j,
+                  const char *sha256, char first[ID_SIZE], struct err *e)
+{
+    if (!r->key)
+        return store_insert(s->store, j, sha256, e);
+    char request[65];
+    request_hash(r, sha256, request);
+    struct store_once once = {.caller = r->caller ? r->caller : "",
+                              .key = r->key,
+                              .request = request,
+                              .now_ms = j->created_ms,
+                              .since_ms = j->created_ms - JOB_KEY_HOURS * 3600000};
+    return store_insert_once(s->store, j, sha256, &once, first, e);
+}
+
+/* Commit the row and tell of it. ERR_EXISTS: *out is the job that was made before. */
+static int record(struct jobs *s, const struct job_request *r, const struct job *j,
+                  const char *sha256, struct job *out, struct err *e)
+{
+    char first[ID_SIZE] = "";
     int status = job_copy(out, j);
     if (status)
         return err_set(e, ERR_NOMEM, "out of memory");
     pthread_mutex_lock(&s->order);
-    status = store_insert(s->store, j, sha256, e);
+    status = insert(s, r, j, sha256, first, e);
     if (!status)
         jobs_post(s, out);
     pthread_mutex_unlock(&s->order);
     if (status)
         job_release(out);
+    if (status == ERR_EXISTS && r->key) {
+        int found = store_get(s->store, first, out, e);
+        return found ? found : ERR_EXISTS;
+    }
     return status;
 }
 
@@ -249,9 +290,11 @@ static int submit(struct upload *u, const struct job_request *r, struct job *out
         .message = (char *)(uintptr_t) "Waiting",
         .file_bytes = blob.bytes,
         .created_ms = clock_wall_ms(),
+        .priority = r->priority,
+        .retain_days = r->retain_days,
     };
     memcpy(j.id, u->id, ID_SIZE);
-    status = name ? record(s, &j, blob.sha256, out, e)
+    status = name ? record(s, r, &j, blob.sha256, out, e)
                   : err_set(e, ERR_NOMEM, "out of memory");
     free(name);
     if (status)
@@ -263,7 +306,11 @@ int jobs_submit(struct jobs *s, struct upload *u, const struct job_request *requ
                 struct job *out, struct err *e)
 {
     int status = submit(u, request, out, e);
-    if (!status) {
+    if (request->repeated)
+        *request->repeated = status == ERR_EXISTS;
+    if (status == ERR_EXISTS && request->repeated) {
+        status = 0;
+    } else if (!status) {
         log_event(LOG_INFO, u->id, "accepted: %lld bytes, model %s, language %s",
                   (long long)u->bytes, out->model, out->language_asked);
         queue_push(s->queue, u->id);

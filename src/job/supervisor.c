@@ -17,15 +17,18 @@
 #include <unistd.h>
 
 #define SECOND_NS        INT64_C(1000000000)
-#define START_LIMIT_NS   (60 * SECOND_NS) /* for a worker to say that it is there */
-#define CANCEL_NS        SECOND_NS        /* for it to stop by itself */
+#define START_LIMIT_NS   (60 * SECOND_NS)     /* for a worker to say that it is there */
+#define CANCEL_NS        (SECOND_NS * 9 / 10) /* for a job to stop by itself … */
+#define CANCEL_BESIDE_NS (5 * SECOND_NS) /* … where others would be ended with it */
 #define LEASE_CHECK_NS   (5 * SECOND_NS)
 #define CLAIM_RETRY_NS   (2 * SECOND_NS)
 #define STUCK_NS         (60 * SECOND_NS)
 #define PRUNE_NS         (3600 * SECOND_NS)
+#define PRUNE_SOON_NS    (30 * SECOND_NS)
 #define CLOSING_NS       (5 * SECOND_NS)
 #define TICK_MS          500
 #define DYING_TICK_MS    10
+#define STOPPING_TICK_MS 50
 #define MESSAGES_AT_ONCE 32
 #define MAX_WORKERS      64
 /* A larger recording is no company for others: it would take as much memory as they. */
@@ -51,7 +54,7 @@ struct supervisor {
     size_t count; /* of workers */
     struct slot slots[MAX_WORKERS];
     struct run runs[MAX_WORKERS][WORKER_JOBS]; /* runs[i] are the jobs of slots[i] */
-    int64_t leases_at_ns, claim_at_ns, beside_at_ns, prune_at_ns;
+    int64_t leases_at_ns, claim_at_ns, beside_at_ns, prune_at_ns, prune_soon_at_ns;
 
     pthread_mutex_t shared; /* guards what follows */
     struct stop *stops;     /* owned [n_stops]: asked for by other threads */
@@ -225,6 +228,16 @@ static void kill_for(struct supervisor *v, size_t i, const struct run *guilty)
     slot_kill(&v->slots[i]);
 }
 
+/* How long a job may take to stop: beside others, the processor is theirs anyway, and
+ * they would lose what they did since their last checkpoint. */
+static int64_t patience(const struct supervisor *v, size_t i)
+{
+    size_t working = 0;
+    for (size_t k = 0; k < WORKER_JOBS; k++)
+        working += is_working(&v->runs[i][k]) && v->runs[i][k].end == RUN_GOES_ON;
+    return working ? CANCEL_BESIDE_NS : CANCEL_NS;
+}
+
 /* Ends what runs too long or was asked to stop. */
 static void mind_limit(struct supervisor *v, size_t i, struct run *r, int64_t now)
 {
@@ -236,12 +249,12 @@ static void mind_limit(struct supervisor *v, size_t i, struct run *r, int64_t no
                     "the transcription took longer than %lld seconds, the limit here "
                     "(CELERY_TASK_TIME_LIMIT)",
                     (long long)v->jobs->config->time_limit_seconds);
-    if (r->end != RUN_GOES_ON && !r->kill_at_ns) {
+    if (r->end != RUN_GOES_ON && !r->asked_ns) {
         struct message m = {.type = MESSAGE_CANCEL, .attempt = r->job.attempt};
         memcpy(m.job_id, r->job.id, ID_SIZE);
         (void)message_send(s->fd, &m, false, NULL);
-        r->kill_at_ns = now + CANCEL_NS;
-    } else if (r->kill_at_ns && now > r->kill_at_ns) {
+        r->asked_ns = now;
+    } else if (r->asked_ns && now > r->asked_ns + patience(v, i)) {
         kill_for(v, i, r);
     }
 }
@@ -380,6 +393,15 @@ static void publish(struct supervisor *v)
     pthread_mutex_unlock(&v->shared);
 }
 
+/* Whether a worker was asked to stop a job, and has not yet. */
+static bool any_stopping(const struct supervisor *v, size_t i)
+{
+    for (size_t k = 0; k < WORKER_JOBS; k++)
+        if (is_working(&v->runs[i][k]) && v->runs[i][k].asked_ns)
+            return true;
+    return false;
+}
+
 static void wait_for_news(struct supervisor *v)
 {
     struct pollfd p[MAX_WORKERS + 2];
@@ -390,6 +412,8 @@ static void wait_for_news(struct supervisor *v)
         p[i + 2] = (struct pollfd){.fd = v->slots[i].fd, .events = POLLIN};
         if (v->slots[i].state == SLOT_DYING)
             timeout = DYING_TICK_MS;
+        else if (timeout > STOPPING_TICK_MS && any_stopping(v, i))
+            timeout = STOPPING_TICK_MS;
     }
     (void)poll(p, (nfds_t)v->count + 2, timeout);
     if (p[1].revents)
@@ -416,6 +440,8 @@ static void *run(void *arg)
             prune_run(v->jobs);
             v->prune_at_ns = now + PRUNE_NS;
         }
+        if (now >= v->prune_soon_at_ns)
+            v->prune_soon_at_ns = now + (prune_soon(v->jobs) ? SECOND_NS : PRUNE_SOON_NS);
         publish(v);
         events_deliver(v->jobs->events);
         wait_for_news(v);

@@ -22,6 +22,17 @@ enum job_status {
 const char *job_status_name(enum job_status s); /* "pending" … */
 bool job_status_parse(const char *name, enum job_status *out);
 
+#define JOB_PRIORITY_NORMAL  0
+#define JOB_PRIORITY_LOWEST  (-5)
+#define JOB_PRIORITY_HIGHEST 4
+/* One step is worth so long a wait: nothing waits for ever behind more urgent jobs. */
+#define JOB_PRIORITY_STEP_MS 600000
+
+/* How long a job is kept after its end; otherwise a number of days. */
+#define JOB_RETAIN_DEFAULT 0    /* as the operator says */
+#define JOB_RETAIN_NONE    (-1) /* until the transcript was fetched */
+#define JOB_RETAIN_MAX     3650
+
 /* Strings are owned; job_release frees them. */
 struct job {
     char id[ID_SIZE];
@@ -44,6 +55,9 @@ struct job {
     double duration_seconds; /* 0 before it is decoded */
     int progress;            /* 0 … 100 */
     bool audio_present;      /* false once the retention has removed the recording */
+    int priority;            /* JOB_PRIORITY_LOWEST … _HIGHEST */
+    int retain_days;         /* or one of JOB_RETAIN_… */
+    bool erased; /* of JOB_RETAIN_NONE: its transcript is gone, as is all it said */
 };
 /* Frees the strings and clears the struct; NULL is fine. */
 void job_release(struct job *j);

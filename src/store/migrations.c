@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/schema_native.h"
 
 static const char jobs_sql[] =
     "CREATE TABLE jobs ("
@@ -113,6 +114,7 @@ static const struct migration steps_of_this_version[] = {
     {3, "quality reports", quality_sql},
     {4, "whose a job is", callers_sql},
     {5, "keys, sessions, usage and the audit log", keys_sql},
+    {6, "search, priorities, events, retention by job", schema_native_sql},
 };
 
 const struct migration *migrations_all(size_t *count)

@@ -6,7 +6,7 @@
 #include "store/sqlite_conn.h"
 
 struct migration {
-    int version; /* 1, 2, 3 … without gaps */
+    int version; /* rising */
     const char *name;
     const char *sql;
 };

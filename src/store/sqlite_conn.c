@@ -1,6 +1,7 @@
 #include "store/sqlite_conn.h"
 
 #include "base/mem.h"
+#include "store/sqlite_words.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -47,7 +48,8 @@ int sqlite_conn_open(struct sqlite_conn *c, const char *path, bool writer, struc
     }
     sqlite3_extended_result_codes(c->db, 1);
     sqlite3_busy_timeout(c->db, BUSY_TIMEOUT_MS);
-    if (writer)
+    status = sqlite_words_add(c, e);
+    if (!status && writer)
         status = use_wal(c, e);
     if (!status)
         status = sqlite_conn_script(c, writer ? writer_pragmas : reader_pragmas, e);

@@ -2,6 +2,7 @@
 #include "store/sqlite_read.h"
 
 #include "base/mem.h"
+#include "store/search.h"
 
 #define READER(s) sqlite_store_reader((struct sqlite_store *)(s))
 
@@ -10,8 +11,8 @@
     "id, status, attempt, original_filename, filename, model, language_asked, "          \
     "language, task, options, error_message, error_code, message, created_ms, "          \
     "started_ms, completed_ms, file_bytes, duration_seconds, progress, audio_present, "  \
-    "caller"
-#define COLUMN_TRANSCRIPT 21 /* and the report behind it */
+    "caller, priority, retain_days, erased"
+#define COLUMN_TRANSCRIPT 24 /* and the report behind it */
 
 int sqlite_no_such_job(struct err *e, const char *id)
 {
@@ -61,7 +62,10 @@ static int read_job(struct sqlite_conn *c, sqlite3_stmt *stmt, struct job *j,
     j->progress = sqlite3_column_int(stmt, 18);
     j->audio_present = sqlite3_column_int(stmt, 19) != 0;
     j->caller = column_text(stmt, 20, &failed);
-    if (sqlite3_column_count(stmt) > COLUMN_TRANSCRIPT) {
+    j->priority = sqlite3_column_int(stmt, 21);
+    j->retain_days = sqlite3_column_int(stmt, 22);
+    j->erased = sqlite3_column_int(stmt, 23) != 0;
+    if (sqlite3_column_count(stmt) > COLUMN_TRANSCRIPT + 1) {
         j->transcript_text = column_text(stmt, COLUMN_TRANSCRIPT, &failed);
         j->quality = column_text(stmt, COLUMN_TRANSCRIPT + 1, &failed);
     }
@@ -99,29 +103,20 @@ int sqlite_read_get(struct store *s, const char *id, struct job *out, struct err
     return status;
 }
 
-/* A LIKE pattern that finds `text` anywhere, its own wildcards escaped. */
-static char *like_pattern(const char *text)
-{
-    struct buf b;
-    buf_init(&b, 4096);
-    buf_char(&b, '%');
-    for (; *text; text++) {
-        if (strchr("%_\\", *text))
-            buf_char(&b, '\\');
-        buf_char(&b, *text);
-    }
-    buf_char(&b, '%');
-    char *pattern = buf_take(&b);
-    buf_release(&b);
-    return pattern;
-}
-
 #define MATCHES                                                                          \
     " FROM jobs WHERE (?1 IS NULL OR status = ?1)"                                       \
-    " AND (?2 IS NULL OR original_filename LIKE ?2 ESCAPE '\\'"                          \
-    "      OR EXISTS (SELECT 1 FROM transcripts WHERE job_id = id"                       \
-    "                 AND body LIKE ?2 ESCAPE '\\'))"                                    \
+    " AND (?2 IS NULL OR id IN (SELECT job_id FROM job_docs WHERE doc IN"                \
+    "      (SELECT rowid FROM job_search WHERE job_search MATCH ?2)))"                   \
     " AND (?3 IS NULL OR caller = ?3)"
+
+/* The same as one pass over what the index finds: ids and their number, before anything
+ * else of a job is read. */
+#define FOUND                                                                            \
+    "SELECT " JOB_COLUMNS ", total FROM"                                                 \
+    " (SELECT id AS hit, COUNT(*) OVER () AS total" MATCHES                              \
+    "  ORDER BY created_ms DESC, id DESC LIMIT ?4 OFFSET ?5) JOIN jobs ON id = hit"      \
+    " ORDER BY created_ms DESC, id DESC"
+#define COLUMN_TOTAL 24
 
 static int count_matches(struct sqlite_conn *c, const char *state, const char *pattern,
                          const struct job_filter *f, int64_t *total, struct err *e)
@@ -143,11 +138,12 @@ static int read_matches(struct sqlite_conn *c, const char *state, const char *pa
                         const struct job_filter *f, struct job_list *out, struct err *e)
 {
     sqlite3_stmt *stmt;
-    int status =
-        sqlite_conn_prepare(c,
-                            "SELECT " JOB_COLUMNS MATCHES
-                            " ORDER BY created_ms DESC, id DESC LIMIT ? OFFSET ?",
-                            &stmt, e);
+    int status = sqlite_conn_prepare(
+        c,
+        pattern ? FOUND
+                : "SELECT " JOB_COLUMNS MATCHES
+                  " ORDER BY created_ms DESC, id DESC LIMIT ?4 OFFSET ?5",
+        &stmt, e);
     if (status)
         return status;
     sqlite_conn_bind(stmt, "tttll", state, pattern, f->caller, f->limit, f->offset);
@@ -161,6 +157,8 @@ static int read_matches(struct sqlite_conn *c, const char *state, const char *pa
             status = err_set(e, ERR_NOMEM, "out of memory");
         else if (!(status = read_job(c, stmt, &row, e)))
             out->jobs[out->count++] = row;
+        if (!status && pattern)
+            out->total = sqlite3_column_int64(stmt, COLUMN_TOTAL);
     }
     sqlite3_reset(stmt);
     return status;
@@ -174,15 +172,19 @@ int sqlite_read_list(struct store *s, const struct job_filter *f, struct job_lis
         return err_set(e, ERR_INVALID, "limit and offset cannot be negative");
     const char *state = f->by_status ? job_status_name(f->status) : NULL;
     char *pattern = NULL;
-    if (f->search && *f->search && !(pattern = like_pattern(f->search)))
-        return err_set(e, ERR_INVALID, "the text to search for is too long");
+    if (f->search && *f->search) {
+        int made = search_expression(f->search, &pattern, e);
+        if (made)
+            return made;
+    }
     struct sqlite_conn *c = READER(s);
     /* One snapshot for both questions. */
     int status = sqlite_conn_script(c, "BEGIN", e);
     if (!status)
-        status = count_matches(c, state, pattern, f, &out->total, e);
-    if (!status)
         status = read_matches(c, state, pattern, f, out, e);
+    /* Behind the last page there is no row to tell how many there are. */
+    if (!status && (!pattern || (!out->count && f->offset)))
+        status = count_matches(c, state, pattern, f, &out->total, e);
     (void)sqlite_conn_script(c, "ROLLBACK", NULL);
     sqlite_store_done(c);
     free(pattern);
@@ -298,22 +300,31 @@ int sqlite_read_resume(struct store *s, const char *id, struct store_resume *out
     return status;
 }
 
+/* By enum store_aged. */
+#define AGED(which)                                                                      \
+    "SELECT id FROM jobs WHERE completed_ms > 0 AND completed_ms < ? "                   \
+    "AND status IN ('completed', 'failed', 'cancelled') AND " which                      \
+    " ORDER BY completed_ms LIMIT ?"
+static const char *const aged_sql[] = {
+    [STORE_AGED_AUDIO] = AGED("retain_days = 0 AND audio_present"),
+    [STORE_AGED_JOBS] = AGED("retain_days = 0"),
+    [STORE_AGED_OWN] =
+        AGED("retain_days > 0 AND completed_ms + retain_days * 86400000 < ?1"),
+    [STORE_AGED_FLEETING_AUDIO] = AGED("retain_days < 0 AND audio_present"),
+    [STORE_AGED_FLEETING_TEXT] = AGED("retain_days < 0 AND NOT erased"),
+    [STORE_AGED_FLEETING_JOBS] = AGED("retain_days < 0"),
+};
+
 int sqlite_read_aged(struct store *s, enum store_aged what, int64_t before_ms,
                      char (*ids)[ID_SIZE], size_t max, size_t *count, struct err *e)
 {
     *count = 0;
     sqlite3_stmt *stmt;
     struct sqlite_conn *c = READER(s);
-    int status = sqlite_conn_prepare(
-        c,
-        "SELECT id FROM jobs WHERE completed_ms > 0 AND completed_ms < ? "
-        "AND status IN ('completed', 'failed', 'cancelled') AND (audio_present OR ?) "
-        "ORDER BY completed_ms LIMIT ?",
-        &stmt, e);
+    int status = sqlite_conn_prepare(c, aged_sql[what], &stmt, e);
     if (status)
         goto done;
-    sqlite_conn_bind(stmt, "lil", before_ms, (int)(what == STORE_AGED_JOBS),
-                     (int64_t)max);
+    sqlite_conn_bind(stmt, "ll", before_ms, (int64_t)max);
     int step;
     while (!status && *count < max && (step = sqlite3_step(stmt)) != SQLITE_DONE) {
         const char *id = (const char *)sqlite3_column_text(stmt, 0);

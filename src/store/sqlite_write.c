@@ -4,6 +4,7 @@
 #include "store/audit.h"
 #include "store/keys.h"
 #include "store/sqlite_conn.h"
+#include "store/sqlite_native.h"
 #include "store/sqlite_read.h"
 
 #include <unistd.h>
@@ -39,21 +40,28 @@ static int fenced(int changed, const char *id, struct err *e)
     return 0;
 }
 
+int sqlite_insert_with(struct sqlite_conn *c, const struct job *j, const char *sha256,
+                       struct err *e)
+{
+    int n = sqlite_conn_run(c, e,
+                            "INSERT INTO jobs (id, original_filename, filename, "
+                            "file_bytes, sha256, model, language_asked, task, options, "
+                            "message, created_ms, caller, priority, retain_days) "
+                            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                            "tttlttttttltii", j->id, j->original_filename, j->filename,
+                            j->file_bytes, sha256, j->model, j->language_asked, j->task,
+                            j->options, j->message ? j->message : "", j->created_ms,
+                            j->caller ? j->caller : "", j->priority, j->retain_days);
+    return n < 0 ? n : 0;
+}
+
 static int sqlite_insert(struct store *s, const struct job *j, const char *sha256,
                          struct err *e)
 {
     struct sqlite_conn *c = WRITER(s);
-    int n = sqlite_conn_run(c, e,
-                            "INSERT INTO jobs (id, original_filename, filename, "
-                            "file_bytes, sha256, model, language_asked, task, options, "
-                            "message, created_ms, caller) "
-                            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                            "tttlttttttlt", j->id, j->original_filename, j->filename,
-                            j->file_bytes, sha256, j->model, j->language_asked, j->task,
-                            j->options, j->message ? j->message : "", j->created_ms,
-                            j->caller ? j->caller : "");
+    int status = sqlite_insert_with(c, j, sha256, e);
     sqlite_store_done(c);
-    return n < 0 ? n : 0;
+    return status;
 }
 
 static int claim_id(struct sqlite_conn *c, const struct store_wish *wish,
@@ -69,7 +77,7 @@ static int claim_id(struct sqlite_conn *c, const struct store_wish *wish,
         "WHERE id = (SELECT id FROM jobs WHERE status = 'pending' AND run_after_ms <= ?3 "
         "            AND (?4 IS NULL OR (model = ?4 AND file_bytes <= ?5 AND attempt = "
         "0)) "
-        "            ORDER BY created_ms, id LIMIT 1) RETURNING id",
+        "            ORDER BY " SQLITE_QUEUE_ORDER ", id LIMIT 1) RETURNING id",
         &stmt, e);
     if (status)
         return status;
@@ -434,4 +442,5 @@ const struct store_ops sqlite_store_ops = {
     .probe = sqlite_probe,
     .keys = &sqlite_keys_ops,
     .audit = &sqlite_audit_ops,
+    .native = &sqlite_native_ops,
 };

@@ -58,8 +58,13 @@ struct store_crash {
 
 /* What the retention asks for: finished jobs … */
 enum store_aged {
-    STORE_AGED_AUDIO, /* … whose recording is still there */
-    STORE_AGED_JOBS,  /* … all */
+    STORE_AGED_AUDIO, /* … kept by default, whose recording is still there */
+    STORE_AGED_JOBS,  /* … kept by default */
+    STORE_AGED_OWN,   /* … kept for days of their own; these are counted here */
+    /* … that are to leave nothing behind: */
+    STORE_AGED_FLEETING_AUDIO, /* … whose recording is still there */
+    STORE_AGED_FLEETING_TEXT,  /* … not erased yet */
+    STORE_AGED_FLEETING_JOBS,  /* … all */
 };
 
 struct store;
@@ -107,6 +112,7 @@ struct store_ops {
 
     const struct store_keys_ops *keys;   /* keys.h */
     const struct store_audit_ops *audit; /* audit.h */
+    const struct store_native_ops *native; /* store/native.h */
 };
 
 /* Embedded at the beginning of every back end's own struct. */
@@ -163,9 +169,10 @@ static inline int store_transcript(struct store *s, const char *id, struct buf *
     return s->ops->transcript(s, id, json, e);
 }
 
-/* Take the oldest pending job that is due and as wished (NULL: whichever): it is
- * processing, its attempt is one higher, and `owner` holds it until lease_ms.
- * ERR_NOT_FOUND when none is. */
+/* Take the most urgent pending job that is due and as wished (NULL: whichever), the
+ * oldest of these; a wait of JOB_PRIORITY_STEP_MS is worth one step. It is processing,
+ * its attempt is one higher, and `owner` holds it until lease_ms. ERR_NOT_FOUND when none
+ * is. */
 static inline int store_claim(struct store *s, const struct store_wish *wish,
                               const char *owner, int64_t now_ms, int64_t lease_ms,
                               struct job *out, struct err *e)

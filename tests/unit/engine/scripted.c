@@ -96,6 +96,13 @@ void net_encode(struct net *n, int first, const float *const *mel, int count)
     n->encoded += count;
 }
 
+void net_set_stop(struct net *n, bool (*stop)(void *arg), void *arg)
+{
+    (void)n;
+    (void)stop;
+    (void)arg;
+}
+
 void net_slot_begin(struct net *n, int slot, int window)
 {
     n->window[slot] = window;

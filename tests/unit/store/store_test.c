@@ -29,6 +29,22 @@ void test_folder_remove(const char *folder)
     (void)nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+bool test_file_holds(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    size_t length = (size_t)ftell(file);
+    rewind(file);
+    char *bytes = malloc(length + 1);
+    assert_non_null(bytes);
+    assert_int_equal(fread(bytes, 1, length, file), length);
+    fclose(file);
+    bool holds = length && memmem(bytes, length, text, strlen(text));
+    free(bytes);
+    return holds;
+}
+
 struct store *test_store_open(const char *folder)
 {
     char url[PATH_MAX + 32];

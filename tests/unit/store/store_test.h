@@ -19,6 +19,9 @@
 void test_folder_make(char folder[PATH_MAX]);
 void test_folder_remove(const char *folder);
 
+/* Whether the bytes of a text are anywhere in a file. */
+bool test_file_holds(const char *path, const char *text);
+
 /* Open the store of a folder. */
 struct store *test_store_open(const char *folder);
 

@@ -396,9 +396,10 @@ static void lists_filter_count_and_page(void **state)
     static const struct {
         const char *search;
         int found;
-    } cases[] = {{"%", 1},   {"_", 1},     {"\\", 1},     {"interview", 1},
-                 {"wav", 4}, {"hello", 1}, {"o, wor", 1}, {"nothing", 0},
-                 {"", 5},    {"'", 0}};
+    } cases[] = {{"%", 0},     {"_", 0},     {"\\", 0},          {"interview", 1},
+                 {"wav", 4},   {"hello", 1}, {"hello, wor*", 1}, {"nothing", 0},
+                 {"", 5},      {"'", 0},     {"a_b", 1},         {"100%", 1},
+                 {"interv", 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct job_filter search = {.limit = 50, .search = cases[i].search};
         CHECK(store_list(f->store, &search, &l, e));

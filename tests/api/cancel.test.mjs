@@ -1,0 +1,116 @@
+// Cancelling frees the processor within a second, and what runs beside goes on.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { describe, test } from 'node:test';
+import { form, getJson, hasModel, startServer, transcribe, until, waitForJob } from '../lib/server.mjs';
+
+const needsModel = (name) => ({
+  skip: hasModel(name) ? false : `ggml-${name}.bin is not in WT_TEST_MODELS`, timeout: 300_000,
+});
+const env = { WORKER_CONCURRENCY: '1', WORKER_THREADS: '2' };
+const clean = fs.readFileSync(new URL('../engine/golden/clean.wav', import.meta.url));
+
+function repeated(times) {
+  const header = Buffer.from(clean.subarray(0, 44));
+  const samples = Buffer.concat(Array(times).fill(clean.subarray(44)));
+  header.writeUInt32LE(36 + samples.length, 4);
+  header.writeUInt32LE(samples.length, 40);
+  return Buffer.concat([header, samples]);
+}
+
+/** Processor time of a process, in ticks of 10 ms: see proc(5). */
+function ticks(pid) {
+  const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return Number(fields[11]) + Number(fields[12]);
+}
+
+function children(pid) {
+  return fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name)).filter((name) => {
+    try {
+      const stat = fs.readFileSync(path.join('/proc', name, 'stat'), 'latin1');
+      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === pid;
+    } catch { return false; }
+  }).map(Number);
+}
+
+const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+const statusOf = async (server, id) => (await getJson(server, `/jobs/${id}`)).body;
+
+async function submit(server, bytes, fields = {}) {
+  const { status, body } = await transcribe(server, form(bytes, 'long.wav', { language: 'en', ...fields }));
+  assert.equal(status, 202, JSON.stringify(body));
+  return body.job_id;
+}
+
+const cancel = (server, id) => getJson(server, `/jobs/${id}/cancel`, { method: 'POST' });
+
+/** A process that has ended uses no processor. */
+function ticksOrNone(pid) {
+  try { return ticks(pid); } catch { return null; }
+}
+
+describe('cancelling', () => {
+  for (const model of ['tiny', 'small']) {
+    test(`frees the processor within a second (${model})`, needsModel(model), async () => {
+      const server = await startServer({ env });
+      await until(() => fetch(`${server.url}/health/ready`), (r) => r.status === 200);
+      const [worker] = children(server.pid);
+      for (const wait of [0, 300, 900]) {
+        const id = await submit(server, repeated(60), { model });
+        await until(() => statusOf(server, id), (job) => job.progress > 0);
+        await pause(wait);
+        const before = ticks(worker);
+        await until(() => ticks(worker), (now) => now > before); // it is at work
+        const asked = Date.now();
+        assert.equal((await cancel(server, id)).status, 200);
+        await pause(1000 - (Date.now() - asked));
+        const stopped = ticksOrNone(worker);
+        await pause(1000);
+        const later = ticksOrNone(worker);
+        assert.ok(stopped === null || later - stopped <= 5, `${later - stopped} ticks in the second second`);
+        assert.ok(!/died|is ended/.test(server.log()));
+      }
+      await server.stop();
+    });
+  }
+
+  // Kernels without vectors take seconds for a window; it is left in the middle.
+  test('frees it also in the middle of a window, and what is beside goes on', needsModel('base'), async () => {
+    const server = await startServer({ env: { ...env, WT_CPU_LEVEL: 'c' } });
+    const long = await submit(server, repeated(8), { model: 'base' });
+    await until(() => statusOf(server, long), (job) => job.progress > 0);
+    const beside = await submit(server, clean, { model: 'base' });
+    await until(() => statusOf(server, beside), (job) => job.status === 'processing');
+    await pause(500);
+    assert.equal((await cancel(server, long)).status, 200);
+    assert.equal((await waitForJob(server, beside)).status, 'completed');
+    assert.ok(!/died|is ended|put back/.test(server.log()));
+    const [worker] = children(server.pid);
+    const stopped = ticks(worker);
+    await pause(1000);
+    assert.ok(ticks(worker) - stopped <= 5);
+    await server.stop();
+  });
+
+  test('lets the jobs beside it in the same worker go on', needsModel('tiny'), async () => {
+    const server = await startServer({ env });
+    const ids = [];
+    for (let i = 0; i < 3; i++) ids.push(await submit(server, repeated(10)));
+    for (const id of ids) await until(() => statusOf(server, id), (job) => job.status === 'processing');
+    assert.equal((await cancel(server, ids[1])).body.status, 'cancelled');
+    const a = await waitForJob(server, ids[0]);
+    const c = await waitForJob(server, ids[2]);
+    assert.deepEqual([a.status, c.status], ['completed', 'completed']);
+    assert.equal(a.transcript, c.transcript);
+    assert.equal((await statusOf(server, ids[1])).status, 'cancelled');
+    assert.ok(!/died|is ended|put back/.test(server.log()));
+    // And it can be taken up again, with the same result.
+    assert.equal((await getJson(server, `/jobs/${ids[1]}/retry`, { method: 'POST' })).status, 200);
+    assert.equal((await waitForJob(server, ids[1])).transcript, a.transcript);
+    for (const [what, id] of [['retry', ids[1]], ['cancel', ids[1]]])
+      assert.equal((await getJson(server, `/jobs/${id}/${what}`, { method: 'POST' })).status, 409);
+    await server.stop();
+  });
+});
