@@ -130,6 +130,7 @@ int http_server_start(struct http_server **out, const struct http_server_options
     s->app = o->app;
     s->admit = o->admit;
     s->leave = o->leave;
+    s->error_shape = o->error_shape;
     pthread_mutex_init(&s->lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
