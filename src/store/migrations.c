@@ -61,11 +61,21 @@ static const char callers_sql[] =
     "ALTER TABLE jobs ADD COLUMN caller TEXT NOT NULL DEFAULT '';"
     "CREATE INDEX jobs_callers ON jobs (caller, created_ms DESC, id DESC);";
 
+/* Who asks for the same again gets the same job: `share_key` names caller, recording and
+ * parameters. */
+static const char shares_sql[] =
+    "CREATE TABLE job_shares ("
+    "  share_key TEXT PRIMARY KEY,"
+    "  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX job_shares_jobs ON job_shares (job_id);";
+
 static const struct migration steps_of_this_version[] = {
     {1, "jobs, checkpoints and transcripts", jobs_sql},
     {2, "retention of recordings and jobs", retention_sql},
     {3, "quality reports", quality_sql},
     {4, "whose a job is", callers_sql},
+    {9, "jobs that several requests share", shares_sql},
 };
 
 const struct migration *migrations_all(size_t *count)

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "store/sqlite_conn.h"
 #include "store/sqlite_read.h"
+#include "store/sqlite_share.h"
 
 #include <unistd.h>
 
@@ -37,10 +38,9 @@ static int fenced(int changed, const char *id, struct err *e)
     return 0;
 }
 
-static int sqlite_insert(struct store *s, const struct job *j, const char *sha256,
-                         struct err *e)
+int sqlite_insert_with(struct sqlite_conn *c, const struct job *j, const char *sha256,
+                       struct err *e)
 {
-    struct sqlite_conn *c = WRITER(s);
     int n = sqlite_conn_run(c, e,
                             "INSERT INTO jobs (id, original_filename, filename, "
                             "file_bytes, sha256, model, language_asked, task, options, "
@@ -50,8 +50,16 @@ static int sqlite_insert(struct store *s, const struct job *j, const char *sha25
                             j->file_bytes, sha256, j->model, j->language_asked, j->task,
                             j->options, j->message ? j->message : "", j->created_ms,
                             j->caller ? j->caller : "");
-    sqlite_store_done(c);
     return n < 0 ? n : 0;
+}
+
+static int sqlite_insert(struct store *s, const struct job *j, const char *sha256,
+                         struct err *e)
+{
+    struct sqlite_conn *c = WRITER(s);
+    int status = sqlite_insert_with(c, j, sha256, e);
+    sqlite_store_done(c);
+    return status;
 }
 
 static int claim_id(struct sqlite_conn *c, const struct store_wish *wish,
@@ -430,4 +438,5 @@ const struct store_ops sqlite_store_ops = {
     .aged = sqlite_read_aged,
     .drop_audio = sqlite_drop_audio,
     .probe = sqlite_probe,
+    .share = &sqlite_share_ops,
 };
