@@ -1,16 +1,22 @@
 /* A recording comes in: its bytes, then what is wanted of it. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "catalog/catalog.h"
 #include "format/text.h"
+#include "job/detect.h"
 #include "job/jobs.h"
 #include "job/options.h"
 #include "job/service.h"
 #include "job/supervisor.h"
 #include "media/formats.h"
 #include "media/sniff.h"
+#include "store/share.h"
+
+#include <sodium.h>
 
 #define FILENAME_MAX_BYTES 512
+#define KEY_SIZE           (2 * crypto_hash_sha256_BYTES + 1)
 #define HEAD_BYTES         512 /* enough to know a file that is plainly no recording */
 
 struct upload {
@@ -176,21 +182,51 @@ static int check_options(const char *json, struct err *e)
     return status;
 }
 
-/* Commit the row and tell of it. */
-static int record(struct jobs *s, const struct job *j, const char *sha256,
+/* What makes two requests the same: caller, recording and parameters, as a digest. */
+static void share_key(const struct job *j, const char *sha256, char out[KEY_SIZE])
+{
+    const char *const parts[] = {j->caller,         sha256,  j->model,
+                                 j->language_asked, j->task, j->options};
+    unsigned char digest[crypto_hash_sha256_BYTES];
+    crypto_hash_sha256_state h;
+    crypto_hash_sha256_init(&h);
+    for (size_t i = 0; i < ARRAY_LENGTH(parts); i++) {
+        const char *part = parts[i] ? parts[i] : "";
+        crypto_hash_sha256_update(&h, (const unsigned char *)part, strlen(part) + 1);
+    }
+    crypto_hash_sha256_final(&h, digest);
+    (void)sodium_bin2hex(out, KEY_SIZE, digest, sizeof digest);
+}
+
+static int insert(struct jobs *s, const struct job *j, const char *sha256, bool share,
+                  char existing[ID_SIZE], struct err *e)
+{
+    char key[KEY_SIZE];
+    existing[0] = '\0';
+    if (!share)
+        return store_insert(s->store, j, sha256, e);
+    share_key(j, sha256, key);
+    return store_insert_shared(s->store, j, sha256, key, j->created_ms - JOBS_SHARED_MS,
+                               existing, e);
+}
+
+/* Commit the row and tell of it; or find the job that it is to share. */
+static int record(struct jobs *s, const struct job *j, const char *sha256, bool share,
                   struct job *out, struct err *e)
 {
+    char existing[ID_SIZE];
     int status = job_copy(out, j);
     if (status)
         return err_set(e, ERR_NOMEM, "out of memory");
     pthread_mutex_lock(&s->order);
-    status = store_insert(s->store, j, sha256, e);
-    if (!status)
+    status = insert(s, j, sha256, share, existing, e);
+    if (!status && !existing[0])
         jobs_post(s, out);
     pthread_mutex_unlock(&s->order);
-    if (status)
-        job_release(out);
-    return status;
+    if (!status && !existing[0])
+        return 0;
+    job_release(out);
+    return status ? status : store_get(s->store, existing, out, e);
 }
 
 /* What a request comes to once its defaults are filled in. */
@@ -205,8 +241,15 @@ static int judge(const struct config *c, const struct job_request *r, struct wan
     int status = known_model(c, r->model, out->model, e);
     if (!status)
         status = known_language(c, r->language, out->model, &out->language, e);
+    if (!status && r->detect && is_english_only(out->model))
+        status = err_set(e, ERR_INVALID,
+                         "the model %s knows only English and cannot tell languages "
+                         "apart: choose one without .en",
+                         out->model);
     if (!status)
         status = known_task(r->task, out->model, &out->task, e);
+    if (r->detect)
+        out->task = JOB_TASK_DETECT;
     return status ? status : check_options(r->options_json, e);
 }
 
@@ -251,10 +294,10 @@ static int submit(struct upload *u, const struct job_request *r, struct job *out
         .created_ms = clock_wall_ms(),
     };
     memcpy(j.id, u->id, ID_SIZE);
-    status = name ? record(s, &j, blob.sha256, out, e)
+    status = name ? record(s, &j, blob.sha256, r->share, out, e)
                   : err_set(e, ERR_NOMEM, "out of memory");
     free(name);
-    if (status)
+    if (status || strcmp(out->id, u->id) != 0)
         (void)blob_remove(s->blobs, u->id, NULL);
     return status;
 }
@@ -263,7 +306,10 @@ int jobs_submit(struct jobs *s, struct upload *u, const struct job_request *requ
                 struct job *out, struct err *e)
 {
     int status = submit(u, request, out, e);
-    if (!status) {
+    if (!status && strcmp(out->id, u->id) != 0) {
+        log_event(LOG_INFO, out->id, "asked for once more: %lld bytes, it is %s",
+                  (long long)u->bytes, job_status_name(out->status));
+    } else if (!status) {
         log_event(LOG_INFO, u->id, "accepted: %lld bytes, model %s, language %s",
                   (long long)u->bytes, out->model, out->language_asked);
         queue_push(s->queue, u->id);
