@@ -6,10 +6,11 @@
 #include "http/server.h"
 #include "job/jobs.h"
 
-/* What every handler finds in r->app. Both are borrowed and outlive the server. */
+/* What every handler finds in r->app. All are borrowed and outlive the server. */
 struct api {
     const struct config *config;
     struct jobs *jobs;
+    struct teller *teller; /* api/teller.h */
 };
 
 /* Every route of every door. Static. */

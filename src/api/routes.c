@@ -1,4 +1,6 @@
 #include "api/api.h"
+#include "api/asr.h"
+#include "api/openai.h"
 
 #include "base/mem.h"
 
@@ -13,6 +15,16 @@ static const struct http_route routes[] = {
     {"POST", "/jobs/{id}/cancel", api_cancel},
     {"POST", "/jobs/{id}/retry", api_retry},
     {"GET", "/ws/jobs/{id}", .ws = &api_progress},
+    /* OpenAI's door. */
+    {"POST", "/v1/audio/transcriptions", openai_transcribe, &openai_transcription_form,
+     .limited = true},
+    {"POST", "/v1/audio/translations", openai_transcribe, &openai_translation_form,
+     .limited = true},
+    {"GET", "/v1/models", openai_models},
+    {"GET", "/v1/models/{id}", openai_model},
+    /* That of whisper-asr-webservice. */
+    {"POST", "/asr", asr_transcribe, &asr_form, .limited = true},
+    {"POST", "/detect-language", asr_detect, &asr_detect_form, .limited = true},
     {"GET", "/health/live", api_health_live},
     {"GET", "/health/ready", api_health_ready},
 };

@@ -2,6 +2,8 @@
 #include "command/command.h"
 
 #include "api/api.h"
+#include "api/openai.h"
+#include "api/teller.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
@@ -162,15 +164,18 @@ static int run(const struct config *c, struct err *e)
     if (status)
         return status;
     struct api api = {.config = c, .jobs = jobs};
+    status = teller_start(&api.teller, jobs, e);
     struct http_server_options options = {
         .host = c->host,
         .port = (int)c->port,
         .rate_limit = c->rate_limit,
         .trusted_proxies = c->trusted_proxies,
         .app = &api,
+        .error_shape = openai_error_shape,
     };
     options.routes = api_routes(&options.n_routes);
-    status = http_server_start(&server, &options, e);
+    if (!status)
+        status = http_server_start(&server, &options, e);
     if (!status) {
         bool v6 = strchr(c->host, ':');
         printf("Listening on http://%s%s%s:%d\n", v6 ? "[" : "", c->host, v6 ? "]" : "",
@@ -181,6 +186,7 @@ static int run(const struct config *c, struct err *e)
         stop_catching();
         http_server_stop(server, GRACE_SECONDS);
     }
+    teller_stop(api.teller);
     jobs_close(jobs);
     return status;
 }
