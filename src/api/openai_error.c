@@ -3,6 +3,7 @@
  * 429 and every 5xx. */
 #include "api/openai.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 
@@ -19,8 +20,15 @@ static const char *type_of(int status)
 json_t *openai_error(int status, const char *code, const char *param,
                      const char *sentence)
 {
-    return json_pack("{s:{s:s, s:s, s:s?, s:s}}", "error", "message", sentence, "type",
-                     type_of(status), "param", param, "code", code);
+    char *message = strdup(sentence);
+    if (!message)
+        return NULL;
+    /* Our messages begin like the middle of a sentence. */
+    message[0] = (char)toupper((unsigned char)message[0]);
+    json_t *error = json_pack("{s:{s:s, s:s, s:s?, s:s}}", "error", "message", message,
+                              "type", type_of(status), "param", param, "code", code);
+    free(message);
+    return error;
 }
 
 static void bound_wait(struct http_response *r)

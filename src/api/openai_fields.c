@@ -28,8 +28,8 @@ static int set_option(struct http_request *r, const char *option, const char *pa
 static int wrong(struct http_request *r, const char *param, const char *value,
                  const char *expected)
 {
-    openai_refuse(r, 400, "invalid_value", param, "%s must be %s, not \"%.60s\"", param,
-                  expected, value);
+    openai_refuse(r, 400, "invalid_value", param, "\"%s\" must be %s, not \"%.60s\"",
+                  param, expected, value);
     return ERR_INVALID;
 }
 
@@ -290,7 +290,7 @@ int openai_fields_end(struct http_request *r)
                       "/v1/models");
     else if (o->granular && o->format != OPENAI_VERBOSE)
         openai_refuse(r, 400, "invalid_value", "timestamp_granularities[]",
-                      "timestamp_granularities[] needs response_format=verbose_json");
+                      "Granularities need response_format=verbose_json");
     else if (o->stream && o->format != OPENAI_JSON && o->format != OPENAI_TEXT)
         openai_refuse(r, 400, "invalid_value", "stream",
                       "A stream has events of its own: leave response_format out, or "
