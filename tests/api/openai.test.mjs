@@ -285,7 +285,7 @@ describe('the OpenAI door', needsModel, () => {
         [{ beam_size: 99 }, 400, 'invalid_value', 'beam_size'],
       ]) isError(await refusal(ask(fields)), status, code, param);
       assert.equal((await jobs(server)).length, 0);
-      assert.deepEqual(server.stored(), []);
+      await until(() => server.stored(), (left) => left.length === 0);
     });
 
     test('when the file is none, at once or when it is decoded', async () => {
