@@ -246,13 +246,17 @@ static void on_event(void *arg, const struct job_event *event)
     pthread_mutex_unlock(&in->lock);
 }
 
+/* The job is looked at so often even if no event comes: one may have been lost, or the
+ * job may have ended under another process. */
+#define LOOK_MS 15000
+
 static void resume(struct http_request *r);
 
 /* False: that has been answered. */
 static bool wait_on(struct http_request *r)
 {
     struct intake *in = r->state;
-    struct http_later *later = http_defer(r, -1, resume);
+    struct http_later *later = http_defer(r, LOOK_MS, resume);
     if (!later)
         return false;
     pthread_mutex_lock(&in->lock);

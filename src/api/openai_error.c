@@ -20,14 +20,20 @@ static const char *type_of(int status)
 json_t *openai_error(int status, const char *code, const char *param,
                      const char *sentence)
 {
-    char *message = strdup(sentence);
-    if (!message)
-        return NULL;
+    struct buf message, name;
+    buf_init(&message, 8192);
+    buf_init(&name, 1024);
+    http_utf8_repair(&message, sentence, strlen(sentence));
+    if (param)
+        http_utf8_repair(&name, param, strlen(param));
     /* Our messages begin like the middle of a sentence. */
-    message[0] = (char)toupper((unsigned char)message[0]);
-    json_t *error = json_pack("{s:{s:s, s:s, s:s?, s:s}}", "error", "message", message,
-                              "type", type_of(status), "param", param, "code", code);
-    free(message);
+    if (message.length)
+        message.data[0] = (char)toupper((unsigned char)message.data[0]);
+    json_t *error = json_pack("{s:{s:s, s:s, s:s?, s:s}}", "error", "message",
+                              buf_cstr(&message), "type", type_of(status), "param",
+                              param ? buf_cstr(&name) : NULL, "code", code);
+    buf_release(&message);
+    buf_release(&name);
     return error;
 }
 
@@ -88,13 +94,8 @@ void openai_refuse(struct http_request *r, int status, const char *code,
     va_start(args, format);
     (void)vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
-    struct buf clean;
-    buf_init(&clean, 3 * sizeof sentence);
-    http_utf8_repair(&clean, sentence, strlen(sentence));
     status = their_status(status);
     advise(&r->response, false);
     http_response_header(&r->response, "Cache-Control", "no-store");
-    http_respond_json(&r->response, status,
-                      openai_error(status, code, param, buf_cstr(&clean)));
-    buf_release(&clean);
+    http_respond_json(&r->response, status, openai_error(status, code, param, sentence));
 }

@@ -78,10 +78,10 @@ void later_run(struct http_request *r)
         r->later = NULL;
         wait_for(l);
         void (*resume)(struct http_request * r) = l->resume;
+        resume(r); /* whoever wakes it just now still finds it */
         pthread_cond_destroy(&l->changed);
         pthread_mutex_destroy(&l->lock);
         free(l);
-        resume(r);
     }
 }
 
