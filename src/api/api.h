@@ -12,8 +12,9 @@ struct access;
 struct api {
     const struct config *config;
     struct jobs *jobs;
-    struct access *access; /* access.h */
+    struct access *access;     /* access.h */
     struct api_events *events; /* api/events.h */
+    struct teller *teller;     /* api/teller.h */
 };
 
 /* Every route of every door. Static. */

@@ -47,19 +47,6 @@ void api_leave(void *caller)
 
 /* ---- refusing -------------------------------------------------------------------- */
 
-/* What OpenAI's clients look for. */
-static const char *openai_code(int status, const char *error_code)
-{
-    return status == 401 ? "invalid_api_key" : error_code;
-}
-
-static const char *openai_type(int status)
-{
-    return status == 429   ? "requests"
-           : status >= 500 ? "server_error"
-                           : "invalid_request_error";
-}
-
 void api_refuse(struct http_request *r, int status, const char *error_code,
                 const char *format, ...)
 {
@@ -68,15 +55,7 @@ void api_refuse(struct http_request *r, int status, const char *error_code,
     va_start(args, format);
     (void)vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    if (strncmp(r->path, "/v1/", 4) != 0) {
-        http_respond_error(&r->response, status, error_code, "%s", message);
-        return;
-    }
-    http_response_header(&r->response, "Cache-Control", "no-store");
-    http_respond_json(&r->response, status,
-                      json_pack("{s:{s:s, s:s, s:n, s:s}}", "error", "message", message,
-                                "type", openai_type(status), "param", "code",
-                                openai_code(status, error_code)));
+    http_respond_error(&r->response, status, error_code, "%s", message);
 }
 
 static int refuse_unknown(struct http_request *r, const char *why, const char *caller)

@@ -1,6 +1,8 @@
 #include "api/access.h"
 #include "api/api.h"
+#include "api/asr.h"
 #include "api/events.h"
+#include "api/openai.h"
 
 #include "base/mem.h"
 #include "http/json_body.h"
@@ -22,6 +24,18 @@ static const struct http_route routes[] = {
     /* The stream of all changes. */
     {"GET", "/events", api_events_stream, .access = API_READ},
     {"GET", "/ws/jobs/{id}", .ws = &api_progress, .access = API_READ},
+    /* OpenAI's door. */
+    {"POST", "/v1/audio/transcriptions", openai_transcribe, &openai_transcription_form,
+     .limited = true, .access = API_TRANSCRIBE},
+    {"POST", "/v1/audio/translations", openai_transcribe, &openai_translation_form,
+     .limited = true, .access = API_TRANSCRIBE},
+    {"GET", "/v1/models", openai_models, .access = API_READ},
+    {"GET", "/v1/models/{id}", openai_model, .access = API_READ},
+    /* That of whisper-asr-webservice. */
+    {"POST", "/asr", asr_transcribe, &asr_form, .limited = true,
+     .access = API_TRANSCRIBE},
+    {"POST", "/detect-language", asr_detect, &asr_detect_form, .limited = true,
+     .access = API_TRANSCRIBE},
     {"GET", "/health/live", api_health_live, .access = API_PUBLIC},
     {"GET", "/health/ready", api_health_ready, .access = API_PUBLIC},
 

@@ -4,6 +4,8 @@
 #include "api/access.h"
 #include "api/api.h"
 #include "api/events.h"
+#include "api/openai.h"
+#include "api/teller.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
@@ -180,6 +182,7 @@ static int listen_and_serve(const struct config *c, struct api *api, struct err 
         .max_connections = (int)c->max_connections,
         .max_per_client = (int)c->max_connections_per_client,
         .app = api,
+        .error_shape = openai_error_shape,
         .admit = api_admit,
         .leave = api_leave,
     };
@@ -210,11 +213,14 @@ static int run(const struct config *c, struct err *e)
     if (!status)
         status = api_events_start(&api.events, api.jobs, e);
     if (!status)
+        status = teller_start(&api.teller, api.jobs, e);
+    if (!status)
         status = access_new(&api.access, c, jobs_store(api.jobs), e);
     if (!status)
         status = listen_and_serve(c, &api, e);
     access_free(api.access);
     api_events_free(api.events);
+    teller_stop(api.teller);
     jobs_close(api.jobs);
     return status;
 }

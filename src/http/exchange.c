@@ -29,6 +29,8 @@ void *exchange_uri(void *cls, const char *uri, struct MHD_Connection *connection
                                        .connection = connection};
     http_response_init(&x->request.response);
     exchange_body_init(x);
+    if (x->server->error_shape)
+        x->request.response.shape = x->server->error_shape(x->uri);
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     x->connection = info ? info->socket_context : NULL;

@@ -30,6 +30,7 @@ struct http_server {
     void *app; /* borrowed */
     int (*admit)(struct http_request *r, const struct http_route *route);
     void (*leave)(void *caller);
+    http_error_shape (*error_shape)(const char *path);
     struct MHD_Daemon *daemon; /* owned */
     int listen_fd;
     int port;

@@ -89,10 +89,17 @@ void http_respond_json(struct http_response *r, int status, json_t *body)
     http_respond_bytes(r, status, "application/json", &b);
 }
 
+static json_t *usual_shape(const char *error_code, const char *detail)
+{
+    char when[CLOCK_ISO_SIZE];
+    return json_pack("{s:s, s:s, s:s}", "detail", detail, "error_code", error_code,
+                     "timestamp", clock_iso(clock_wall_ms(), when));
+}
+
 void http_respond_error(struct http_response *r, int status, const char *error_code,
                         const char *format, ...)
 {
-    char detail[1024], when[CLOCK_ISO_SIZE];
+    char detail[1024];
     va_list args;
     va_start(args, format);
     (void)vsnprintf(detail, sizeof detail, format, args);
@@ -103,10 +110,9 @@ void http_respond_error(struct http_response *r, int status, const char *error_c
     buf_init(&clean, 3 * sizeof detail);
     http_utf8_repair(&clean, detail, strlen(detail));
     http_response_header(r, "Cache-Control", "no-store");
-    http_respond_json(r, status,
-                      json_pack("{s:s, s:s, s:s}", "detail", buf_cstr(&clean),
-                                "error_code", error_code, "timestamp",
-                                clock_iso(clock_wall_ms(), when)));
+    json_t *body = r->shape ? r->shape(r, &status, error_code, buf_cstr(&clean))
+                            : usual_shape(error_code, buf_cstr(&clean));
+    http_respond_json(r, status, body);
     buf_release(&clean);
 }
 

@@ -8,8 +8,16 @@
 
 #define HTTP_BODY_MAX ((size_t)256 << 20) /* of one answer that is composed in memory */
 
+struct http_response;
+
+/* The body of an error, where a door has one of its own: a new reference, NULL when
+ * memory is out. `detail` is a whole sentence. It may change *status, and set headers. */
+typedef json_t *(*http_error_shape)(struct http_response *r, int *status,
+                                    const char *error_code, const char *detail);
+
 struct http_response {
-    int status; /* 0: nothing has been answered yet */
+    int status;             /* 0: nothing has been answered yet */
+    http_error_shape shape; /* of http_respond_error; NULL: the usual one */
     struct http_params headers;
     struct buf body;   /* owned */
     const void *fixed; /* borrowed, lives as long as the program; instead of body */
@@ -27,7 +35,7 @@ void http_response_header(struct http_response *r, const char *name, const char 
 
 /* Takes the reference to `body` over; NULL (out of memory) answers 500. */
 void http_respond_json(struct http_response *r, int status, json_t *body);
-/* The error body of every door: {"detail","error_code","timestamp"}. */
+/* The error body: {"detail","error_code","timestamp"}, or as r->shape has it. */
 void http_respond_error(struct http_response *r, int status, const char *error_code,
                         const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* Takes the bytes of `body` over and leaves it empty; a failed one answers 500. */

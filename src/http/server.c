@@ -218,6 +218,7 @@ int http_server_start(struct http_server **out, const struct http_server_options
     s->app = o->app;
     s->admit = o->admit;
     s->leave = o->leave;
+    s->error_shape = o->error_shape;
     s->per_client = o->max_per_client ? o->max_per_client : PER_CLIENT;
     pthread_mutex_init(&s->lock, NULL);
     pthread_condattr_t monotonic;

@@ -38,6 +38,9 @@ struct http_server_options {
      * negative code with the refusal in r->response. May block. NULL: all may. */
     int (*admit)(struct http_request *r, const struct http_route *route);
     void (*leave)(void *caller); /* release r->caller, when it is set; or NULL */
+    /* How errors under this path look, whoever refuses; NULL, or a NULL answer: as
+     * everywhere. */
+    http_error_shape (*error_shape)(const char *path);
 };
 
 struct http_server;

@@ -3,8 +3,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "catalog/catalog.h"
+#include "format/text.h"
 #include "job/service.h"
 #include "job/supervisor.h"
+#include "store/share.h"
 
 /* A transcript of 10 hours takes about 10 MB. */
 #define TRANSCRIPT_MAX_BYTES (256u << 20)
@@ -155,6 +157,34 @@ int jobs_transcript(struct jobs *s, const char *id, struct transcript *out, stru
             transcript_release(out);
     }
     buf_release(&json);
+    return status;
+}
+
+static int add_text(const char *window, struct buf *text, struct err *e)
+{
+    struct transcript t;
+    int status = transcript_parse(&t, window, strlen(window), e);
+    if (status)
+        return status;
+    for (size_t i = 0; i < t.n_segments; i++)
+        for (const char *p = t.segments[i].text; *p;)
+            text_put(text, text_next(&p));
+    transcript_release(&t);
+    return 0;
+}
+
+int jobs_heard(struct jobs *s, const char *id, int64_t *position, struct buf *text,
+               struct err *e)
+{
+    struct store_windows windows;
+    int status = store_windows(s->store, id, *position, &windows, e);
+    if (status)
+        return status;
+    for (size_t i = 0; !status && i < windows.count; i++)
+        status = add_text(windows.list[i], text, e);
+    if (!status)
+        *position += (int64_t)windows.count;
+    store_windows_release(&windows);
     return status;
 }
 

@@ -5,6 +5,7 @@
 #ifndef JOB_JOBS_H
 #define JOB_JOBS_H
 
+#include "base/buf.h"
 #include "base/config.h"
 #include "base/err.h"
 #include "base/id.h"
@@ -12,6 +13,7 @@
 #include "store/event.h"
 #include "store/job.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct jobs;
@@ -50,9 +52,14 @@ struct job_request {
     const char *key; /* borrowed or NULL: makes the request happen once, see below */
     const char *key_scope; /* borrowed or NULL: counts as a part of the request */
     bool *repeated; /* set when the key has made this very job before; with `key` */
+    bool detect;    /* only tell the language: model, language and task as above, but the
+                       task of the job becomes "detect", and its transcript has no segment */
+    bool share; /* become the job of this caller that has the same recording and the same
+                   parameters, unless it failed, was cancelled or is JOBS_SHARED_MS old */
 };
+#define JOBS_SHARED_MS INT64_C(86400000)
 
-#define JOB_KEY_HOURS 24 /* so long a key is known */
+#define JOB_KEY_HOURS  24 /* so long a key is known */
 
 /* Take a key for as long as a request with it is coming in: ERR_STATE when another one
  * has it at this moment. */
@@ -68,7 +75,9 @@ int jobs_check(struct jobs *s, const struct job_request *request, struct err *e)
  * ERR_NOT_MEDIA and ERR_UNSUPPORTED as above), makes the upload durable, writes the row,
  * COMMITs, wakes a worker. Takes the upload over in every case. *out is filled on
  * success. With a key that has made a job for the same recording and parameters before,
- * *out is that job; ERR_STATE when they were others. */
+ * *out is that job; ERR_STATE when they were others. With `share` it may be a job that
+ * was there before, in any state but failed and cancelled, and then the upload is gone.
+ */
 int jobs_submit(struct jobs *s, struct upload *u, const struct job_request *request,
                 struct job *out, struct err *e);
 
@@ -83,6 +92,10 @@ int jobs_list(struct jobs *s, const struct job_filter *f, struct job_list *out,
 /* The whole transcript of a completed job; ERR_STATE when it is not. */
 int jobs_transcript(struct jobs *s, const char *id, struct transcript *out,
                     struct err *e);
+/* Append what a job that is not completed has heard from its `*position`th window on (the
+ * first is 0), untrimmed, and move *position behind it. */
+int jobs_heard(struct jobs *s, const char *id, int64_t *position, struct buf *text,
+               struct err *e);
 /* Cancel if running, then remove row, audio and transcript. */
 int jobs_delete(struct jobs *s, const char *id, struct err *e);
 /* pending or processing → cancelled, ERR_STATE from any other state. */

@@ -14,6 +14,10 @@
 
 #define OPTIONS_MAX_BYTES 16384
 
+/* A text that says by which door a job came. It changes nothing in the transcription, and
+ * callers cannot set it: it is not in the table. */
+#define JOB_OPTION_SOURCE "source"
+
 struct json_t; /* jansson's */
 
 struct job_options {

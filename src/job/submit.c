@@ -4,16 +4,21 @@
 #include "base/mem.h"
 #include "catalog/catalog.h"
 #include "format/text.h"
+#include "job/detect.h"
 #include "job/jobs.h"
 #include "job/options.h"
 #include "job/service.h"
 #include "job/supervisor.h"
 #include "media/formats.h"
 #include "media/sniff.h"
+#include "store/share.h"
+
+#include <sodium.h>
 
 #include <sodium.h>
 
 #define FILENAME_MAX_BYTES 512
+#define KEY_SIZE           (2 * crypto_hash_sha256_BYTES + 1)
 #define HEAD_BYTES         512 /* enough to know a file that is plainly no recording */
 
 struct upload {
@@ -197,19 +202,41 @@ static void request_hash(const struct job_request *r, const char *sha256, char o
     sodium_bin2hex(out, 65, hash, sizeof hash);
 }
 
+/* What makes two requests the same: caller, recording and parameters, as a digest. */
+static void share_key(const struct job *j, const char *sha256, char out[KEY_SIZE])
+{
+    const char *const parts[] = {j->caller,         sha256,  j->model,
+                                 j->language_asked, j->task, j->options};
+    unsigned char digest[crypto_hash_sha256_BYTES];
+    crypto_hash_sha256_state h;
+    crypto_hash_sha256_init(&h);
+    for (size_t i = 0; i < ARRAY_LENGTH(parts); i++) {
+        const char *part = parts[i] ? parts[i] : "";
+        crypto_hash_sha256_update(&h, (const unsigned char *)part, strlen(part) + 1);
+    }
+    crypto_hash_sha256_final(&h, digest);
+    (void)sodium_bin2hex(out, KEY_SIZE, digest, sizeof digest);
+}
+
 static int insert(struct jobs *s, const struct job_request *r, const struct job *j,
                   const char *sha256, char first[ID_SIZE], struct err *e)
 {
-    if (!r->key)
+    char request[65], key[KEY_SIZE];
+    if (r->key) {
+        request_hash(r, sha256, request);
+        struct store_once once = {.caller = r->caller ? r->caller : "",
+                                  .key = r->key,
+                                  .request = request,
+                                  .now_ms = j->created_ms,
+                                  .since_ms = j->created_ms - JOB_KEY_HOURS * 3600000};
+        return store_insert_once(s->store, j, sha256, &once, first, e);
+    }
+    if (!r->share)
         return store_insert(s->store, j, sha256, e);
-    char request[65];
-    request_hash(r, sha256, request);
-    struct store_once once = {.caller = r->caller ? r->caller : "",
-                              .key = r->key,
-                              .request = request,
-                              .now_ms = j->created_ms,
-                              .since_ms = j->created_ms - JOB_KEY_HOURS * 3600000};
-    return store_insert_once(s->store, j, sha256, &once, first, e);
+    share_key(j, sha256, key);
+    int status = store_insert_shared(s->store, j, sha256, key,
+                                     j->created_ms - JOBS_SHARED_MS, first, e);
+    return status ? status : first[0] ? ERR_EXISTS : 0;
 }
 
 /* Commit the row and tell of it. ERR_EXISTS: *out is the job that was made before. */
@@ -227,7 +254,7 @@ static int record(struct jobs *s, const struct job_request *r, const struct job 
     pthread_mutex_unlock(&s->order);
     if (status)
         job_release(out);
-    if (status == ERR_EXISTS && r->key) {
+    if (status == ERR_EXISTS && first[0]) {
         int found = store_get(s->store, first, out, e);
         return found ? found : ERR_EXISTS;
     }
@@ -246,8 +273,15 @@ static int judge(const struct config *c, const struct job_request *r, struct wan
     int status = known_model(c, r->model, out->model, e);
     if (!status)
         status = known_language(c, r->language, out->model, &out->language, e);
+    if (!status && r->detect && is_english_only(out->model))
+        status = err_set(e, ERR_INVALID,
+                         "the model %s knows only English and cannot tell languages "
+                         "apart: choose one without .en",
+                         out->model);
     if (!status)
         status = known_task(r->task, out->model, &out->task, e);
+    if (r->detect)
+        out->task = JOB_TASK_DETECT;
     return status ? status : check_options(r->options_json, e);
 }
 
@@ -297,7 +331,7 @@ static int submit(struct upload *u, const struct job_request *r, struct job *out
     status = name ? record(s, r, &j, blob.sha256, out, e)
                   : err_set(e, ERR_NOMEM, "out of memory");
     free(name);
-    if (status)
+    if (status || strcmp(out->id, u->id) != 0)
         (void)blob_remove(s->blobs, u->id, NULL);
     return status;
 }
@@ -308,8 +342,10 @@ int jobs_submit(struct jobs *s, struct upload *u, const struct job_request *requ
     int status = submit(u, request, out, e);
     if (request->repeated)
         *request->repeated = status == ERR_EXISTS;
-    if (status == ERR_EXISTS && request->repeated) {
+    if (status == ERR_EXISTS && (request->repeated || request->share)) {
         status = 0;
+        log_event(LOG_INFO, out->id, "asked for once more: %lld bytes, it is %s",
+                  (long long)u->bytes, job_status_name(out->status));
     } else if (!status) {
         log_event(LOG_INFO, u->id, "accepted: %lld bytes, model %s, language %s",
                   (long long)u->bytes, out->model, out->language_asked);

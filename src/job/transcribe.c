@@ -4,6 +4,7 @@
 #include "job/transcribe.h"
 
 #include "base/mem.h"
+#include "job/detect.h"
 
 struct run {
     const struct whisper_result *result; /* borrowed: what the engine has so far */
@@ -289,7 +290,8 @@ int transcribe_file(struct whisper_session *session, struct decoding *decoding,
     describe(options, &info, out);
     if (callbacks && callbacks->decoded)
         callbacks->decoded(callbacks->arg, &info);
-    rc = hear(session, &pcm, &r, e);
+    rc =
+        options->detect ? detect_into(session, &pcm, out, e) : hear(session, &pcm, &r, e);
     pcm_release(&pcm);
     return rc;
 }

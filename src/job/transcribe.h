@@ -12,6 +12,7 @@ struct transcribe_options {
     const char *model_name;     /* borrowed, for the transcript */
     const char *known_language; /* borrowed or NULL: found before an interruption */
     double known_probability;
+    bool detect; /* only tell the language */
 };
 
 struct transcribe_callbacks {

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "format/text.h"
+#include "job/detect.h"
 #include "job/detector.h"
 #include "job/options.h"
 #include "job/parts.h"
@@ -282,6 +283,7 @@ static void set_options(const struct message *job, const struct job_options *opt
     o->params = options->params;
     o->params.task =
         strcmp(job->task, "translate") ? WHISPER_TRANSCRIBE : WHISPER_TRANSLATE;
+    o->detect = !strcmp(job->task, JOB_TASK_DETECT);
     o->params.language = job->language;
     o->params.start_frame = job->next_frame;
     if (job->known_language[0]) {

@@ -13,7 +13,10 @@ struct chunk {
     int64_t at, size; /* of what it holds */
 };
 
-/* The chunk that begins at `at`, if it is whole. */
+/* What a program writes that does not know how long its sound will be. */
+#define ENDLESS INT64_C(0xFFFFFFFF)
+
+/* The chunk that begins at `at`, if it is whole; one without an end has the rest. */
 static bool read_chunk(const struct source_io *io, int64_t at, struct chunk *c)
 {
     if (at > io->size - 8 || source_read(io, at, c->head, 8) != 8)
@@ -21,6 +24,8 @@ static bool read_chunk(const struct source_io *io, int64_t at, struct chunk *c)
     c->at = at + 8;
     c->size = (int64_t)c->head[4] | (int64_t)c->head[5] << 8 | (int64_t)c->head[6] << 16 |
               (int64_t)c->head[7] << 24;
+    if (c->size == ENDLESS)
+        c->size = io->size - c->at;
     return c->size <= io->size - c->at;
 }
 

@@ -107,6 +107,14 @@ static const char keys_sql[] =
     "  client TEXT NOT NULL,"
     "  detail TEXT NOT NULL"
     ") STRICT;";
+/* Who asks for the same again gets the same job: `share_key` names caller, recording and
+ * parameters. */
+static const char shares_sql[] =
+    "CREATE TABLE job_shares ("
+    "  share_key TEXT PRIMARY KEY,"
+    "  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX job_shares_jobs ON job_shares (job_id);";
 
 static const struct migration steps_of_this_version[] = {
     {1, "jobs, checkpoints and transcripts", jobs_sql},
@@ -115,6 +123,7 @@ static const struct migration steps_of_this_version[] = {
     {4, "whose a job is", callers_sql},
     {5, "keys, sessions, usage and the audit log", keys_sql},
     {6, "search, priorities, events, retention by job", schema_native_sql},
+    {9, "jobs that several requests share", shares_sql},
 };
 
 const struct migration *migrations_all(size_t *count)

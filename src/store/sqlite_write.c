@@ -6,6 +6,7 @@
 #include "store/sqlite_conn.h"
 #include "store/sqlite_native.h"
 #include "store/sqlite_read.h"
+#include "store/sqlite_share.h"
 
 #include <unistd.h>
 
@@ -443,4 +444,5 @@ const struct store_ops sqlite_store_ops = {
     .keys = &sqlite_keys_ops,
     .audit = &sqlite_audit_ops,
     .native = &sqlite_native_ops,
+    .share = &sqlite_share_ops,
 };

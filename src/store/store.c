@@ -1,5 +1,6 @@
 #include "store/store.h"
 
+#include "store/share.h"
 #include "store/sqlite.h"
 
 static bool starts_with(const char *text, const char *prefix)
@@ -39,4 +40,14 @@ void store_resume_release(struct store_resume *r)
     free(r->windows);
     free(r->language);
     *r = (struct store_resume){0};
+}
+
+void store_windows_release(struct store_windows *w)
+{
+    if (!w)
+        return;
+    for (size_t i = 0; i < w->count; i++)
+        free(w->list[i]);
+    free(w->list);
+    *w = (struct store_windows){0};
 }

@@ -683,6 +683,74 @@ static void readiness_names_what_is_missing(void **state)
     assert_true(!strncmp(e.message, "storage: ", 9));
 }
 
+/* Send the same once more. */
+static void submit_shared(struct fixture *f, const char *order, const char *caller,
+                          const char *options, char id[ID_SIZE])
+{
+    struct upload *u;
+    struct job j;
+    struct err e = {0};
+    struct job_request request = {.caller = caller,
+                                  .original_filename = "a.wav",
+                                  .options_json = options,
+                                  .share = true};
+    assert_int_equal(upload_begin(f->jobs, &u, &e), 0);
+    assert_int_equal(upload_write(u, "\1", 1, &e), 0);
+    assert_int_equal(upload_write(u, order, strlen(order), &e), 0);
+    if (jobs_submit(f->jobs, u, &request, &j, &e))
+        fail_msg("%s", e.message);
+    memcpy(id, j.id, ID_SIZE);
+    job_release(&j);
+}
+
+static void what_comes_twice_is_one_job(void **state)
+{
+    struct fixture *f = *state;
+    char first[ID_SIZE], again[ID_SIZE], other[ID_SIZE];
+    submit_shared(f, "slow 20", "ann", NULL, first);
+    submit_shared(f, "slow 20", "ann", NULL, again);
+    assert_string_equal(again, first);
+    submit_shared(f, "slow 20", "bob", NULL, other);
+    assert_string_not_equal(other, first);
+    submit_shared(f, "slow 20", "ann", "{\"beam_size\":2}", other);
+    assert_string_not_equal(other, first);
+    submit_shared(f, "windows 20", "ann", NULL, other);
+    assert_string_not_equal(other, first);
+    await(f, first, JOB_COMPLETED);
+    submit_shared(f, "slow 20", "ann", NULL, again);
+    assert_string_equal(again, first);
+    struct job_list l;
+    struct job_filter all = {.limit = 10};
+    assert_int_equal(jobs_list(f->jobs, &all, &l, NULL), 0);
+    assert_int_equal(l.total, 4);
+    for (size_t i = 0; i < l.count; i++)
+        assert_true(has_recording(f, l.jobs[i].id));
+    job_list_release(&l);
+}
+
+static void a_running_job_is_overheard(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE];
+    struct buf text;
+    int64_t position = 0, before = 0;
+    buf_init(&text, 4096);
+    submit(f, "slow 30", id);
+    await_progress(f, id, 20);
+    assert_int_equal(jobs_heard(f->jobs, id, &position, &text, NULL), 0);
+    assert_true(position > 0 && text.length > 0);
+    before = position;
+    await_progress(f, id, 50);
+    assert_int_equal(jobs_heard(f->jobs, id, &position, &text, NULL), 0);
+    assert_true(position > before);
+    await(f, id, JOB_COMPLETED);
+    struct job j = get(f, id);
+    /* A segment's text begins with a blank, the whole does not. */
+    assert_int_equal(strncmp(j.transcript_text, buf_cstr(&text) + 1, text.length - 1), 0);
+    job_release(&j);
+    buf_release(&text);
+}
+
 static void one_job_can_be_listened_to(void **state)
 {
     struct fixture *f = *state;
@@ -730,6 +798,8 @@ int main(int argc, char **argv)
         TEST(a_file_beyond_the_limit_is_refused),
         TEST(names_and_languages_are_put_in_order),
         TEST(readiness_names_what_is_missing),
+        TEST(what_comes_twice_is_one_job),
+        TEST(a_running_job_is_overheard),
         TEST(one_job_can_be_listened_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -141,6 +141,12 @@ static void plain_wav_is_read_as_ffmpeg_reads_it(void **state)
     insert(&other, &wav, wav.length, "LIST\4\0\0\0abcd", 12);
     expect_like(&d, &other);
     buf_release(&other);
+    /* A length that was not known when the header was written. */
+    insert(&other, &wav, 0, "", 0);
+    memset(other.data + 4, 0xFF, 4);
+    memset(other.data + 40, 0xFF, 4);
+    expect_like(&d, &other);
+    buf_release(&other);
     insert(&other, &wav, 36, "odd \3\0\0\0abc\0", 12);
     expect_like(&d, &other);
     buf_release(&other);

@@ -59,7 +59,7 @@ static int open_store(struct fixture *f, struct err *e)
     return status;
 }
 
-static void steps_are_numbered_in_order(void **state)
+static void steps_are_in_rising_order(void **state)
 {
     (void)state;
     size_t n;
@@ -150,7 +150,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(steps_are_numbered_in_order),
+        cmocka_unit_test(steps_are_in_rising_order),
         TEST(every_older_version_is_brought_up_to_date),
         TEST(a_step_that_fails_leaves_nothing_behind),
         TEST(a_newer_version_is_refused),

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "store/share.h"
 #include "store_test.h"
 
 #include <unistd.h>
@@ -466,6 +467,89 @@ static void without_its_recording_a_job_is_not_retried(void **state)
     assert_non_null(strstr(why.message, "recording"));
 }
 
+/* Insert a job of a key, or find the one that has it. */
+static void share(struct store *s, const char *key, int64_t created_ms, char id[ID_SIZE],
+                  bool *found)
+{
+    static char text[] = "x", empty[] = "{}";
+    char existing[ID_SIZE];
+    struct job j = {.original_filename = text,
+                    .filename = text,
+                    .model = text,
+                    .language_asked = text,
+                    .task = text,
+                    .options = empty,
+                    .created_ms = created_ms};
+    id_new(j.id);
+    CHECK(store_insert_shared(s, &j, "00", key, created_ms - 1000, existing, e));
+    *found = existing[0];
+    memcpy(id, *found ? existing : j.id, ID_SIZE);
+}
+
+static void who_asks_for_the_same_shares_a_job(void **state)
+{
+    struct fixture *f = *state;
+    char first[ID_SIZE], other[ID_SIZE], again[ID_SIZE];
+    bool found;
+    share(f->store, "a", 5000, first, &found);
+    assert_false(found);
+    share(f->store, "b", 5001, other, &found);
+    assert_false(found);
+    share(f->store, "a", 5002, again, &found);
+    assert_true(found);
+    assert_string_equal(again, first);
+    CHECK(store_complete(f->store, first, claim(f->store, first), 5500, &result, e));
+    share(f->store, "a", 6000, again, &found);
+    assert_true(found); /* it has a transcript, and is not too old */
+    share(f->store, "a", 6001, again, &found);
+    assert_false(found);
+    assert_string_not_equal(again, first);
+    share(f->store, "a", 6002, other, &found);
+    assert_true(found); /* the key is the new one's */
+    assert_string_equal(other, again);
+    CHECK(store_remove(f->store, again, e));
+    share(f->store, "a", 6003, other, &found);
+    assert_false(found);
+}
+
+static void a_job_that_failed_is_not_shared(void **state)
+{
+    struct fixture *f = *state;
+    char first[ID_SIZE], second[ID_SIZE], third[ID_SIZE];
+    bool found;
+    share(f->store, "a", 5000, first, &found);
+    CHECK(store_fail(f->store, first, claim(f->store, first), 5500, "x", "y", e));
+    share(f->store, "a", 5001, second, &found);
+    assert_false(found);
+    CHECK(store_cancel(f->store, second, 5600, e));
+    share(f->store, "a", 5002, third, &found);
+    assert_false(found);
+}
+
+static void windows_are_read_from_a_place_on(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const texts[] = {"one", "two", "three"};
+    char id[ID_SIZE];
+    struct store_windows w;
+    test_store_add(f->store, 1, "a", id);
+    int attempt = claim(f->store, id);
+    struct store_checkpoint c = {
+        .next_frame = 9, .windows = texts, .n_windows = 3, .message = "m"};
+    CHECK(store_checkpoint(f->store, id, attempt, &c, e));
+    CHECK(store_windows(f->store, id, 1, &w, e));
+    assert_int_equal(w.count, 2);
+    assert_string_equal(w.list[0], "two");
+    assert_string_equal(w.list[1], "three");
+    store_windows_release(&w);
+    CHECK(store_windows(f->store, id, 3, &w, e));
+    assert_int_equal(w.count, 0);
+    store_windows_release(&w);
+    CHECK(store_windows(f->store, "nothing", 0, &w, e));
+    assert_int_equal(w.count, 0);
+    store_windows_release(&w);
+}
+
 static void the_probe_changes_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -495,6 +579,9 @@ int main(void)
         TEST(removing_takes_everything_along),
         TEST(the_retention_sees_what_is_old),
         TEST(without_its_recording_a_job_is_not_retried),
+        TEST(who_asks_for_the_same_shares_a_job),
+        TEST(a_job_that_failed_is_not_shared),
+        TEST(windows_are_read_from_a_place_on),
         TEST(the_probe_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
