@@ -21,7 +21,7 @@ struct config_source {
     const char *variable; /* borrowed, static */
     bool command_line;
 };
-#define CONFIG_MAX_SETTINGS 40
+#define CONFIG_MAX_SETTINGS 48
 
 /* The default of WHISPER_MODEL_URL. */
 #define CONFIG_MODEL_URL "https://huggingface.co/ggerganov/whisper.cpp/resolve/main"
@@ -60,6 +60,10 @@ struct config {
     char *model_mirror_url;        /* WHISPER_MODEL_MIRROR: tried next, optional */
     int64_t model_timeout_seconds; /* WHISPER_MODEL_TIMEOUT_SECONDS: of silence */
     char *vad_model; /* VAD_MODEL: the voice detector's file, optional: in model_dir */
+    int64_t wyoming_port;       /* WYOMING_PORT; 0: no such door */
+    char *wyoming_host;         /* WYOMING_HOST, optional: host */
+    int64_t model_idle_seconds; /* MODEL_IDLE_SECONDS; 0: models stay */
+    int64_t memory_limit_mb;    /* MEMORY_LIMIT_MB, MiB; 0: decide */
     struct config_source sources[CONFIG_MAX_SETTINGS]; /* in the order of the table */
 };
 

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "catalog/catalog.h"
 #include "job/detector.h"
+#include "wyoming/server.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -154,10 +155,28 @@ static void warn(const struct config *c, const struct http_server *server)
         log_warning("%s" DETECTOR_NONE, e.message);
 }
 
+/* The port of Home Assistant, if one is wanted. */
+static int open_wyoming(const struct config *c, struct jobs *jobs,
+                        struct wyoming_server **out, struct err *e)
+{
+    if (!c->wyoming_port)
+        return 0;
+    int status = wyoming_start(out, c, jobs, e);
+    if (status)
+        return status;
+    log_info("the Wyoming door is open on port %d", wyoming_port(*out));
+    if (!wyoming_loopback(*out))
+        log_warning("the Wyoming door (port %d) knows no passwords: whoever can reach it "
+                    "can use it",
+                    wyoming_port(*out));
+    return 0;
+}
+
 static int run(const struct config *c, struct err *e)
 {
     struct jobs *jobs = NULL;
     struct http_server *server = NULL;
+    struct wyoming_server *wyoming = NULL;
     int status = jobs_open(&jobs, c, e);
     if (status)
         return status;
@@ -170,7 +189,9 @@ static int run(const struct config *c, struct err *e)
         .app = &api,
     };
     options.routes = api_routes(&options.n_routes);
-    status = http_server_start(&server, &options, e);
+    status = open_wyoming(c, jobs, &wyoming, e);
+    if (!status)
+        status = http_server_start(&server, &options, e);
     if (!status) {
         bool v6 = strchr(c->host, ':');
         printf("Listening on http://%s%s%s:%d\n", v6 ? "[" : "", c->host, v6 ? "]" : "",
@@ -181,6 +202,7 @@ static int run(const struct config *c, struct err *e)
         stop_catching();
         http_server_stop(server, GRACE_SECONDS);
     }
+    wyoming_stop(wyoming);
     jobs_close(jobs);
     return status;
 }

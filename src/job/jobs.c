@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "catalog/catalog.h"
+#include "job/models_door.h"
+#include "job/pulls.h"
 #include "job/service.h"
 #include "job/supervisor.h"
 
@@ -61,6 +63,10 @@ int jobs_open(struct jobs **out, const struct config *c, struct err *e)
     if (!status)
         status = events_new(&s->events, e);
     if (!status)
+        status = pulls_new(&s->pulls, c, e);
+    if (!status)
+        models_refresh_default(s);
+    if (!status)
         status = go_on(s, e);
     if (!status)
         status = supervisor_start(&s->supervisor, s, e);
@@ -76,6 +82,7 @@ void jobs_close(struct jobs *s)
 {
     if (!s)
         return;
+    pulls_free(s->pulls);
     supervisor_close(s->supervisor);
     queue_close(s->queue);
     blob_store_close(s->blobs);

@@ -14,6 +14,7 @@
 #define STORAGE_RESERVE_BYTES (64ull << 20)
 
 struct supervisor;
+struct pulls;
 
 struct jobs {
     const struct config *config; /* borrowed */
@@ -22,6 +23,7 @@ struct jobs {
     struct blob_store *blobs;
     struct events *events;
     struct supervisor *supervisor;
+    struct pulls *pulls;
     /* Held over a change of state and the posting of its event, so that events of one job
      * come in the order of its changes. */
     pthread_mutex_t order;

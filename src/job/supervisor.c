@@ -3,9 +3,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "catalog/catalog.h"
 #include "engine/threads.h"
 #include "job/models.h"
+#include "job/models_door.h"
+#include "job/options.h"
 #include "job/prune.h"
+#include "job/room.h"
 #include "job/run.h"
 #include "job/slot.h"
 #include "job/worker.h"
@@ -27,7 +31,7 @@
 #define TICK_MS          500
 #define DYING_TICK_MS    10
 #define MESSAGES_AT_ONCE 32
-#define MAX_WORKERS      64
+#define MAX_WORKERS      ROOM_SLOTS
 /* A larger recording is no company for others: it would take as much memory as they. */
 #define BESIDE_BYTES (INT64_C(8) << 20)
 /* Deaths in a row, of every worker, after which the service calls itself not ready. */
@@ -41,6 +45,7 @@ struct stop {
 struct supervisor {
     struct jobs *jobs;     /* borrowed */
     struct models *models; /* owned */
+    struct room *room;     /* owned */
     pthread_t thread;
     bool started;
     int bell; /* owned eventfd */
@@ -59,6 +64,12 @@ struct supervisor {
     bool failing;    /* every worker keeps dying */
     int64_t seen_ns; /* when the loop last came round */
     char death[sizeof((struct slot *)0)->death];
+    char forgotten[PATH_MAX]; /* a model that shall leave the memory; "": none */
+    struct loaded_model {
+        char path[PATH_MAX];
+        bool in_use;
+    } loaded[MODELS_MAX];
+    size_t n_loaded;
 };
 
 /* ---- other threads ---- */
@@ -81,6 +92,33 @@ void supervisor_stop_job(struct supervisor *v, const char *id, int attempt)
     }
     pthread_mutex_unlock(&v->shared);
     supervisor_wake(v);
+}
+
+void supervisor_forget_model(struct supervisor *v, const char *path)
+{
+    pthread_mutex_lock(&v->shared);
+    (void)snprintf(v->forgotten, sizeof v->forgotten, "%s", path);
+    pthread_mutex_unlock(&v->shared);
+    supervisor_wake(v);
+}
+
+bool supervisor_has_model(struct supervisor *v, const char *path, bool *in_use)
+{
+    bool found = false;
+    *in_use = false;
+    pthread_mutex_lock(&v->shared);
+    for (size_t i = 0; i < v->n_loaded; i++)
+        if (!strcmp(v->loaded[i].path, path)) {
+            found = true;
+            *in_use = v->loaded[i].in_use;
+        }
+    pthread_mutex_unlock(&v->shared);
+    return found;
+}
+
+int supervisor_threads(const struct supervisor *v)
+{
+    return v->context.threads;
 }
 
 int supervisor_ready(struct supervisor *v, struct err *e)
@@ -166,6 +204,7 @@ static int hear_one(struct supervisor *v, size_t i, struct message *m, struct er
         return err_set(e, ERR_CORRUPT, "the worker speaks of a job that it has not got");
     int status = run_hear(r, m, e);
     if (!status && !r->working) {
+        room_end(v->room, (int)i, r->serial, clock_monotonic_ns());
         models_released(v->models, (int)i);
         s->state = any_working(v, i) ? SLOT_BUSY : SLOT_IDLE;
         s->deaths = 0;
@@ -203,6 +242,7 @@ static void bury(struct supervisor *v, size_t i, int64_t now)
     if (!slot_reap(s, now))
         return;
     models_released(v->models, (int)i);
+    room_slot_gone(v->room, (int)i);
     if (!busy && !atomic_load(&v->closing) && count_active(v, i) == 0)
         log_warning("an idle worker died: %s", s->death);
     /* Any of them may have crashed it: the next time each is alone. */
@@ -257,6 +297,38 @@ static void mind_limits(struct supervisor *v, size_t i, int64_t now)
         mind_limit(v, i, &v->runs[i][k], now);
 }
 
+/* One that works is heard at once; one that loads would hear only when it has loaded. */
+static bool unload(void *arg, int slot, int64_t serial)
+{
+    struct supervisor *v = arg;
+    const struct slot *s = &v->slots[slot];
+    const struct message m = {.type = MESSAGE_UNLOAD, .serial = serial};
+    return s->state == SLOT_IDLE && s->fd >= 0 && !message_send(s->fd, &m, false, NULL);
+}
+
+/* Whether the memory has room for a job in a slot. If it never has, the job ends. */
+static bool has_room(struct supervisor *v, size_t i, struct run *r,
+                     struct whisper_memory *need)
+{
+    char path[PATH_MAX];
+    struct job_options options;
+    struct err e = {0};
+    *need = (struct whisper_memory){0};
+    if (catalog_path(v->jobs->config, r->job.model, path, NULL) ||
+        job_options_parse(&options, r->job.options, NULL))
+        return true; /* run_send and the worker say what is wrong */
+    int batch = options.params.batch_size;
+    job_options_release(&options);
+    int fits = room_ask(v->room, (int)i, path, r->job.model, batch, need, &e);
+    if (fits == ERR_TOO_LARGE)
+        run_set_end(r, RUN_FAILED, fits, "%s", e.message);
+    if (fits == 0 && !r->waits)
+        log_event(LOG_INFO, r->job.id, "waits until the memory has room for %s",
+                  r->job.model);
+    r->waits = fits == 0;
+    return fits != 0 && fits != ERR_TOO_LARGE;
+}
+
 /* Give a claimed job to its worker. */
 static void dispatch(struct supervisor *v, size_t i, struct run *r, int64_t now)
 {
@@ -265,11 +337,15 @@ static void dispatch(struct supervisor *v, size_t i, struct run *r, int64_t now)
     if (!r->active || r->sent || r->end != RUN_GOES_ON ||
         (s->state != SLOT_IDLE && s->state != SLOT_BUSY))
         return;
+    struct whisper_memory need;
+    if (!has_room(v, i, r, &need))
+        return;
     int status = run_send(r, &v->context, (int)i, s->fd, now, &e);
     if (status < 0) {
         run_set_end(r, RUN_RETURNED, status, "%s", e.message);
         kill_for(v, i, r);
     } else if (r->working) {
+        room_begin(v->room, (int)i, r->serial, &need, now);
         s->state = SLOT_BUSY;
     }
 }
@@ -356,6 +432,7 @@ static void mind_leases(struct supervisor *v)
 {
     int64_t count = 0;
     struct err e = {0};
+    models_refresh_default(v->jobs); /* the command line may have changed it */
     for (size_t i = 0; i < v->count; i++)
         for (size_t k = 0; k < WORKER_JOBS; k++)
             run_renew(&v->runs[i][k], &v->context);
@@ -363,6 +440,33 @@ static void mind_leases(struct supervisor *v)
         log_warning("lapsed jobs are not taken back: %s", e.message);
     else if (count)
         log_warning("took back %lld lapsed job(s)", (long long)count);
+}
+
+/* Call with `shared` held. */
+static void publish_models(struct supervisor *v)
+{
+    struct model_state states[MODELS_MAX];
+    size_t count = models_states(v->models, states);
+    v->n_loaded = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (states[i].loading)
+            continue;
+        struct loaded_model *l = &v->loaded[v->n_loaded++];
+        (void)snprintf(l->path, sizeof l->path, "%s", states[i].path);
+        l->in_use = room_users(v->room, states[i].serial) > 0;
+    }
+}
+
+static void mind_models(struct supervisor *v)
+{
+    char path[PATH_MAX];
+    pthread_mutex_lock(&v->shared);
+    memcpy(path, v->forgotten, sizeof path);
+    v->forgotten[0] = '\0';
+    pthread_mutex_unlock(&v->shared);
+    if (path[0])
+        room_forget(v->room, path);
+    room_mind_idle(v->room, clock_monotonic_ns());
 }
 
 static void publish(struct supervisor *v)
@@ -376,6 +480,7 @@ static void publish(struct supervisor *v)
     pthread_mutex_lock(&v->shared);
     v->failing = failing;
     v->seen_ns = clock_monotonic_ns();
+    publish_models(v);
     (void)snprintf(v->death, sizeof v->death, "%s", death);
     pthread_mutex_unlock(&v->shared);
 }
@@ -407,6 +512,7 @@ static void *run(void *arg)
         take_stops(v);
         for (size_t i = 0; i < v->count; i++)
             tend(v, i);
+        mind_models(v);
         int64_t now = clock_monotonic_ns();
         if (now >= v->leases_at_ns) {
             mind_leases(v);
@@ -488,6 +594,9 @@ int supervisor_start(struct supervisor **out, struct jobs *s, struct err *e)
     int status = v->bell < 0 ? err_errno(e, "cannot make a doorbell") : 0;
     if (!status)
         status = models_new(&v->models, e);
+    if (!status)
+        status = room_new(&v->room, s->config, v->models, v->context.threads, unload, v,
+                          e);
     v->context.jobs = s;
     v->context.models = v->models;
     v->context.owner = v->owner;
@@ -516,6 +625,7 @@ void supervisor_close(struct supervisor *v)
         pthread_join(v->thread, NULL);
         drain(v);
     }
+    room_free(v->room);
     models_free(v->models);
     if (v->bell >= 0)
         close(v->bell);

@@ -61,11 +61,18 @@ static const char callers_sql[] =
     "ALTER TABLE jobs ADD COLUMN caller TEXT NOT NULL DEFAULT '';"
     "CREATE INDEX jobs_callers ON jobs (caller, created_ms DESC, id DESC);";
 
+/* What was set while the service ran, as opposed to its environment. */
+static const char settings_sql[] = "CREATE TABLE settings ("
+                                   "  name TEXT PRIMARY KEY,"
+                                   "  value TEXT NOT NULL"
+                                   ") STRICT, WITHOUT ROWID;";
+
 static const struct migration steps_of_this_version[] = {
     {1, "jobs, checkpoints and transcripts", jobs_sql},
     {2, "retention of recordings and jobs", retention_sql},
     {3, "quality reports", quality_sql},
     {4, "whose a job is", callers_sql},
+    {10, "settings made while it runs", settings_sql},
 };
 
 const struct migration *migrations_all(size_t *count)

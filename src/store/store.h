@@ -102,6 +102,8 @@ struct store_ops {
     int (*drop_audio)(struct store *s, const char *id, struct err *e);
 
     int (*probe)(struct store *s, struct err *e);
+
+    const struct store_settings_ops *settings; /* store/settings.h */
 };
 
 /* Embedded at the beginning of every back end's own struct. */
