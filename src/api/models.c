@@ -140,11 +140,11 @@ void api_model_remove(struct http_request *r)
     struct err e;
     bool stopped;
     if (!jobs_model_remove(api->jobs, name_of(r), &stopped, &e))
-        http_respond_json(&r->response, 200,
-                          json_pack("{s:s, s:s}", "message",
-                                    stopped ? "Download stopped"
-                                            : "Model deleted successfully",
-                                    "name", name_of(r)));
+        http_respond_json(
+            &r->response, 200,
+            json_pack("{s:s, s:s}", "message",
+                      stopped ? "Download stopped" : "Model deleted successfully", "name",
+                      name_of(r)));
     else if (e.code == ERR_UNSUPPORTED)
         api_error_as(&r->response, 422, "unsupported", &e);
     else
@@ -224,11 +224,11 @@ struct watcher {
 static void on_pull(void *arg, const struct pull_view *v)
 {
     struct watcher *w = arg;
-    json_t *o = json_pack("{s:s, s:s, s:i, s:I, s:I, s:s, s:o}", "name", w->name,
-                          "status", state_name(v->state), "progress", progress_of(v),
-                          "done_bytes", (json_int_t)v->done, "total_bytes",
-                          (json_int_t)v->total, "message", v->message, "timestamp",
-                          time_or_null(v->time_ms));
+    json_t *o =
+        json_pack("{s:s, s:s, s:i, s:I, s:I, s:s, s:o}", "name", w->name, "status",
+                  state_name(v->state), "progress", progress_of(v), "done_bytes",
+                  (json_int_t)v->done, "total_bytes", (json_int_t)v->total, "message",
+                  v->message, "timestamp", time_or_null(v->time_ms));
     char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
     json_decref(o);
     if (text)

@@ -40,8 +40,9 @@ int catalog_path(const struct config *c, const char *name, char path[PATH_MAX],
                  struct err *e);
 
 /* The model that a request without one gets: DEFAULT_WHISPER_MODEL if set and present,
- * else the one that was chosen (catalog_choose) if present, else small if present, else the best that is present; one that knows only English
- * comes last unless WHISPER_LANGUAGE is English. ERR_NOT_FOUND when there is none. */
+ * else the one that was chosen (catalog_choose) if present, else small if present, else
+ * the best that is present; one that knows only English comes last unless
+ * WHISPER_LANGUAGE is English. ERR_NOT_FOUND when there is none. */
 int catalog_default(const struct config *c, char name[64], struct err *e);
 /* Choose it for this process, whose settings are read-only; NULL: no longer. The name is
  * valid. Any thread. */

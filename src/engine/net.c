@@ -223,8 +223,8 @@ int net_bytes(const struct whisper_config *c, const struct net_options *options,
               size_t *whole, size_t *caches, struct err *e)
 {
     const struct whisper_model model = {.config = *c};
-    struct net n = {.threads = options->threads > 0 ? options->threads
-                                                    : threads_available()};
+    struct net n = {.threads =
+                        options->threads > 0 ? options->threads : threads_available()};
     struct layout l = {0};
     int status = check_model(c, e);
     if (!status)
@@ -235,8 +235,9 @@ int net_bytes(const struct whisper_config *c, const struct net_options *options,
     lay_out(&n, &l);
     *whole = l.used;
     *caches = l.used - n.self_at;
-    return l.overflow ? err_set(e, ERR_TOO_LARGE, "the model is too large for this machine")
-                      : 0;
+    return l.overflow
+               ? err_set(e, ERR_TOO_LARGE, "the model is too large for this machine")
+               : 0;
 }
 
 int net_open(struct net **out, const struct whisper_model *m,

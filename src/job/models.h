@@ -31,7 +31,6 @@ void models_loaded(struct models *m, int slot, int64_t serial, int fd);
 /* The slot is done with its job, or dead: what it was to load is free for another. */
 void models_released(struct models *m, int slot);
 
-
 /* ---- for who minds the memory ---- */
 #define MODELS_MAX 3 /* that the service itself keeps alive */
 

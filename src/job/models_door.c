@@ -30,8 +30,7 @@ static void look_at(struct jobs *s, const char *name, const char *path, uint64_t
     if (!path || v->detector)
         return;
     v->loaded = supervisor_has_model(s->supervisor, path, &v->in_use);
-    v->is_default =
-        !catalog_default(s->config, chosen, NULL) && !strcmp(chosen, name);
+    v->is_default = !catalog_default(s->config, chosen, NULL) && !strcmp(chosen, name);
     look_at_memory(s, path, v);
 }
 

@@ -11,8 +11,8 @@ struct model_view {
     char name[64];
     bool detector; /* it is the voice detector, no model */
     bool present, loaded, in_use, is_default;
-    uint64_t bytes; /* of its file: as it is here, or as it is published */
-    int languages;  /* it knows languages 0 … languages - 1 */
+    uint64_t bytes;               /* of its file: as it is here, or as it is published */
+    int languages;                /* it knows languages 0 … languages - 1 */
     struct whisper_memory memory; /* 0, 0: not known before it is here */
     bool fits;                    /* the memory can hold it, as far as that is known */
     struct pull_view pull;

@@ -91,9 +91,9 @@ static void end(struct pull *p, int status, const struct err *e)
     if (here)
         p->view.done = p->view.total = p->entry->bytes;
     (void)snprintf(p->view.message, sizeof p->view.message, "%.290s",
-                   here                            ? "It is here, and right"
+                   here                           ? "It is here, and right"
                    : p->view.state == PULL_FAILED ? e->message
-                                                   : "It was stopped");
+                                                  : "It was stopped");
     tell(p);
     pthread_mutex_unlock(&p->all->lock);
 }
@@ -102,10 +102,8 @@ static void *run(void *arg)
 {
     struct pull *p = arg;
     struct err e = {0};
-    const struct pull_callbacks callbacks = {.arg = p,
-                                             .progress = on_progress,
-                                             .note = on_note,
-                                             .cancelled = is_cancelled};
+    const struct pull_callbacks callbacks = {
+        .arg = p, .progress = on_progress, .note = on_note, .cancelled = is_cancelled};
     int status = catalog_pull(p->all->config, p->entry->name, &callbacks, &e);
     if (status && status != ERR_EXISTS)
         log_warning("the model %s was not pulled: %s", p->entry->name, e.message);

@@ -76,7 +76,7 @@ int room_check(const struct config *c, int threads, const char *path, const char
     if (all <= limit)
         return 0;
     return err_set(e, ERR_TOO_LARGE,
-                   "%s needs %.1f GB of memory (%.1f for its weights, %.1f for a "
+                   "the model %s needs %.1f GB of memory (%.1f for its weights, %.1f for a "
                    "transcription); this server may use %.1f GB: choose a smaller model, "
                    "or let its operator raise MEMORY_LIMIT_MB",
                    model, (double)all / 1e9, (double)need->weights / 1e9,
@@ -238,7 +238,7 @@ int room_ask(struct room *r, int slot, const char *path, const char *model, int 
                           (find(r, slot, serial) ? 0 : need->session);
         if (wanted <= r->limit)
             return 1;
-        if (!let_oldest_go(r, slot, serial) && !drop_unheld(r, serial, INT64_MAX))
+        if (!drop_unheld(r, serial, INT64_MAX) && !let_oldest_go(r, slot, serial))
             return 0;
     }
 }

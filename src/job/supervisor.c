@@ -595,8 +595,8 @@ int supervisor_start(struct supervisor **out, struct jobs *s, struct err *e)
     if (!status)
         status = models_new(&v->models, e);
     if (!status)
-        status = room_new(&v->room, s->config, v->models, v->context.threads, unload, v,
-                          e);
+        status =
+            room_new(&v->room, s->config, v->models, v->context.threads, unload, v, e);
     v->context.jobs = s;
     v->context.models = v->models;
     v->context.owner = v->owner;

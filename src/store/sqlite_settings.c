@@ -34,12 +34,12 @@ static int settings_set(struct store *s, const char *name, const char *value,
                         struct err *e)
 {
     struct sqlite_conn *c = WRITER(s);
-    int n = value ? sqlite_conn_run(c, e,
-                                    "INSERT INTO settings VALUES (?, ?) "
-                                    "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                                    "tt", name, value)
-                  : sqlite_conn_run(c, e, "DELETE FROM settings WHERE name = ?", "t",
-                                    name);
+    int n =
+        value ? sqlite_conn_run(c, e,
+                                "INSERT INTO settings VALUES (?, ?) "
+                                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                                "tt", name, value)
+              : sqlite_conn_run(c, e, "DELETE FROM settings WHERE name = ?", "t", name);
     sqlite_store_done(c);
     return n < 0 ? n : 0;
 }

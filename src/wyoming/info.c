@@ -16,11 +16,10 @@ static json_t *languages_of(const char *model)
 
 static json_t *describe(const char *model)
 {
-    return json_pack("{s:s, s:s, s:b, s:s, s:{s:s, s:s}, s:o}", "name", model,
-                     "description", model, "installed", 1, "version", WT_VERSION,
-                     "attribution", "name", "OpenAI", "url",
-                     "https://github.com/openai/whisper", "languages",
-                     languages_of(model));
+    return json_pack(
+        "{s:s, s:s, s:b, s:s, s:{s:s, s:s}, s:o}", "name", model, "description", model,
+        "installed", 1, "version", WT_VERSION, "attribution", "name", "OpenAI", "url",
+        "https://github.com/openai/whisper", "languages", languages_of(model));
 }
 
 static json_t *describe_all(const struct config *c)

@@ -2,11 +2,13 @@
 
 #include "base/mem.h"
 
-#define VERSION "1.5.4" /* of the protocol's own package, which this was written after */
+#define VERSION                                                                          \
+    "1.5.4" /* of the protocol's own package, which this was written after               \
+             */
 
-#define RATE_LEAST 1000
-#define RATE_MOST  384000
-#define WIDTH_MOST 4
+#define RATE_LEAST    1000
+#define RATE_MOST     384000
+#define WIDTH_MOST    4
 #define MOST_CHANNELS 32
 
 /* ---- reading ---- */
@@ -75,8 +77,7 @@ static int read_header(struct wyoming_parser *p, const json_t *header, struct er
     event->data = json_is_object(data) ? json_incref(data) : json_object();
     if (!event->data)
         return err_set(e, ERR_NOMEM, "out of memory");
-    int status =
-        read_length(header, "data_length", WYOMING_DATA_MAX, &p->data_length, e);
+    int status = read_length(header, "data_length", WYOMING_DATA_MAX, &p->data_length, e);
     if (!status)
         status = read_length(header, "payload_length", WYOMING_PAYLOAD_MAX,
                              &p->payload_length, e);
@@ -103,10 +104,10 @@ static int end_data(struct wyoming_parser *p, struct err *e)
     if (!p->data_length)
         return 0;
     json_t *data = load_object(&p->bytes);
-    int status = data ? 0
-                      : err_set(e, ERR_CORRUPT,
-                                "the data of an event \"%s\" is no JSON object",
-                                p->event.type);
+    int status =
+        data ? 0
+             : err_set(e, ERR_CORRUPT, "the data of an event \"%s\" is no JSON object",
+                       p->event.type);
     if (data && json_object_update(p->event.data, data))
         status = err_set(e, ERR_NOMEM, "out of memory");
     json_decref(data);
@@ -201,10 +202,9 @@ int wyoming_event_write(struct buf *out, const char *type, json_t *data)
 {
     char *body = data ? json_dumps(data, JSON_COMPACT) : NULL;
     size_t length = body ? strlen(body) : 0;
-    json_t *header =
-        length ? json_pack("{s:s, s:s, s:I}", "type", type, "version", VERSION,
-                           "data_length", (json_int_t)length)
-               : json_pack("{s:s, s:s}", "type", type, "version", VERSION);
+    json_t *header = length ? json_pack("{s:s, s:s, s:I}", "type", type, "version",
+                                        VERSION, "data_length", (json_int_t)length)
+                            : json_pack("{s:s, s:s}", "type", type, "version", VERSION);
     char *line = header ? json_dumps(header, JSON_COMPACT) : NULL;
     int status = line && (body || !data) ? 0 : ERR_NOMEM;
     if (!status) {

@@ -60,8 +60,7 @@ static int send_all(int fd, int stop_fd, const struct buf *out, struct err *e)
         if (errno != EAGAIN)
             return err_set(e, ERR_NETWORK, "the client has gone");
         int64_t left_ms = (until_ns - clock_monotonic_ns()) / 1000000;
-        int status =
-            wait_for(fd, POLLOUT, stop_fd, left_ms > 0 ? (int)left_ms : 0, e);
+        int status = wait_for(fd, POLLOUT, stop_fd, left_ms > 0 ? (int)left_ms : 0, e);
         if (status <= 0)
             return status ? status : err_set(e, ERR_CANCELLED, "the server stops");
     }
@@ -249,13 +248,12 @@ static int on_stop(struct talk *t, struct err *e)
 static int on_chunk(struct talk *t, const struct wyoming_event *event, struct err *e)
 {
     int status = utterance_format(&t->utterance, event->data, e);
-    return status ? status
-                  : utterance_add(&t->utterance, event->payload, event->payload_length,
-                                  e);
+    return status
+               ? status
+               : utterance_add(&t->utterance, event->payload, event->payload_length, e);
 }
 
-static int on_transcribe(struct talk *t, const struct wyoming_event *event,
-                         struct err *e)
+static int on_transcribe(struct talk *t, const struct wyoming_event *event, struct err *e)
 {
     return utterance_ask(&t->utterance, event->data, e);
 }
