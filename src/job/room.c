@@ -75,12 +75,13 @@ int room_check(const struct config *c, int threads, const char *path, const char
     uint64_t limit = limit_of(c), all = need->weights + need->session;
     if (all <= limit)
         return 0;
-    return err_set(e, ERR_TOO_LARGE,
-                   "the model %s needs %.1f GB of memory (%.1f for its weights, %.1f for a "
-                   "transcription); this server may use %.1f GB: choose a smaller model, "
-                   "or let its operator raise MEMORY_LIMIT_MB",
-                   model, (double)all / 1e9, (double)need->weights / 1e9,
-                   (double)need->session / 1e9, (double)limit / 1e9);
+    return err_set(
+        e, ERR_TOO_LARGE,
+        "the model %s needs %.1f GB of memory (%.1f for its weights, %.1f for a "
+        "transcription); this server may use %.1f GB: choose a smaller model, "
+        "or let its operator raise MEMORY_LIMIT_MB",
+        model, (double)all / 1e9, (double)need->weights / 1e9,
+        (double)need->session / 1e9, (double)limit / 1e9);
 }
 
 /* ---- what is taken ---- */
