@@ -11,10 +11,10 @@
 
 /* ---- looking ---- */
 
-static void look_at_memory(struct jobs *s, const char *path, struct model_view *v)
+static void look_at_memory(struct jobs *s, struct model_view *v)
 {
-    int status = room_check(s->config, supervisor_threads(s->supervisor), path, v->name,
-                            0, &v->memory, NULL);
+    int status = room_check(s->config, supervisor_threads(s->supervisor), v->name, NULL,
+                            &v->memory, NULL);
     v->fits = status != ERR_TOO_LARGE;
 }
 
@@ -29,9 +29,9 @@ static void look_at(struct jobs *s, const char *name, const char *path, uint64_t
     pulls_view(s->pulls, name, &v->pull);
     if (!path || v->detector)
         return;
-    v->loaded = supervisor_has_model(s->supervisor, path, &v->in_use);
+    v->loaded = room_has(supervisor_room(s->supervisor), path, &v->in_use);
     v->is_default = !catalog_default(s->config, chosen, NULL) && !strcmp(chosen, name);
-    look_at_memory(s, path, v);
+    look_at_memory(s, v);
 }
 
 static void look_at_detector(struct jobs *s, struct model_view *v)
@@ -136,7 +136,8 @@ int jobs_model_remove(struct jobs *s, const char *name, bool *stopped, struct er
     if (status)
         return status;
     log_info("the model %s was removed", name);
-    supervisor_forget_model(s->supervisor, path);
+    room_forget(supervisor_room(s->supervisor), path);
+    supervisor_wake(s->supervisor);
     return 0;
 }
 

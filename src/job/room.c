@@ -4,7 +4,11 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/mem.h"
+#include "catalog/catalog.h"
+#include "job/options.h"
 #include "job/worker.h"
+
+#include <pthread.h>
 
 #define SECOND_NS INT64_C(1000000000)
 #define MIB       (UINT64_C(1) << 20)
@@ -26,6 +30,14 @@ struct room {
     room_unload_fn unload;
     void *arg; /* borrowed */
     struct held held[ROOM_SLOTS][WORKER_MODELS];
+
+    pthread_mutex_t shared;   /* guards what follows */
+    char forgotten[PATH_MAX]; /* a model that shall go; "": none */
+    struct published {
+        char path[PATH_MAX];
+        bool in_use;
+    } loaded[MODELS_MAX];
+    size_t n_loaded;
 };
 
 /* ---- the limit ---- */
@@ -51,25 +63,46 @@ int room_new(struct room **out, const struct config *c, struct models *models,
     r->idle_ns = c->model_idle_seconds * SECOND_NS;
     r->unload = unload;
     r->arg = arg;
+    pthread_mutex_init(&r->shared, NULL);
     *out = r;
     return 0;
 }
 
 void room_free(struct room *r)
 {
+    if (!r)
+        return;
+    pthread_mutex_destroy(&r->shared);
     free(r);
 }
 
-int room_check(const struct config *c, int threads, const char *path, const char *model,
-               int batch, struct whisper_memory *need, struct err *e)
+/* Windows that the options ask for, or what a worker has in any case. */
+static int windows_of(const char *options_json, int *out, struct err *e)
+{
+    struct job_options options;
+    int status = job_options_parse(&options, options_json, e);
+    if (status)
+        return status;
+    int batch = options.params.batch_size;
+    *out = batch > WORKER_BATCH ? batch : WORKER_BATCH;
+    job_options_release(&options);
+    return 0;
+}
+
+int room_check(const struct config *c, int threads, const char *model,
+               const char *options_json, struct whisper_memory *need, struct err *e)
 {
     struct whisper_memory own;
-    const struct whisper_session_options options = {
-        .threads = threads,
-        .max_batch = batch > WORKER_BATCH ? batch : WORKER_BATCH,
-        .exact = compute_type_is_exact(c->compute_type)};
+    struct whisper_session_options options = {
+        .threads = threads, .exact = compute_type_is_exact(c->compute_type)};
+    char path[PATH_MAX];
     need = need ? need : &own;
-    int status = whisper_memory_needed(path, &options, need, e);
+    *need = (struct whisper_memory){0};
+    int status = catalog_path(c, model, path, e);
+    if (!status)
+        status = windows_of(options_json, &options.max_batch, e);
+    if (!status)
+        status = whisper_memory_needed(path, &options, need, e);
     if (status)
         return status;
     uint64_t limit = limit_of(c), all = need->weights + need->session;
@@ -133,16 +166,6 @@ static uint64_t taken(const struct room *r)
     return bytes;
 }
 
-int room_users(const struct room *r, int64_t serial)
-{
-    int users = 0;
-    for (int i = 0; i < ROOM_SLOTS; i++)
-        for (int k = 0; k < WORKER_MODELS; k++)
-            if (serial && r->held[i][k].serial == serial)
-                users += r->held[i][k].running;
-    return users;
-}
-
 /* ---- letting go ---- */
 
 /* Weights that no worker has open, and nobody is loading, but for those of `kept`. */
@@ -199,11 +222,8 @@ static bool let_oldest_go(struct room *r, int slot, int64_t wanted)
     return oldest && let_go(r, at, oldest);
 }
 
-void room_mind_idle(struct room *r, int64_t now_ns)
+static void let_idle_go(struct room *r, int64_t before_ns)
 {
-    int64_t before_ns = now_ns - r->idle_ns;
-    if (!r->idle_ns)
-        return;
     for (int i = 0; i < ROOM_SLOTS; i++)
         for (int k = 0; k < WORKER_MODELS; k++) {
             struct held *h = &r->held[i][k];
@@ -213,7 +233,7 @@ void room_mind_idle(struct room *r, int64_t now_ns)
     (void)drop_unheld(r, 0, before_ns);
 }
 
-void room_forget(struct room *r, const char *path)
+static void forget(struct room *r, const char *path)
 {
     int64_t serial = models_serial(r->models, path);
     for (int i = 0; serial && i < ROOM_SLOTS; i++) {
@@ -225,12 +245,78 @@ void room_forget(struct room *r, const char *path)
         models_drop(r->models, serial);
 }
 
+static int count_users(const struct room *r, int64_t serial)
+{
+    int users = 0;
+    for (int i = 0; i < ROOM_SLOTS; i++)
+        for (int k = 0; k < WORKER_MODELS; k++)
+            if (r->held[i][k].serial == serial)
+                users += r->held[i][k].running;
+    return users;
+}
+
+/* ---- other threads ---- */
+
+void room_forget(struct room *r, const char *path)
+{
+    pthread_mutex_lock(&r->shared);
+    (void)snprintf(r->forgotten, sizeof r->forgotten, "%s", path);
+    pthread_mutex_unlock(&r->shared);
+}
+
+bool room_has(struct room *r, const char *path, bool *in_use)
+{
+    bool found = false;
+    *in_use = false;
+    pthread_mutex_lock(&r->shared);
+    for (size_t i = 0; i < r->n_loaded; i++)
+        if (!strcmp(r->loaded[i].path, path)) {
+            found = true;
+            *in_use = r->loaded[i].in_use;
+        }
+    pthread_mutex_unlock(&r->shared);
+    return found;
+}
+
+static void publish(struct room *r)
+{
+    struct model_state states[MODELS_MAX];
+    size_t count = models_states(r->models, states);
+    pthread_mutex_lock(&r->shared);
+    r->n_loaded = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (states[i].loading)
+            continue;
+        struct published *p = &r->loaded[r->n_loaded++];
+        (void)snprintf(p->path, sizeof p->path, "%s", states[i].path);
+        p->in_use = count_users(r, states[i].serial) > 0;
+    }
+    pthread_mutex_unlock(&r->shared);
+}
+
+void room_mind(struct room *r, int64_t now_ns)
+{
+    char path[PATH_MAX];
+    pthread_mutex_lock(&r->shared);
+    (void)snprintf(path, sizeof path, "%s", r->forgotten);
+    r->forgotten[0] = '\0';
+    pthread_mutex_unlock(&r->shared);
+    if (path[0])
+        forget(r, path);
+    if (r->idle_ns)
+        let_idle_go(r, now_ns - r->idle_ns);
+    publish(r);
+}
+
 /* ---- jobs ---- */
 
-int room_ask(struct room *r, int slot, const char *path, const char *model, int batch,
+int room_ask(struct room *r, int slot, const char *model, const char *options_json,
              struct whisper_memory *need, struct err *e)
 {
-    int status = room_check(r->config, r->threads, path, model, batch, need, e);
+    char path[PATH_MAX];
+    int status = room_check(r->config, r->threads, model, options_json, need, e);
+    if (!status)
+        status = catalog_path(r->config, model, path, e);
     if (status)
         return status;
     for (;;) {

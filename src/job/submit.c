@@ -200,16 +200,10 @@ struct wanted {
 static int check_memory(struct jobs *s, const char *model, const char *options_json,
                         struct err *e)
 {
-    char path[PATH_MAX];
-    struct job_options options;
-    if (catalog_path(s->config, model, path, NULL) ||
-        job_options_parse(&options, options_json, NULL))
-        return 0;
-    int batch = options.params.batch_size;
-    job_options_release(&options);
-    int status = room_check(s->config, supervisor_threads(s->supervisor), path, model,
-                            batch, NULL, e);
-    return status == ERR_TOO_LARGE ? status : 0;
+    struct err why;
+    int status = room_check(s->config, supervisor_threads(s->supervisor), model,
+                            options_json, NULL, &why);
+    return status == ERR_TOO_LARGE ? err_set(e, status, "%s", why.message) : 0;
 }
 
 static int judge(struct jobs *s, const struct job_request *r, struct wanted *out,

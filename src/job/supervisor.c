@@ -3,11 +3,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "catalog/catalog.h"
 #include "engine/threads.h"
 #include "job/models.h"
 #include "job/models_door.h"
-#include "job/options.h"
 #include "job/prune.h"
 #include "job/room.h"
 #include "job/run.h"
@@ -64,12 +62,6 @@ struct supervisor {
     bool failing;    /* every worker keeps dying */
     int64_t seen_ns; /* when the loop last came round */
     char death[sizeof((struct slot *)0)->death];
-    char forgotten[PATH_MAX]; /* a model that shall leave the memory; "": none */
-    struct loaded_model {
-        char path[PATH_MAX];
-        bool in_use;
-    } loaded[MODELS_MAX];
-    size_t n_loaded;
 };
 
 /* ---- other threads ---- */
@@ -94,26 +86,9 @@ void supervisor_stop_job(struct supervisor *v, const char *id, int attempt)
     supervisor_wake(v);
 }
 
-void supervisor_forget_model(struct supervisor *v, const char *path)
+struct room *supervisor_room(struct supervisor *v)
 {
-    pthread_mutex_lock(&v->shared);
-    (void)snprintf(v->forgotten, sizeof v->forgotten, "%s", path);
-    pthread_mutex_unlock(&v->shared);
-    supervisor_wake(v);
-}
-
-bool supervisor_has_model(struct supervisor *v, const char *path, bool *in_use)
-{
-    bool found = false;
-    *in_use = false;
-    pthread_mutex_lock(&v->shared);
-    for (size_t i = 0; i < v->n_loaded; i++)
-        if (!strcmp(v->loaded[i].path, path)) {
-            found = true;
-            *in_use = v->loaded[i].in_use;
-        }
-    pthread_mutex_unlock(&v->shared);
-    return found;
+    return v->room;
 }
 
 int supervisor_threads(const struct supervisor *v)
@@ -306,20 +281,13 @@ static bool unload(void *arg, int slot, int64_t serial)
     return s->state == SLOT_IDLE && s->fd >= 0 && !message_send(s->fd, &m, false, NULL);
 }
 
-/* Whether the memory has room for a job in a slot. If it never has, the job ends. */
+/* Whether the memory has room for a job in a slot. If it never has, the job ends; what
+ * else may be wrong with its model, run_send and the worker say. */
 static bool has_room(struct supervisor *v, size_t i, struct run *r,
                      struct whisper_memory *need)
 {
-    char path[PATH_MAX];
-    struct job_options options;
     struct err e = {0};
-    *need = (struct whisper_memory){0};
-    if (catalog_path(v->jobs->config, r->job.model, path, NULL) ||
-        job_options_parse(&options, r->job.options, NULL))
-        return true; /* run_send and the worker say what is wrong */
-    int batch = options.params.batch_size;
-    job_options_release(&options);
-    int fits = room_ask(v->room, (int)i, path, r->job.model, batch, need, &e);
+    int fits = room_ask(v->room, (int)i, r->job.model, r->job.options, need, &e);
     if (fits == ERR_TOO_LARGE)
         run_set_end(r, RUN_FAILED, fits, "%s", e.message);
     if (fits == 0 && !r->waits)
@@ -442,33 +410,6 @@ static void mind_leases(struct supervisor *v)
         log_warning("took back %lld lapsed job(s)", (long long)count);
 }
 
-/* Call with `shared` held. */
-static void publish_models(struct supervisor *v)
-{
-    struct model_state states[MODELS_MAX];
-    size_t count = models_states(v->models, states);
-    v->n_loaded = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (states[i].loading)
-            continue;
-        struct loaded_model *l = &v->loaded[v->n_loaded++];
-        (void)snprintf(l->path, sizeof l->path, "%s", states[i].path);
-        l->in_use = room_users(v->room, states[i].serial) > 0;
-    }
-}
-
-static void mind_models(struct supervisor *v)
-{
-    char path[PATH_MAX];
-    pthread_mutex_lock(&v->shared);
-    memcpy(path, v->forgotten, sizeof path);
-    v->forgotten[0] = '\0';
-    pthread_mutex_unlock(&v->shared);
-    if (path[0])
-        room_forget(v->room, path);
-    room_mind_idle(v->room, clock_monotonic_ns());
-}
-
 static void publish(struct supervisor *v)
 {
     bool failing = true;
@@ -480,7 +421,6 @@ static void publish(struct supervisor *v)
     pthread_mutex_lock(&v->shared);
     v->failing = failing;
     v->seen_ns = clock_monotonic_ns();
-    publish_models(v);
     (void)snprintf(v->death, sizeof v->death, "%s", death);
     pthread_mutex_unlock(&v->shared);
 }
@@ -512,8 +452,8 @@ static void *run(void *arg)
         take_stops(v);
         for (size_t i = 0; i < v->count; i++)
             tend(v, i);
-        mind_models(v);
         int64_t now = clock_monotonic_ns();
+        room_mind(v->room, now);
         if (now >= v->leases_at_ns) {
             mind_leases(v);
             v->leases_at_ns = now + LEASE_CHECK_NS;
