@@ -77,6 +77,24 @@ static const char *size_text(uint64_t bytes, char out[24])
     return out;
 }
 
+/* ---- the default that was chosen ---- */
+
+/* What the service would say; where there is no database, nothing was chosen. */
+static void look_up_choice(const struct config *c)
+{
+    struct store *store = NULL;
+    struct buf name;
+    buf_init(&name, 64);
+    const char *path = strstr(c->database_url, "sqlite:///");
+    if (path && !access(path + strlen("sqlite:///"), F_OK) &&
+        !store_open(&store, c->database_url, &(struct store_options){0}, NULL) &&
+        !store_setting_get(store, STORE_DEFAULT_MODEL, &name, NULL) &&
+        catalog_name_valid(buf_cstr(&name)))
+        catalog_choose(buf_cstr(&name));
+    store_close(store);
+    buf_release(&name);
+}
+
 /* ---- list ------------------------------------------------------------------------ */
 
 static void list_present(const struct config *c, const struct catalog_present *present,
@@ -126,6 +144,7 @@ static void list_detector(const struct config *c)
 
 static int list(const struct config *c)
 {
+    look_up_choice(c);
     struct catalog_present *present;
     size_t count;
     struct err e = {0};
@@ -308,22 +327,6 @@ static int choose(const struct config *c, const char *name, struct err *e)
         status = models_write_default(store, c, strcmp(name, "auto") ? name : NULL, e);
     store_close(store);
     return status;
-}
-
-/* What the service would say; where there is no database, nothing was chosen. */
-static void look_up_choice(const struct config *c)
-{
-    struct store *store = NULL;
-    struct buf name;
-    buf_init(&name, 64);
-    const char *path = strstr(c->database_url, "sqlite:///");
-    if (path && !access(path + strlen("sqlite:///"), F_OK) &&
-        !store_open(&store, c->database_url, &(struct store_options){0}, NULL) &&
-        !store_setting_get(store, STORE_DEFAULT_MODEL, &name, NULL) &&
-        catalog_name_valid(buf_cstr(&name)))
-        catalog_choose(buf_cstr(&name));
-    store_close(store);
-    buf_release(&name);
 }
 
 static int default_model(const struct config *c, char **names, int count)
