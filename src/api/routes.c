@@ -2,6 +2,7 @@
 #include "api/api.h"
 #include "api/asr.h"
 #include "api/events.h"
+#include "api/models.h"
 #include "api/openai.h"
 
 #include "base/mem.h"
@@ -24,6 +25,14 @@ static const struct http_route routes[] = {
     /* The stream of all changes. */
     {"GET", "/events", api_events_stream, .access = API_READ},
     {"GET", "/ws/jobs/{id}", .ws = &api_progress, .access = API_READ},
+    /* Models. */
+    {"GET", "/models", api_models, .access = API_READ},
+    {"GET", "/models/{name}", api_model, .access = API_READ},
+    {"POST", "/models/{name}/pull", api_model_pull, .access = API_ADMIN},
+    {"PUT", "/models/default", api_model_default, .body = &api_model_default_body,
+     .access = API_ADMIN},
+    {"DELETE", "/models/{name}", api_model_remove, .access = API_ADMIN},
+    {"GET", "/ws/models/{name}", .ws = &api_model_progress, .access = API_READ},
     /* OpenAI's door. */
     {"POST", "/v1/audio/transcriptions", openai_transcribe, &openai_transcription_form,
      .limited = true, .access = API_TRANSCRIBE},

@@ -138,6 +138,19 @@ static const struct setting settings[] = {
      NULL, 0, 0, NULL, setting_is_header_name, "the name of a header",
      "with AUTH=proxy: where it says what they may (read, transcribe, admin); unset: "
      "everyone may read and transcribe"},
+    {"WYOMING_PORT", NULL, SETTING_INTEGER, FIELD(wyoming_port), "0", 0, 65535, NULL,
+     NULL, NULL,
+     "port of the Wyoming door for Home Assistant, most often 10300; 0: none"},
+    {"WYOMING_HOST", NULL, SETTING_TEXT, FIELD(wyoming_host), NULL, 0, 0, NULL,
+     setting_is_printable, "an address or a host name",
+     "address of the Wyoming door, which asks for no password; unset: HOST"},
+    {"MODEL_IDLE_SECONDS", NULL, SETTING_INTEGER, FIELD(model_idle_seconds), "900", 0,
+     31536000, NULL, NULL, NULL,
+     "seconds without a job after which a model leaves the memory; 0: never"},
+    {"MEMORY_LIMIT_MB", NULL, SETTING_INTEGER, FIELD(memory_limit_mb), "0", 0, 1073741824,
+     NULL, NULL, NULL,
+     "MiB that models and transcriptions may take together; 0: 80 % of what the machine, "
+     "or the container, has"},
 };
 _Static_assert(ARRAY_LENGTH(settings) <= CONFIG_MAX_SETTINGS, "sources[] is too short");
 

@@ -62,8 +62,12 @@ struct config {
     char *model_mirror_url;        /* WHISPER_MODEL_MIRROR: tried next, optional */
     int64_t model_timeout_seconds; /* WHISPER_MODEL_TIMEOUT_SECONDS: of silence */
     char *vad_model; /* VAD_MODEL: the voice detector's file, optional: in model_dir */
-    int64_t max_connections;                           /* MAX_CONNECTIONS */
-    int64_t max_connections_per_client;                /* MAX_CONNECTIONS_PER_CLIENT */
+    int64_t max_connections;            /* MAX_CONNECTIONS */
+    int64_t max_connections_per_client; /* MAX_CONNECTIONS_PER_CLIENT */
+    int64_t wyoming_port;               /* WYOMING_PORT; 0: no such door */
+    char *wyoming_host;                 /* WYOMING_HOST, optional: host */
+    int64_t model_idle_seconds;         /* MODEL_IDLE_SECONDS; 0: models stay */
+    int64_t memory_limit_mb;            /* MEMORY_LIMIT_MB, MiB; 0: decide */
     struct config_source sources[CONFIG_MAX_SETTINGS]; /* in the order of the table */
 };
 

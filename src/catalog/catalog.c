@@ -7,8 +7,10 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define PREFIX "ggml-"
 #define SUFFIX ".bin"
@@ -237,10 +239,31 @@ static const char *best_for(const struct config *c, const struct catalog_present
     return list[0].name;
 }
 
+/* The one thing here that is not in the settings: it changes while they do not. */
+static struct {
+    pthread_mutex_t lock;
+    char name[64];
+} chosen = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void catalog_choose(const char *name)
+{
+    pthread_mutex_lock(&chosen.lock);
+    (void)snprintf(chosen.name, sizeof chosen.name, "%s", name ? name : "");
+    pthread_mutex_unlock(&chosen.lock);
+}
+
+static const char *copy_chosen(char name[64])
+{
+    pthread_mutex_lock(&chosen.lock);
+    memcpy(name, chosen.name, sizeof chosen.name);
+    pthread_mutex_unlock(&chosen.lock);
+    return name[0] ? name : NULL;
+}
+
 int catalog_default(const struct config *c, char name[64], struct err *e)
 {
-    char path[PATH_MAX];
-    const char *const wanted[] = {c->default_model, "small"};
+    char path[PATH_MAX], by_choice[64];
+    const char *const wanted[] = {c->default_model, copy_chosen(by_choice), "small"};
     for (size_t i = 0; i < ARRAY_LENGTH(wanted); i++)
         if (wanted[i] && !catalog_path(c, wanted[i], path, NULL)) {
             (void)snprintf(name, 64, "%s", wanted[i]);
@@ -261,6 +284,39 @@ int catalog_default(const struct config *c, char name[64], struct err *e)
         "no model is in the folder %s; `whisper-transcriber models pull small` "
         "gets one",
         c->model_dir);
+}
+
+/* "DIR/.ggml-tiny.bin.packed-8" and the like: what engine/model_cache.h keeps. */
+static void remove_packed(const char *model_dir, const char *file)
+{
+    char start[80], path[PATH_MAX];
+    int n = snprintf(start, sizeof start, ".%s.packed", file);
+    DIR *dir = opendir(model_dir);
+    for (const struct dirent *entry; dir && (entry = readdir(dir));)
+        if (!strncmp(entry->d_name, start, (size_t)n) &&
+            join(path, model_dir, "", entry->d_name, ""))
+            (void)unlink(path);
+    if (dir)
+        closedir(dir);
+}
+
+int catalog_remove(const struct config *c, const char *name, struct err *e)
+{
+    char path[PATH_MAX], file[80];
+    uint64_t bytes;
+    int status = catalog_path(c, name, path, e);
+    if (status)
+        return status;
+    (void)snprintf(file, sizeof file, PREFIX "%s" SUFFIX, name);
+    if (!join(path, c->model_dir, "", file, "") || !is_file(path, &bytes))
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s is a folder, not a file that was pulled: its operator removes "
+                       "it",
+                       name);
+    if (unlink(path))
+        return err_errno(e, "%s cannot be removed", name);
+    remove_packed(c->model_dir, file);
+    return 0;
 }
 
 int catalog_verify(const struct config *c, const char *name, struct err *e)

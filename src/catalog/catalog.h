@@ -40,9 +40,17 @@ int catalog_path(const struct config *c, const char *name, char path[PATH_MAX],
                  struct err *e);
 
 /* The model that a request without one gets: DEFAULT_WHISPER_MODEL if set and present,
- * else small if present, else the best that is present; one that knows only English
- * comes last unless WHISPER_LANGUAGE is English. ERR_NOT_FOUND when there is none. */
+ * else the one that was chosen (catalog_choose) if present, else small if present, else
+ * the best that is present; one that knows only English comes last unless
+ * WHISPER_LANGUAGE is English. ERR_NOT_FOUND when there is none. */
 int catalog_default(const struct config *c, char name[64], struct err *e);
+/* Choose it for this process, whose settings are read-only; NULL: no longer. The name is
+ * valid. Any thread. */
+void catalog_choose(const char *name);
+
+/* Remove a model's file, and what was packed of it. ERR_UNSUPPORTED for a folder: that
+ * was not pulled, and may hold more than a model. */
+int catalog_remove(const struct config *c, const char *name, struct err *e);
 
 /* The voice detector's file: VAD_MODEL, else the published one in the model folder.
  * ERR_NOT_FOUND says how to get it; `path` is filled in all the same. */

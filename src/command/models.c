@@ -5,17 +5,24 @@
 #include "base/mem.h"
 #include "catalog/catalog.h"
 #include "command/cli.h"
+#include "job/models_door.h"
+#include "store/settings.h"
+
+#include <unistd.h>
 
 static const char help[] =
     "usage: whisper-transcriber models list\n"
     "       whisper-transcriber models pull NAME...\n"
     "       whisper-transcriber models verify [NAME...]\n"
     "       whisper-transcriber models path [NAME]\n"
+    "       whisper-transcriber models default [NAME]\n"
     "\n"
     "  list     the models that are here, best first, and those that can be pulled\n"
     "  pull     download models; goes on where an earlier download stopped\n"
     "  verify   compare models (all, if none is named) with the published checksums\n"
     "  path     print the file of a model; without a name, of the default one\n"
+    "  default  print the model of a request that names none; with a name, choose it in\n"
+    "           the database of the service (DATABASE_URL); `auto` undoes that\n"
     "\n"
     "options:\n"
     "  --model-dir DIR   folder of the models (WHISPER_MODEL_DIR; default: models)\n"
@@ -70,6 +77,24 @@ static const char *size_text(uint64_t bytes, char out[24])
     return out;
 }
 
+/* ---- the default that was chosen ---- */
+
+/* What the service would say; where there is no database, nothing was chosen. */
+static void look_up_choice(const struct config *c)
+{
+    struct store *store = NULL;
+    struct buf name;
+    buf_init(&name, 64);
+    const char *path = strstr(c->database_url, "sqlite:///");
+    if (path && !access(path + strlen("sqlite:///"), F_OK) &&
+        !store_open(&store, c->database_url, &(struct store_options){0}, NULL) &&
+        !store_setting_get(store, STORE_DEFAULT_MODEL, &name, NULL) &&
+        catalog_name_valid(buf_cstr(&name)))
+        catalog_choose(buf_cstr(&name));
+    store_close(store);
+    buf_release(&name);
+}
+
 /* ---- list ------------------------------------------------------------------------ */
 
 static void list_present(const struct config *c, const struct catalog_present *present,
@@ -119,6 +144,7 @@ static void list_detector(const struct config *c)
 
 static int list(const struct config *c)
 {
+    look_up_choice(c);
     struct catalog_present *present;
     size_t count;
     struct err e = {0};
@@ -289,12 +315,46 @@ static int print_path(const struct config *c, char **names, int count)
     return status == ERR_INVALID ? EXIT_NO_MODEL : exit_code(status);
 }
 
+/* ---- default --------------------------------------------------------------------- */
+
+/* A service that runs looks there every few seconds. */
+static int choose(const struct config *c, const char *name, struct err *e)
+{
+    struct store *store = NULL;
+    const struct store_options shared = {.exclusive = false};
+    int status = store_open(&store, c->database_url, &shared, e);
+    if (!status)
+        status = models_write_default(store, c, strcmp(name, "auto") ? name : NULL, e);
+    store_close(store);
+    return status;
+}
+
+static int default_model(const struct config *c, char **names, int count)
+{
+    char name[64];
+    struct err e = {0};
+    if (count > 1) {
+        cli_error("`models default` wants one name");
+        return EXIT_USAGE;
+    }
+    int status = count ? choose(c, names[0], &e) : 0;
+    if (!status) {
+        look_up_choice(c);
+        status = catalog_default(c, name, &e);
+    }
+    if (status)
+        cli_error("%s", e.message);
+    else
+        puts(name);
+    return status == ERR_INVALID ? EXIT_NO_MODEL : exit_code(status);
+}
+
 /* ---- the command ----------------------------------------------------------------- */
 
 static int run(const struct config *c, char **words, int count)
 {
     if (count == 0) {
-        cli_error("models what? One of: list, pull, verify, path; try --help");
+        cli_error("models what? One of: list, pull, verify, path, default; try --help");
         return EXIT_USAGE;
     }
     const char *verb = words[0];
@@ -304,6 +364,8 @@ static int run(const struct config *c, char **words, int count)
         return verify(c, words + 1, count - 1);
     if (!strcmp(verb, "path"))
         return print_path(c, words + 1, count - 1);
+    if (!strcmp(verb, "default"))
+        return default_model(c, words + 1, count - 1);
     if (!strcmp(verb, "list") && count == 1)
         return list(c);
     cli_error(strcmp(verb, "list") ? "there is no `models %s`; try --help"

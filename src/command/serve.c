@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "catalog/catalog.h"
 #include "job/detector.h"
+#include "wyoming/server.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -171,6 +172,23 @@ static int show_first_key(struct access *a, enum config_auth auth, bool loopback
     return status;
 }
 
+/* The port of Home Assistant, if one is wanted. */
+static int open_wyoming(const struct config *c, struct jobs *jobs,
+                        struct wyoming_server **out, struct err *e)
+{
+    if (!c->wyoming_port)
+        return 0;
+    int status = wyoming_start(out, c, jobs, e);
+    if (status)
+        return status;
+    log_info("the Wyoming door is open on port %d", wyoming_port(*out));
+    if (!wyoming_loopback(*out))
+        log_warning("the Wyoming door (port %d) knows no passwords: whoever can reach it "
+                    "can use it",
+                    wyoming_port(*out));
+    return 0;
+}
+
 static int listen_and_serve(const struct config *c, struct api *api, struct err *e)
 {
     struct http_server *server = NULL;
@@ -209,6 +227,7 @@ static int listen_and_serve(const struct config *c, struct api *api, struct err 
 static int run(const struct config *c, struct err *e)
 {
     struct api api = {.config = c};
+    struct wyoming_server *wyoming = NULL;
     int status = jobs_open(&api.jobs, c, e);
     if (!status)
         status = api_events_start(&api.events, api.jobs, e);
@@ -217,7 +236,10 @@ static int run(const struct config *c, struct err *e)
     if (!status)
         status = access_new(&api.access, c, jobs_store(api.jobs), e);
     if (!status)
+        status = open_wyoming(c, api.jobs, &wyoming, e);
+    if (!status)
         status = listen_and_serve(c, &api, e);
+    wyoming_stop(wyoming);
     access_free(api.access);
     api_events_free(api.events);
     teller_stop(api.teller);

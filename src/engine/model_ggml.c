@@ -12,6 +12,9 @@
 
 #include "base/mem.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #define GGML_MAGIC        0x67676D6C
 #define QUANTISATION_UNIT 1000 /* ftype = version of the block formats * 1000 + type */
 #define MAX_TOKEN_BYTES   1024
@@ -399,5 +402,22 @@ int ggml_read(struct model_source *s, const char *path, struct err *e)
     status = read_file(&r, s, e);
     if (status)
         err_prefix(e, "%s", path);
+    return status;
+}
+
+int ggml_read_config(const char *path, struct whisper_config *c, bool *f16, struct err *e)
+{
+    uint8_t head[12 * sizeof(int32_t)];
+    int32_t ftype = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, "cannot open the model %s", path);
+    ssize_t n = read(fd, head, sizeof head);
+    struct reader r = {.bytes = head, .length = n > 0 ? (size_t)n : 0};
+    int status = n < 0 ? err_errno(e, "cannot read the model %s", path) : 0;
+    close(fd);
+    if (!status)
+        status = read_config(&r, c, &ftype, e);
+    *f16 = ftype == 1;
     return status;
 }

@@ -140,17 +140,24 @@ static int read_generation_config(struct whisper_config *c, const char *folder,
     return status;
 }
 
-static int read_config_file(struct model_source *s, const char *folder, struct err *e)
+int safetensors_read_config(const char *folder, struct whisper_config *c, struct err *e)
 {
     json_t *root = NULL;
-    struct whisper_config config = {0};
     int status = hf_read_json(&root, folder, "config.json", MAX_CONFIG_BYTES, e);
     if (status)
         return status;
-    status = read_config(root, &config, e);
+    *c = (struct whisper_config){0};
+    status = read_config(root, c, e);
     if (status)
         err_prefix(e, "%s/config.json", folder);
     json_decref(root);
+    return status;
+}
+
+static int read_config_file(struct model_source *s, const char *folder, struct err *e)
+{
+    struct whisper_config config;
+    int status = safetensors_read_config(folder, &config, e);
     if (!status)
         status = read_generation_config(&config, folder, e);
     return status ? status : source_plan(s, &config, e);

@@ -9,4 +9,7 @@
  * the caller, who releases it in any case). */
 int safetensors_read(struct model_source *s, const char *folder, struct err *e);
 
+/* The dimensions alone, from config.json. */
+int safetensors_read_config(const char *folder, struct whisper_config *c, struct err *e);
+
 #endif

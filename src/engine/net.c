@@ -94,15 +94,15 @@ static void lay_out_rows(struct net *n, struct layout *l)
     n->code_sums = take(l, steps, sizeof *n->code_sums);
     n->block_state = state;
     n->block_floats = rows_scratch_floats(state);
-    n->blocks = take_floats(l, (size_t)pool_size(n->pool), n->block_floats);
-    n->value_most = take_floats(l, (size_t)pool_size(n->pool), state);
+    n->blocks = take_floats(l, (size_t)n->threads, n->block_floats);
+    n->value_most = take_floats(l, (size_t)n->threads, state);
     n->value_inverses = take(l, state, sizeof *n->value_inverses);
 }
 
 static void lay_out(struct net *n, struct layout *l)
 {
     const struct whisper_config *c = &n->model->config;
-    size_t threads = (size_t)pool_size(n->pool), layers = (size_t)c->n_text_layer;
+    size_t threads = (size_t)n->threads, layers = (size_t)c->n_text_layer;
     int widest =
         4 * (c->n_audio_state > c->n_text_state ? c->n_audio_state : c->n_text_state);
     lay_out_rows(n, l);
@@ -199,19 +199,10 @@ static int check_options(const struct net_options *o, struct err *e)
     return 0;
 }
 
-/* ---- the face ---------------------------------------------------------------------- */
-
-int net_open(struct net **out, const struct whisper_model *m,
-             const struct net_options *options, struct err *e)
+/* What a net is like, before any of it is there. */
+static void set_shape(struct net *n, const struct whisper_model *m,
+                      const struct net_options *options)
 {
-    int status = check_model(&m->config, e);
-    if (!status)
-        status = check_options(options, e);
-    if (status)
-        return status;
-    struct net *n = mem_array(1, sizeof *n);
-    if (!n)
-        return err_set(e, ERR_NOMEM, "no memory for the model's scratch");
     n->model = m;
     n->kernels = kernels_choose();
     n->max_windows = options->max_windows;
@@ -224,7 +215,45 @@ int net_open(struct net **out, const struct whisper_model *m,
     n->self_type = options->wide_caches ? WEIGHT_F32 : WEIGHT_F16;
     n->cross_type = whole ? WEIGHT_S8 : n->self_type;
     n->max_rows = (int)larger((size_t)m->config.n_text_ctx, (size_t)n->max_slots);
+}
+
+/* ---- the face ---------------------------------------------------------------------- */
+
+int net_bytes(const struct whisper_config *c, const struct net_options *options,
+              size_t *whole, size_t *caches, struct err *e)
+{
+    const struct whisper_model model = {.config = *c};
+    struct net n = {.threads =
+                        options->threads > 0 ? options->threads : threads_available()};
+    struct layout l = {0};
+    int status = check_model(c, e);
+    if (!status)
+        status = check_options(options, e);
+    if (status)
+        return status;
+    set_shape(&n, &model, options);
+    lay_out(&n, &l);
+    *whole = l.used;
+    *caches = l.used - n.self_at;
+    return l.overflow
+               ? err_set(e, ERR_TOO_LARGE, "the model is too large for this machine")
+               : 0;
+}
+
+int net_open(struct net **out, const struct whisper_model *m,
+             const struct net_options *options, struct err *e)
+{
+    int status = check_model(&m->config, e);
+    if (!status)
+        status = check_options(options, e);
+    if (status)
+        return status;
+    struct net *n = mem_array(1, sizeof *n);
+    if (!n)
+        return err_set(e, ERR_NOMEM, "no memory for the model's scratch");
+    set_shape(n, m, options);
     status = pool_new(&n->pool, options->threads, e);
+    n->threads = status ? 0 : pool_size(n->pool);
     if (!status)
         status = map_memory(n, e);
     if (status) {

@@ -25,6 +25,7 @@ struct net {
     const struct whisper_model *model; /* borrowed */
     const struct kernels *kernels;     /* static */
     struct pool *pool;                 /* owned */
+    int threads;
     int max_windows, max_slots;
     int max_rows;                /* decoder rows of one pass */
     enum weight_type self_type;  /* of self */

@@ -28,6 +28,10 @@ struct net_options {
 int net_open(struct net **out, const struct whisper_model *m,
              const struct net_options *options, struct err *e);
 void net_close(struct net *n);
+/* How large net_open's mapping would be: `whole`, of which `caches` are the sequences'
+ * own, most of which is never touched. The errors are net_open's. */
+int net_bytes(const struct whisper_config *c, const struct net_options *options,
+              size_t *whole, size_t *caches, struct err *e);
 struct pool *net_pool(struct net *n);
 
 /* Encode `count` windows, mel[i] is [3000][n_mels], and fill the cross-attention caches

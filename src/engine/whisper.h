@@ -63,6 +63,16 @@ int whisper_model_load(struct whisper_model **out, const char *path,
 int whisper_model_image_fd(const struct whisper_model *m);
 int whisper_model_attach(struct whisper_model **out, int fd, struct err *e);
 
+/* What a model takes when it is at work: its packed weights, once for all processes, and
+ * what each process that transcribes with it needs beside them. From its dimensions: of
+ * the file only the first bytes are read. */
+struct whisper_memory {
+    uint64_t weights, session; /* bytes */
+};
+struct whisper_session_options;
+int whisper_memory_needed(const char *path, const struct whisper_session_options *options,
+                          struct whisper_memory *out, struct err *e);
+
 void whisper_model_free(struct whisper_model *m);
 void whisper_model_describe(const struct whisper_model *m,
                             struct whisper_model_info *out);

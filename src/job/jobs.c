@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "catalog/catalog.h"
 #include "format/text.h"
+#include "job/models_door.h"
+#include "job/pulls.h"
 #include "job/service.h"
 #include "job/supervisor.h"
 #include "store/share.h"
@@ -65,6 +67,10 @@ int jobs_open(struct jobs **out, const struct config *c, struct err *e)
     if (!status)
         status = key_set_new(&s->keys, e);
     if (!status)
+        status = pulls_new(&s->pulls, c, e);
+    if (!status)
+        models_refresh_default(s);
+    if (!status)
         status = go_on(s, e);
     if (!status)
         status = supervisor_start(&s->supervisor, s, e);
@@ -80,6 +86,7 @@ void jobs_close(struct jobs *s)
 {
     if (!s)
         return;
+    pulls_free(s->pulls);
     supervisor_close(s->supervisor);
     queue_close(s->queue);
     blob_store_close(s->blobs);

@@ -1,11 +1,10 @@
 #include "job/models.h"
 
+#include "base/clock.h"
+
 #include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* Images that the service itself keeps alive; workers keep what they use. */
-#define MAX_MODELS 3
 
 struct entry {
     int64_t serial; /* 0: free */
@@ -14,10 +13,12 @@ struct entry {
     int fd;     /* owned; -1: not yet */
     int loader; /* the slot that loads it; -1: none */
     uint64_t used;
+    int64_t used_ns;
+    uint64_t bytes; /* expected, then known */
 };
 
 struct models {
-    struct entry entries[MAX_MODELS];
+    struct entry entries[MODELS_MAX];
     int64_t last_serial;
     uint64_t clock;
 };
@@ -37,7 +38,7 @@ static void drop(struct entry *n)
 
 void models_free(struct models *m)
 {
-    for (int i = 0; m && i < MAX_MODELS; i++)
+    for (int i = 0; m && i < MODELS_MAX; i++)
         drop(&m->entries[i]);
     free(m);
 }
@@ -51,7 +52,7 @@ static bool same_file(const struct stat *a, const struct stat *b)
 
 static struct entry *find(struct models *m, const char *path, const struct stat *st)
 {
-    for (int i = 0; i < MAX_MODELS; i++) {
+    for (int i = 0; i < MODELS_MAX; i++) {
         struct entry *n = &m->entries[i];
         if (!n->serial || strcmp(n->path, path) != 0)
             continue;
@@ -67,7 +68,7 @@ static struct entry *find(struct models *m, const char *path, const struct stat 
 static struct entry *make_room(struct models *m)
 {
     struct entry *best = NULL;
-    for (int i = 0; i < MAX_MODELS; i++) {
+    for (int i = 0; i < MODELS_MAX; i++) {
         struct entry *n = &m->entries[i];
         if (!n->serial)
             return n;
@@ -94,6 +95,7 @@ int models_ask(struct models *m, const char *path, int slot, int64_t *serial,
         (void)snprintf(n->path, sizeof n->path, "%s", path);
     }
     n->used = ++m->clock;
+    n->used_ns = clock_monotonic_ns();
     *serial = n->serial;
     *image_fd = n->fd;
     if (n->fd >= 0)
@@ -106,11 +108,15 @@ int models_ask(struct models *m, const char *path, int slot, int64_t *serial,
 
 void models_loaded(struct models *m, int slot, int64_t serial, int fd)
 {
-    for (int i = 0; i < MAX_MODELS; i++) {
+    struct stat st;
+    for (int i = 0; i < MODELS_MAX; i++) {
         struct entry *n = &m->entries[i];
         if (n->serial == serial && n->loader == slot && n->fd < 0) {
             n->fd = fd;
             n->loader = -1;
+            n->used_ns = clock_monotonic_ns();
+            if (!fstat(fd, &st) && st.st_size > 0)
+                n->bytes = (uint64_t)st.st_size;
             return;
         }
     }
@@ -119,7 +125,55 @@ void models_loaded(struct models *m, int slot, int64_t serial, int fd)
 
 void models_released(struct models *m, int slot)
 {
-    for (int i = 0; i < MAX_MODELS; i++)
+    for (int i = 0; i < MODELS_MAX; i++)
         if (m->entries[i].serial && m->entries[i].loader == slot)
             drop(&m->entries[i]);
+}
+
+/* ---- memory ---- */
+
+size_t models_states(const struct models *m, struct model_state out[MODELS_MAX])
+{
+    size_t count = 0;
+    for (int i = 0; i < MODELS_MAX; i++) {
+        const struct entry *n = &m->entries[i];
+        if (n->serial)
+            out[count++] = (struct model_state){.serial = n->serial,
+                                                .path = n->path,
+                                                .bytes = n->bytes,
+                                                .loading = n->fd < 0,
+                                                .used_ns = n->used_ns};
+    }
+    return count;
+}
+
+static struct entry *of_serial(struct models *m, int64_t serial)
+{
+    for (int i = 0; i < MODELS_MAX; i++)
+        if (serial && m->entries[i].serial == serial)
+            return &m->entries[i];
+    return NULL;
+}
+
+/* A file that has changed is found out by models_ask. */
+int64_t models_serial(const struct models *m, const char *path)
+{
+    for (int i = 0; i < MODELS_MAX; i++)
+        if (m->entries[i].serial && !strcmp(m->entries[i].path, path))
+            return m->entries[i].serial;
+    return 0;
+}
+
+void models_expect(struct models *m, int64_t serial, uint64_t bytes)
+{
+    struct entry *n = of_serial(m, serial);
+    if (n && n->fd < 0)
+        n->bytes = bytes;
+}
+
+void models_drop(struct models *m, int64_t serial)
+{
+    struct entry *n = of_serial(m, serial);
+    if (n && n->fd >= 0)
+        drop(n);
 }

@@ -24,6 +24,7 @@ enum message_type {
     /* to the worker */
     MESSAGE_JOB,    /* files: the recording, then the parts named in `attached` */
     MESSAGE_CANCEL, /* the worker answers with MESSAGE_FAILED */
+    MESSAGE_UNLOAD, /* let the model of `serial` go, unless a job uses it */
     /* from the worker */
     MESSAGE_READY,
     MESSAGE_MODEL, /* file: the packed weights, for the other workers */

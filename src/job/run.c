@@ -186,6 +186,7 @@ int run_send(struct run *r, const struct run_context *c, int slot, int fd, int64
             status = 1;
         } else {
             r->sent = r->working = true;
+            r->serial = m.serial;
             r->deadline_ns = now_ns + c->jobs->config->time_limit_seconds * 1000000000;
             status = 1;
         }

@@ -31,6 +31,8 @@ struct run {
     struct job job; /* owned: as the store has it, as far as we know */
     enum run_end end;
     struct err why;
+    int64_t serial; /* of the model that it was sent with */
+    bool waits;     /* for memory, and somebody was told */
     int64_t deadline_ns;
     int64_t asked_ns;      /* when its worker was asked to stop it; 0: not asked */
     int64_t not_before_ns; /* the store failed: try again then */

@@ -17,6 +17,7 @@
 
 struct supervisor;
 struct key_set;
+struct pulls;
 
 struct jobs {
     const struct config *config; /* borrowed */
@@ -25,6 +26,7 @@ struct jobs {
     struct blob_store *blobs;
     struct events *events;
     struct supervisor *supervisor;
+    struct pulls *pulls;
     /* Held over a change of state and the posting of its event, so that events of one job
      * come in the order of its changes. */
     pthread_mutex_t order;

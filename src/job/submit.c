@@ -6,7 +6,9 @@
 #include "format/text.h"
 #include "job/detect.h"
 #include "job/jobs.h"
+#include "job/model_names.h"
 #include "job/options.h"
+#include "job/room.h"
 #include "job/service.h"
 #include "job/supervisor.h"
 #include "media/formats.h"
@@ -130,12 +132,6 @@ static int known_model(const struct config *c, const char *asked, char name[64],
     return status;
 }
 
-static bool is_english_only(const char *model)
-{
-    const char *dot = strstr(model, ".en");
-    return dot && (dot[3] == '\0' || dot[3] == '-');
-}
-
 static int known_language(const struct config *c, const char *asked, const char *model,
                           const char **code, struct err *e)
 {
@@ -152,7 +148,7 @@ static int known_language(const struct config *c, const char *asked, const char 
             "an English name, or auto",
             asked);
     *code = whisper_language_code(index);
-    if (index != 0 && is_english_only(model))
+    if (index != 0 && model_name_is_english(model))
         return err_set(e, ERR_INVALID,
                        "the model %s knows only English: choose one without .en for %s",
                        model, whisper_language_name(index));
@@ -169,7 +165,7 @@ static int known_task(const char *asked, const char *model, const char **task,
         return err_set(e, ERR_INVALID,
                        "the task \"%.40s\" is not known: use transcribe or translate",
                        asked);
-    if (is_english_only(model))
+    if (model_name_is_english(model))
         return err_set(e, ERR_INVALID,
                        "the model %s cannot translate: choose one without .en", model);
     return 0;
@@ -267,13 +263,25 @@ struct wanted {
     const char *language, *task; /* static, or borrowed from the request */
 };
 
-static int judge(const struct config *c, const struct job_request *r, struct wanted *out,
+/* Whether the memory can hold the model. What else may be wrong with its file the worker
+ * says. */
+static int check_memory(struct jobs *s, const char *model, const char *options_json,
+                        struct err *e)
+{
+    struct err why;
+    int status = room_check(s->config, supervisor_threads(s->supervisor), model,
+                            options_json, NULL, &why);
+    return status == ERR_TOO_LARGE ? err_set(e, status, "%s", why.message) : 0;
+}
+
+static int judge(struct jobs *s, const struct job_request *r, struct wanted *out,
                  struct err *e)
 {
+    const struct config *c = s->config;
     int status = known_model(c, r->model, out->model, e);
     if (!status)
         status = known_language(c, r->language, out->model, &out->language, e);
-    if (!status && r->detect && is_english_only(out->model))
+    if (!status && r->detect && model_name_is_english(out->model))
         status = err_set(e, ERR_INVALID,
                          "the model %s knows only English and cannot tell languages "
                          "apart: choose one without .en",
@@ -282,13 +290,15 @@ static int judge(const struct config *c, const struct job_request *r, struct wan
         status = known_task(r->task, out->model, &out->task, e);
     if (r->detect)
         out->task = JOB_TASK_DETECT;
-    return status ? status : check_options(r->options_json, e);
+    if (!status)
+        status = check_options(r->options_json, e);
+    return status ? status : check_memory(s, out->model, r->options_json, e);
 }
 
 int jobs_check(struct jobs *s, const struct job_request *request, struct err *e)
 {
     struct wanted wanted;
-    return judge(s->config, request, &wanted, e);
+    return judge(s, request, &wanted, e);
 }
 
 static int submit(struct upload *u, const struct job_request *r, struct job *out,
@@ -296,7 +306,7 @@ static int submit(struct upload *u, const struct job_request *r, struct job *out
 {
     struct jobs *s = u->jobs;
     struct wanted wanted;
-    int status = judge(s->config, r, &wanted, e);
+    int status = judge(s, r, &wanted, e);
     if (!status && !u->bytes)
         status = err_set(e, ERR_INVALID, "the file is empty: send a recording");
     if (!status && !u->judged)

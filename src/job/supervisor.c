@@ -5,7 +5,9 @@
 #include "base/mem.h"
 #include "engine/threads.h"
 #include "job/models.h"
+#include "job/models_door.h"
 #include "job/prune.h"
+#include "job/room.h"
 #include "job/run.h"
 #include "job/slot.h"
 #include "job/worker.h"
@@ -30,7 +32,7 @@
 #define DYING_TICK_MS    10
 #define STOPPING_TICK_MS 50
 #define MESSAGES_AT_ONCE 32
-#define MAX_WORKERS      64
+#define MAX_WORKERS      ROOM_SLOTS
 /* A larger recording is no company for others: it would take as much memory as they. */
 #define BESIDE_BYTES (INT64_C(8) << 20)
 /* Deaths in a row, of every worker, after which the service calls itself not ready. */
@@ -44,6 +46,7 @@ struct stop {
 struct supervisor {
     struct jobs *jobs;     /* borrowed */
     struct models *models; /* owned */
+    struct room *room;     /* owned */
     pthread_t thread;
     bool started;
     int bell; /* owned eventfd */
@@ -84,6 +87,16 @@ void supervisor_stop_job(struct supervisor *v, const char *id, int attempt)
     }
     pthread_mutex_unlock(&v->shared);
     supervisor_wake(v);
+}
+
+struct room *supervisor_room(struct supervisor *v)
+{
+    return v->room;
+}
+
+int supervisor_threads(const struct supervisor *v)
+{
+    return v->context.threads;
 }
 
 int supervisor_ready(struct supervisor *v, struct err *e)
@@ -169,6 +182,7 @@ static int hear_one(struct supervisor *v, size_t i, struct message *m, struct er
         return err_set(e, ERR_CORRUPT, "the worker speaks of a job that it has not got");
     int status = run_hear(r, m, e);
     if (!status && !r->working) {
+        room_end(v->room, (int)i, r->serial, clock_monotonic_ns());
         models_released(v->models, (int)i);
         s->state = any_working(v, i) ? SLOT_BUSY : SLOT_IDLE;
         s->deaths = 0;
@@ -206,6 +220,7 @@ static void bury(struct supervisor *v, size_t i, int64_t now)
     if (!slot_reap(s, now))
         return;
     models_released(v->models, (int)i);
+    room_slot_gone(v->room, (int)i);
     if (!busy && !atomic_load(&v->closing) && count_active(v, i) == 0)
         log_warning("an idle worker died: %s", s->death);
     /* Any of them may have crashed it: the next time each is alone. */
@@ -270,6 +285,31 @@ static void mind_limits(struct supervisor *v, size_t i, int64_t now)
         mind_limit(v, i, &v->runs[i][k], now);
 }
 
+/* One that works is heard at once; one that loads would hear only when it has loaded. */
+static bool unload(void *arg, int slot, int64_t serial)
+{
+    struct supervisor *v = arg;
+    const struct slot *s = &v->slots[slot];
+    const struct message m = {.type = MESSAGE_UNLOAD, .serial = serial};
+    return s->state == SLOT_IDLE && s->fd >= 0 && !message_send(s->fd, &m, false, NULL);
+}
+
+/* Whether the memory has room for a job in a slot. If it never has, the job ends; what
+ * else may be wrong with its model, run_send and the worker say. */
+static bool has_room(struct supervisor *v, size_t i, struct run *r,
+                     struct whisper_memory *need)
+{
+    struct err e = {0};
+    int fits = room_ask(v->room, (int)i, r->job.model, r->job.options, need, &e);
+    if (fits == ERR_TOO_LARGE)
+        run_set_end(r, RUN_FAILED, fits, "%s", e.message);
+    if (fits == 0 && !r->waits)
+        log_event(LOG_INFO, r->job.id, "waits until the memory has room for %s",
+                  r->job.model);
+    r->waits = fits == 0;
+    return fits != 0 && fits != ERR_TOO_LARGE;
+}
+
 /* Give a claimed job to its worker. */
 static void dispatch(struct supervisor *v, size_t i, struct run *r, int64_t now)
 {
@@ -278,11 +318,15 @@ static void dispatch(struct supervisor *v, size_t i, struct run *r, int64_t now)
     if (!r->active || r->sent || r->end != RUN_GOES_ON ||
         (s->state != SLOT_IDLE && s->state != SLOT_BUSY))
         return;
+    struct whisper_memory need;
+    if (!has_room(v, i, r, &need))
+        return;
     int status = run_send(r, &v->context, (int)i, s->fd, now, &e);
     if (status < 0) {
         run_set_end(r, RUN_RETURNED, status, "%s", e.message);
         kill_for(v, i, r);
     } else if (r->working) {
+        room_begin(v->room, (int)i, r->serial, &need, now);
         s->state = SLOT_BUSY;
     }
 }
@@ -369,6 +413,7 @@ static void mind_leases(struct supervisor *v)
 {
     int64_t count = 0;
     struct err e = {0};
+    models_refresh_default(v->jobs); /* the command line may have changed it */
     for (size_t i = 0; i < v->count; i++)
         for (size_t k = 0; k < WORKER_JOBS; k++)
             run_renew(&v->runs[i][k], &v->context);
@@ -432,6 +477,7 @@ static void *run(void *arg)
         for (size_t i = 0; i < v->count; i++)
             tend(v, i);
         int64_t now = clock_monotonic_ns();
+        room_mind(v->room, now);
         if (now >= v->leases_at_ns) {
             mind_leases(v);
             v->leases_at_ns = now + LEASE_CHECK_NS;
@@ -514,6 +560,9 @@ int supervisor_start(struct supervisor **out, struct jobs *s, struct err *e)
     int status = v->bell < 0 ? err_errno(e, "cannot make a doorbell") : 0;
     if (!status)
         status = models_new(&v->models, e);
+    if (!status)
+        status =
+            room_new(&v->room, s->config, v->models, v->context.threads, unload, v, e);
     v->context.jobs = s;
     v->context.models = v->models;
     v->context.owner = v->owner;
@@ -542,6 +591,7 @@ void supervisor_close(struct supervisor *v)
         pthread_join(v->thread, NULL);
         drain(v);
     }
+    room_free(v->room);
     models_free(v->models);
     if (v->bell >= 0)
         close(v->bell);

@@ -10,6 +10,7 @@
 #include "job/service.h"
 
 struct supervisor;
+struct room;
 
 /* `s` is borrowed; its store, queue, blobs and events are open. */
 int supervisor_start(struct supervisor **out, struct jobs *s, struct err *e);
@@ -21,6 +22,10 @@ void supervisor_wake(struct supervisor *v);
 /* The job was cancelled or deleted: end the work of this attempt or an earlier one, if it
  * is under way. Any thread. */
 void supervisor_stop_job(struct supervisor *v, const char *id, int attempt);
+/* Which models are in memory. Borrowed; see there what any thread may ask. */
+struct room *supervisor_room(struct supervisor *v);
+/* What a transcription gets. */
+int supervisor_threads(const struct supervisor *v);
 /* Whether workers live: ERR_CRASH while all of them keep dying. Any thread. */
 int supervisor_ready(struct supervisor *v, struct err *e);
 

@@ -12,6 +12,7 @@
 #include "job/transcribe.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -19,10 +20,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Models that stay open: that of the last job and one more. */
-#define MAX_MODELS 2
-/* Windows that the jobs of one model have together, at least. */
-#define SHARED_BATCH 4
 /* As much transcript as an earlier attempt may hand over. */
 #define MAX_CHECKPOINT_BYTES (256u << 20)
 
@@ -50,7 +47,7 @@ struct worker {
     pthread_cond_t unused;  /* a session is */
     struct vad *vad;        /* owned; NULL: none */
     bool said_no_vad;       /* once is enough */
-    struct loaded loaded[MAX_MODELS];
+    struct loaded loaded[WORKER_MODELS];
     uint64_t jobs;
 
     pthread_mutex_t lock;            /* guards what follows */
@@ -88,7 +85,7 @@ static void open_detector(struct worker *w, const char *path)
     if (w->vad)
         return;
     if (detector_open(&w->vad, path, &e) == 0) {
-        for (size_t i = 0; i < MAX_MODELS; i++) /* they know of none */
+        for (size_t i = 0; i < WORKER_MODELS; i++) /* they know of none */
             if (w->loaded[i].n_used == 0)
                 unload(&w->loaded[i]);
     } else if (!w->said_no_vad) {
@@ -128,7 +125,7 @@ static struct loaded *find_place(struct worker *w, const struct message *job,
                                  int max_batch)
 {
     struct loaded *place = NULL;
-    for (size_t i = 0; i < MAX_MODELS; i++) {
+    for (size_t i = 0; i < WORKER_MODELS; i++) {
         struct loaded *l = &w->loaded[i];
         if (is_for(l, job) && (l->max_batch >= max_batch || l->n_used > 0))
             return l;
@@ -157,7 +154,7 @@ static int open_session(struct worker *w, const struct message *job,
                         const struct whisper_params *p, struct whisper_session **out,
                         struct err *e)
 {
-    int max_batch = p->batch_size > SHARED_BATCH ? p->batch_size : SHARED_BATCH, at = 0;
+    int max_batch = p->batch_size > WORKER_BATCH ? p->batch_size : WORKER_BATCH, at = 0;
     struct loaded *l;
     int status = 0;
     while (!(l = find_place(w, job, max_batch))) /* other models are in use */
@@ -189,13 +186,24 @@ static int open_session(struct worker *w, const struct message *job,
 
 static void close_session(struct worker *w, const struct whisper_session *session)
 {
-    for (size_t i = 0; i < MAX_MODELS; i++)
+    for (size_t i = 0; i < WORKER_MODELS; i++)
         for (int k = 0; k < WORKER_JOBS; k++)
             if (w->loaded[i].sessions[k] == session) {
                 w->loaded[i].used[k] = false;
                 w->loaded[i].n_used--;
             }
     pthread_cond_broadcast(&w->unused);
+}
+
+/* The service wants the memory of a model that nobody uses. */
+static void let_go(struct worker *w, int64_t serial)
+{
+    pthread_mutex_lock(&w->models);
+    for (size_t i = 0; i < WORKER_MODELS; i++)
+        if (w->loaded[i].serial == serial && w->loaded[i].n_used == 0)
+            unload(&w->loaded[i]);
+    pthread_mutex_unlock(&w->models);
+    malloc_trim(0); /* what was freed goes back to the system */
 }
 
 /* ---- what the service hears ---- */
@@ -504,10 +512,12 @@ int worker_run(int fd)
             status = begin_job(&w, &m, &e);
         else if (m.type == MESSAGE_CANCEL)
             cancel_job(&w, &m);
+        else if (m.type == MESSAGE_UNLOAD)
+            let_go(&w, m.serial);
         message_release(&m);
     }
     end_tasks(&w);
-    for (size_t i = 0; i < MAX_MODELS; i++)
+    for (size_t i = 0; i < WORKER_MODELS; i++)
         unload(&w.loaded[i]);
     vad_close(w.vad);
     pthread_cond_destroy(&w.ended);

@@ -13,6 +13,10 @@
 
 /* Jobs at once, at most. */
 #define WORKER_JOBS 8
+/* Models that stay open: that of the last job and one more. */
+#define WORKER_MODELS 2
+/* Windows that the jobs of one model have together, at least. */
+#define WORKER_BATCH 4
 
 /* What asks a process to stop: SIGTERM, SIGINT and SIGHUP. A worker is started with these
  * blocked, so that none ends it before worker_ignore_stops is reached. */

@@ -115,6 +115,11 @@ static const char shares_sql[] =
     "  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE"
     ") STRICT, WITHOUT ROWID;"
     "CREATE INDEX job_shares_jobs ON job_shares (job_id);";
+/* What was set while the service ran, as opposed to its environment. */
+static const char settings_sql[] = "CREATE TABLE settings ("
+                                   "  name TEXT PRIMARY KEY,"
+                                   "  value TEXT NOT NULL"
+                                   ") STRICT, WITHOUT ROWID;";
 
 static const struct migration steps_of_this_version[] = {
     {1, "jobs, checkpoints and transcripts", jobs_sql},
@@ -124,6 +129,7 @@ static const struct migration steps_of_this_version[] = {
     {5, "keys, sessions, usage and the audit log", keys_sql},
     {6, "search, priorities, events, retention by job", schema_native_sql},
     {9, "jobs that several requests share", shares_sql},
+    {10, "settings made while it runs", settings_sql},
 };
 
 const struct migration *migrations_all(size_t *count)

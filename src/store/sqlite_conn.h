@@ -32,7 +32,8 @@ struct sqlite_store {
     struct sqlite_conn readers[SQLITE_STORE_READERS];
 };
 
-extern const struct store_ops sqlite_store_ops; /* sqlite_write.c */
+extern const struct store_ops sqlite_store_ops;             /* sqlite_write.c */
+extern const struct store_settings_ops sqlite_settings_ops; /* sqlite_settings.c */
 
 /* Open the file and set what every connection has. The lock is initialised too. */
 int sqlite_conn_open(struct sqlite_conn *c, const char *path, bool writer, struct err *e);

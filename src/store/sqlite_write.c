@@ -445,4 +445,5 @@ const struct store_ops sqlite_store_ops = {
     .audit = &sqlite_audit_ops,
     .native = &sqlite_native_ops,
     .share = &sqlite_share_ops,
+    .settings = &sqlite_settings_ops,
 };

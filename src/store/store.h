@@ -110,10 +110,11 @@ struct store_ops {
 
     int (*probe)(struct store *s, struct err *e);
 
-    const struct store_keys_ops *keys;     /* keys.h */
-    const struct store_audit_ops *audit;   /* audit.h */
-    const struct store_native_ops *native; /* store/native.h */
-    const struct store_share_ops *share;   /* store/share.h */
+    const struct store_keys_ops *keys;         /* keys.h */
+    const struct store_audit_ops *audit;       /* audit.h */
+    const struct store_native_ops *native;     /* store/native.h */
+    const struct store_share_ops *share;       /* store/share.h */
+    const struct store_settings_ops *settings; /* store/settings.h */
 };
 
 /* Embedded at the beginning of every back end's own struct. */

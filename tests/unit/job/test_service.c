@@ -67,8 +67,8 @@ static void stop(struct fixture *f)
 
 static int set_up(void **state)
 {
-    static char host[] = "127.0.0.1", language[] = "auto", formats[] = "",
-                tiny[] = "tiny";
+    static char host[] = "127.0.0.1", language[] = "auto", compute_type[] = "auto",
+                formats[] = "", tiny[] = "tiny";
     struct fixture *f = calloc(1, sizeof *f);
     const char *base = getenv("TMPDIR");
     (void)snprintf(f->folder, sizeof f->folder, "%s/jobs-test-XXXXXX",
@@ -83,6 +83,7 @@ static int set_up(void **state)
     assert_int_equal(fs_write_atomic(f->model, "model", 5, NULL), 0);
     f->config = (struct config){.host = host,
                                 .database_url = f->database,
+                                .compute_type = compute_type,
                                 .model_dir = f->models,
                                 .default_model = tiny,
                                 .language = language,
