@@ -1,4 +1,5 @@
 #include "api/api.h"
+#include "api/recording.h"
 
 #include "base/mem.h"
 
@@ -13,6 +14,12 @@ static const struct http_route routes[] = {
     {"POST", "/jobs/{id}/cancel", api_cancel},
     {"POST", "/jobs/{id}/retry", api_retry},
     {"GET", "/ws/jobs/{id}", .ws = &api_progress},
+    /* the page's player */
+    {"GET", "/jobs/{id}/audio", api_audio},
+    {"GET", "/jobs/{id}/waveform", api_waveform},
+    /* the interface described, for programs and for people */
+    {"GET", "/openapi.json", api_openapi},
+    {"GET", "/docs", api_docs},
     {"GET", "/health/live", api_health_live},
     {"GET", "/health/ready", api_health_ready},
 };

@@ -102,6 +102,11 @@ static struct MHD_Response *make_response(struct http_request *request)
         if (!m)
             stream_free(request->stream);
         request->stream = NULL;
+    } else if (r->fd >= 0) {
+        m = MHD_create_response_from_fd_at_offset64((uint64_t)r->length, r->fd,
+                                                    (uint64_t)r->offset);
+        if (m)
+            r->fd = -1; /* the library's now */
     } else if (r->fixed || !r->body.data) {
         void *bytes;
         const void *fixed = r->fixed ? r->fixed : "";
@@ -127,7 +132,9 @@ static enum MHD_Result queue(struct exchange *x)
     if (!r->status)
         http_respond_error(r, 500, "internal", "The request was not answered.");
     add_standard_headers(x);
-    x->answered_bytes = r->fixed ? r->fixed_length : r->body.length;
+    x->answered_bytes = r->fixed     ? r->fixed_length
+                        : r->fd >= 0 ? (size_t)r->length
+                                     : r->body.length;
     struct MHD_Response *m = make_response(&x->request);
     if (!m)
         return MHD_NO;

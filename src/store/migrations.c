@@ -61,11 +61,19 @@ static const char callers_sql[] =
     "ALTER TABLE jobs ADD COLUMN caller TEXT NOT NULL DEFAULT '';"
     "CREATE INDEX jobs_callers ON jobs (caller, created_ms DESC, id DESC);";
 
+/* How loud each recording is along its time: a byte for every 20 ms. */
+static const char waveforms_sql[] =
+    "CREATE TABLE waveforms ("
+    "  job_id TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,"
+    "  peaks BLOB NOT NULL"
+    ") STRICT;";
+
 static const struct migration steps_of_this_version[] = {
     {1, "jobs, checkpoints and transcripts", jobs_sql},
     {2, "retention of recordings and jobs", retention_sql},
     {3, "quality reports", quality_sql},
     {4, "whose a job is", callers_sql},
+    {11, "waveforms of recordings", waveforms_sql},
 };
 
 const struct migration *migrations_all(size_t *count)

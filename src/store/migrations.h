@@ -6,7 +6,7 @@
 #include "store/sqlite_conn.h"
 
 struct migration {
-    int version; /* 1, 2, 3 … without gaps */
+    int version; /* rises */
     const char *name;
     const char *sql;
 };

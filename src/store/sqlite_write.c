@@ -430,4 +430,5 @@ const struct store_ops sqlite_store_ops = {
     .aged = sqlite_read_aged,
     .drop_audio = sqlite_drop_audio,
     .probe = sqlite_probe,
+    .waveform = &sqlite_waveform_ops,
 };

@@ -64,6 +64,8 @@ enum store_aged {
 
 struct store;
 
+struct store_waveform_ops;
+
 struct store_ops {
     void (*close)(struct store *s);
 
@@ -102,6 +104,8 @@ struct store_ops {
     int (*drop_audio)(struct store *s, const char *id, struct err *e);
 
     int (*probe)(struct store *s, struct err *e);
+
+    const struct store_waveform_ops *waveform; /* store/waveform.h */
 };
 
 /* Embedded at the beginning of every back end's own struct. */
