@@ -156,8 +156,8 @@ void api_waveform(struct http_request *r)
     json_t *peaks = json_array();
     for (size_t i = 0; i < w.count; i++)
         (void)json_array_append_new(peaks, json_real(thousandths(w.peaks[i])));
-    http_respond_json(&r->response, 200,
-                      json_pack("{s:f, s:o}", "duration", thousandths(w.seconds), "peaks",
-                                peaks));
+    http_respond_json(
+        &r->response, 200,
+        json_pack("{s:f, s:o}", "duration", thousandths(w.seconds), "peaks", peaks));
     waveform_release(&w);
 }

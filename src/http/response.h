@@ -15,7 +15,7 @@ struct http_response {
     struct buf body;   /* owned */
     const void *fixed; /* borrowed, lives as long as the program; instead of body */
     size_t fixed_length;
-    int fd; /* owned; -1: none: instead of both */
+    int fd;                 /* owned; -1: none: instead of both */
     int64_t offset, length; /* of the file */
 };
 
@@ -40,8 +40,8 @@ void http_respond_bytes(struct http_response *r, int status, const char *content
 void http_respond_fixed(struct http_response *r, int status, const char *content_type,
                         const void *bytes, size_t length);
 
-/* `length` bytes of a file from `offset` on, as they are when they are sent: the file must
- * not change. Takes the descriptor over. */
+/* `length` bytes of a file from `offset` on, as they are when they are sent: the file
+ * must not change. Takes the descriptor over. */
 void http_respond_file(struct http_response *r, int status, const char *content_type,
                        int fd, int64_t offset, int64_t length);
 

@@ -15,8 +15,8 @@ struct recording {
 int jobs_recording(struct jobs *s, const char *id, struct recording *out, struct err *e);
 
 struct waveform {
-    double seconds;  /* of the recording */
-    double *peaks;   /* owned [count]: 0 to 1, the greatest of even parts */
+    double seconds; /* of the recording */
+    double *peaks;  /* owned [count]: 0 to 1, the greatest of even parts */
     size_t count;
 };
 void waveform_release(struct waveform *w);

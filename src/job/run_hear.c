@@ -44,7 +44,8 @@ static int hear_waveform(struct run *r, int fd, struct err *e)
     if (n == (ssize_t)length)
         buf_add(&r->waveform, bytes, length);
     free(bytes);
-    return n == (ssize_t)length ? 0 : err_set(e, ERR_CORRUPT, "its waveform is cut short");
+    return n == (ssize_t)length ? 0
+                                : err_set(e, ERR_CORRUPT, "its waveform is cut short");
 }
 
 /* Of a window that is not whole yet, nothing is written down. */

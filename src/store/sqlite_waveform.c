@@ -33,8 +33,8 @@ static int load(struct store *s, const char *id, struct buf *out, struct err *e)
 {
     struct sqlite_conn *c = sqlite_store_reader((struct sqlite_store *)s);
     sqlite3_stmt *stmt;
-    int status = sqlite_conn_prepare(
-        c, "SELECT peaks FROM waveforms WHERE job_id = ?1", &stmt, e);
+    int status =
+        sqlite_conn_prepare(c, "SELECT peaks FROM waveforms WHERE job_id = ?1", &stmt, e);
     if (!status) {
         sqlite3_bind_text(stmt, 1, id, -1, SQLITE_STATIC);
         int rc = sqlite3_step(stmt);
