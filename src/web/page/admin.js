@@ -229,7 +229,7 @@ async function show() {
   }
   if (current !== wanted) return;
   const focused = root.contains(document.activeElement) ? document.activeElement.getAttribute('aria-label') : null;
-  root.replaceChildren(el('h1', { id: 'view-title', tabindex: '-1' }, titles[wanted]),
+  root.replaceChildren(el('h2', { id: 'view-title', tabindex: '-1' }, titles[wanted]),
     el('p', { id: 'view-problem', class: 'notice bad', role: 'alert', hidden: true }), ...parts);
   if (focused) ([...root.querySelectorAll('[aria-label]')].find((node) => node.getAttribute('aria-label') === focused) ?? byId('view-title')).focus();
 }

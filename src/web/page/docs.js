@@ -157,7 +157,7 @@ function operationNode(path, method, operation, shared) {
 
 function openNamed() {
   const node = location.hash && document.getElementById(location.hash.slice(1));
-  if (node?.matches('details')) node.open = true;
+  if (node && node.matches('details')) node.open = true;
 }
 
 function show() {
@@ -187,7 +187,7 @@ function show() {
 
 try {
   root = await (await fetch('openapi.json')).json();
-  show();
 } catch {
   byId('content').replaceChildren(el('p', { class: 'notice bad', role: 'alert' }, 'The description cannot be loaded: the service cannot be reached.'));
 }
+if (root) show();

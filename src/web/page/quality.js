@@ -62,7 +62,7 @@ function section([key, title, explain], q, onseek) {
   const items = notes.slice(0, 100).map((note) => el('li', {}, place(note, onseek), `: ${explain(note)}`,
     note.text ? el('q', { dir: 'auto' }, note.text.trim()) : null));
   if (notes.length > 100) items.push(el('li', {}, `and ${notes.length - 100} more`));
-  return [el('h4', {}, `${title} (${notes.length})`), el('ul', {}, ...items)];
+  return [el('h3', {}, `${title} (${notes.length})`), el('ul', {}, ...items)];
 }
 
 /** "Good", or what is doubtful, in a few words for the closed report. */

@@ -470,15 +470,15 @@ static void a_waveform_goes_with_its_job(void **state)
 {
     static const unsigned char peaks[] = {0, 255, 0, 7}, others[] = {1, 0};
     struct fixture *f = *state;
-    struct err e = {0};
+    struct err why = {0};
     struct buf b;
     char id[ID_SIZE];
     buf_init(&b, 100);
     test_store_add(f->store, 1, "a.wav", id);
-    assert_int_equal(store_waveform_load(f->store, id, &b, &e), ERR_NOT_FOUND);
-    assert_int_equal(store_waveform_save(f->store, id, 0, peaks, 4, &e), ERR_STATE);
+    assert_int_equal(store_waveform_load(f->store, id, &b, &why), ERR_NOT_FOUND);
+    assert_int_equal(store_waveform_save(f->store, id, 0, peaks, 4, &why), ERR_STATE);
     int attempt = claim(f->store, id);
-    assert_int_equal(store_waveform_save(f->store, id, attempt + 1, peaks, 4, &e),
+    assert_int_equal(store_waveform_save(f->store, id, attempt + 1, peaks, 4, &why),
                      ERR_STATE);
     CHECK(store_waveform_save(f->store, id, attempt, others, 2, e));
     CHECK(store_waveform_save(f->store, id, attempt, peaks, 4, e));
@@ -488,7 +488,7 @@ static void a_waveform_goes_with_its_job(void **state)
     assert_memory_equal(b.data, peaks, 4);
     CHECK(store_remove(f->store, id, e));
     buf_reset(&b);
-    assert_int_equal(store_waveform_load(f->store, id, &b, &e), ERR_NOT_FOUND);
+    assert_int_equal(store_waveform_load(f->store, id, &b, &why), ERR_NOT_FOUND);
     assert_int_equal(b.length, 0);
     buf_release(&b);
 }
