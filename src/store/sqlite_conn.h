@@ -32,7 +32,7 @@ struct sqlite_store {
     struct sqlite_conn readers[SQLITE_STORE_READERS];
 };
 
-extern const struct store_ops sqlite_store_ops; /* sqlite_write.c */
+extern const struct store_ops sqlite_store_ops;             /* sqlite_write.c */
 extern const struct store_waveform_ops sqlite_waveform_ops; /* sqlite_waveform.c */
 
 /* Open the file and set what every connection has. The lock is initialised too. */

@@ -47,24 +47,18 @@ function problem(error) {
 
 /* ---- models ---- */
 
-function pullOf(model) {
-  const pull = model.pull;
-  if (!pull || typeof pull !== 'object') return null;
-  return pull.total ? Math.round((100 * pull.bytes) / pull.total) : 0;
-}
-
-const pulling = (model) => ['pulling', 'running', 'downloading'].includes(model.pull?.state ?? model.pull?.status ?? model.state);
+const pulling = (model) => model.pull?.state === 'pulling';
 
 function modelState(model) {
   if (pulling(model)) {
-    const percent = pullOf(model) ?? 0;
+    const percent = model.pull.progress ?? 0;
     return el('span', { class: 'pulling' }, badge('processing', `${percent} %`),
       el('progress', { max: 100, value: percent, 'aria-label': `Download of ${model.name}` }));
   }
-  const failure = model.pull?.error;
-  if (failure) return el('span', {}, badge('failed', 'Failed'), ` ${sentence(failure)}`);
+  if (model.pull?.state === 'failed') return el('span', {}, badge('failed', 'Failed'), ` ${sentence(model.pull.message || 'the download failed')}`);
   if (!model.present) return badge('', 'Not here');
-  return el('span', {}, badge('completed', model.default ? 'Default' : 'Here'), model.loaded ? ' in memory' : '');
+  const notes = [model.loaded ? 'in memory' : null, model.memory?.fits === false ? 'needs more memory than there is' : null];
+  return el('span', {}, badge('completed', model.default ? 'Default' : 'Here'), ` ${notes.filter(Boolean).join(', ')}`);
 }
 
 function modelActions(model) {
@@ -87,20 +81,19 @@ function modelActions(model) {
 
 async function showModels() {
   const answer = await api.listModels();
-  const models = answer.models ?? answer.data ?? [];
+  const { models = [] } = answer;
   if (models.some(pulling)) timer = setTimeout(() => { if (current === 'models') show(); }, 1500);
-  const bytes = (model) => model.size ?? model.size_bytes ?? model.bytes;
   return [
     el('p', { class: 'soft' }, 'Larger models hear better and take longer. A model is in memory only while it is used.'),
     table('Models', ['Model', 'Size', 'State', 'Actions'], models.map((model) => [
-      el('b', {}, model.name), bytes(model) ? size(bytes(model)) : null, modelState(model), modelActions(model)])),
+      el('b', {}, model.name), model.size ? size(model.size) : null, modelState(model), modelActions(model)])),
   ];
 }
 
 /* ---- keys ---- */
 
 function showNewKey(made) {
-  const secret = made.key ?? made.secret;
+  const secret = made.key;
   const code = el('code', { class: 'secret', tabindex: '0', 'aria-label': 'The new key' }, secret);
   const copied = el('span', {}, 'Copy');
   const copy = navigator.clipboard && el('button', {
@@ -147,14 +140,13 @@ function keyForm() {
 }
 
 function keyState(key) {
-  if (key.revoked_at ?? key.revoked) return badge('failed', 'Revoked');
-  const expires = key.expires_at ?? key.expires;
-  if (expires && Date.parse(expires) < Date.now()) return badge('', 'Expired');
+  if (key.state === 'revoked') return badge('failed', 'Revoked');
+  if (key.state === 'expired') return badge('', 'Expired');
   return badge('completed', 'Valid');
 }
 
 function keyActions(key) {
-  if (key.revoked_at ?? key.revoked) return null;
+  if (key.state === 'revoked') return null;
   return button('Revoke', `Revoke the key ${key.name}`, async () => {
     const sure = await confirm({
       title: 'Revoke this key?', text: `Whoever uses “${key.name}” is shut out at once. This cannot be undone.`, yes: 'Revoke',
@@ -167,10 +159,10 @@ async function showKeys() {
   const answer = await api.listKeys();
   const keys = answer.keys ?? [];
   const list = keys.length
-    ? table('Keys', ['Name', 'May', 'State', 'Expires', 'Last used', 'Actions'], keys.map((key) => [
-      el('b', {}, key.name), [].concat(key.scopes ?? key.scope ?? []).join(', '), keyState(key),
-      when(key.expires_at ?? key.expires), when(key.last_used_at ?? key.last_used), keyActions(key)]))
-    : el('p', { class: 'empty' }, 'There is no key yet. The first one switches the asking on: from then on, everybody needs one.');
+    ? table('Keys', ['Name', 'May', 'State', 'Expires', 'Last used', 'Minutes today', 'Actions'], keys.map((key) => [
+      el('b', {}, key.name), key.scopes?.join(', '), keyState(key), when(key.expires_at), when(key.last_used_at),
+      key.minutes_per_day ? `${Math.round(key.minutes_used_today ?? 0)} of ${key.minutes_per_day}` : null, keyActions(key)]))
+    : el('p', { class: 'empty' }, 'There is no key yet. Where the service asks for keys by itself, the first one switches that on.');
   return [
     el('p', { class: 'soft' }, 'A key is what a program or a person proves to be allowed with. Each sees only its own transcripts.'),
     el('div', { id: 'new-key' }), keyForm(), list,

@@ -101,6 +101,12 @@ async function refresh() {
   refreshTimer = setTimeout(refresh, document.hidden ? 60000 : busy ? 4000 : 15000);
 }
 
+/** News come in swarms; the list is asked for once. */
+function soon() {
+  clearTimeout(refreshTimer);
+  refreshTimer = setTimeout(refresh, 250);
+}
+
 function tellEnd(before, now) {
   if (before && isActive(before) && !isActive(now)) {
     announce(`${now.original_filename}: ${labels[now.status]}.`);
@@ -125,7 +131,7 @@ function onProgress(id, change) {
     else if (state.openJob) Object.assign(state.openJob, { progress: change.progress, message: change.message });
   }
   if (!isActive(change)) unwatch(id);
-  if (!job || !isActive(change)) refresh();
+  if (!job || !isActive(change)) soon();
 }
 
 function watch(id) {
@@ -320,7 +326,7 @@ listen();
 await describe();
 live = followAll({
   onjob: (change) => onProgress(change.job_id, change),
-  onreset: refresh,
+  onreset: soon,
   onstate: watchActive,
 });
 route();

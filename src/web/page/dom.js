@@ -83,6 +83,7 @@ export function size(bytes) {
 export function moment(iso) {
   const date = new Date(iso);
   const minutes = Math.floor((Date.now() - date.getTime()) / 60000);
+  if (minutes < -1) return date.toLocaleDateString([], { day: 'numeric', month: 'short', year: 'numeric' });
   if (minutes < 1) return 'just now';
   if (minutes < 60) return `${minutes} min ago`;
   if (date.toDateString() === new Date().toDateString()) {

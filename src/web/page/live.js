@@ -29,7 +29,7 @@ export function followAll({ onjob, onreset, onstate }) {
       state(true);
     };
     source.addEventListener('job', (event) => onjob(JSON.parse(event.data)));
-    source.addEventListener('reset', onreset);
+    for (const name of ['reset', 'deleted']) source.addEventListener(name, onreset);
     source.onerror = () => {
       state(false);
       if (source.readyState !== EventSource.CLOSED) return; // it tries again by itself

@@ -52,7 +52,9 @@ const lists = [
 ];
 
 function place(note, onseek) {
-  const span = `${clock(note.start)} to ${clock(note.end)}`;
+  const from = clock(note.start);
+  const to = clock(note.end);
+  const span = from === to ? `at ${from}` : `${from} to ${to}`;
   return el('button', { type: 'button', class: 'link', onclick: () => onseek(note.start, true) }, span);
 }
 
