@@ -70,7 +70,7 @@ function modelActions(model) {
     return button('Get', `Get the model ${name}`, () => act(() => api.pullModel(name), `${name} is being downloaded.`));
   }
   return el('span', { class: 'row' },
-    model.default ? null : button('Make default', `Make ${name} the default`, () => act(() => api.chooseModel(name), `${name} is the default now.`)),
+    model.default ? null : button('Make default', `Make default: ${name}`, () => act(() => api.chooseModel(name), `${name} is the default now.`)),
     button('Delete', `Delete the model ${name}`, async () => {
       const sure = await confirm({
         title: 'Delete this model?', text: `“${name}” is removed from the server. It can be fetched again.`, yes: 'Delete',
@@ -191,15 +191,14 @@ async function showSystem() {
     ['Largest file', about.max_file_size_mb ? size(about.max_file_size_mb * 1048576) : null],
     ['Formats', about.allowed_formats || 'all that can be decoded'],
   ];
-  const events = audit?.events ?? audit?.audit ?? audit?.entries;
+  const events = audit?.events;
   const parts = [el('dl', { class: 'facts-list' }, ...facts.filter(([, value]) => value)
     .flatMap(([name, value]) => [el('dt', {}, name), el('dd', {}, value)]))];
   if (events) {
     parts.push(el('h3', {}, 'Security events'));
     parts.push(events.length
-      ? table('Security events', ['When', 'What', 'Who', 'From'], events.map((event) => [
-        when(event.time ?? event.timestamp ?? event.at), event.event ?? event.what ?? event.kind,
-        event.key_name ?? event.key ?? event.caller ?? event.key_id, event.client ?? event.address]))
+      ? table('Security events', ['When', 'What', 'Who', 'From', 'Details'], events.map((event) => [
+        when(event.time), event.event.replaceAll('_', ' '), event.caller || null, event.client || null, event.detail || null]))
       : el('p', { class: 'empty' }, 'None so far.'));
   }
   return parts;
@@ -245,7 +244,8 @@ export function hideViews() {
 /** Ask the service what it has; the links of what is not there stay away. */
 export async function probeViews() {
   const ask = (promise) => api.may(promise).catch(() => null);
-  const [models, keys] = await Promise.all([ask(api.listModels()), ask(api.listKeys())]);
+  const [models, keys, session] = await Promise.all([ask(api.listModels()), ask(api.listKeys()), ask(api.showSession())]);
+  byId('sign-out').hidden = session?.auth !== 'key';
   Object.assign(available, { models: Boolean(models), keys: Boolean(keys), system: Boolean(models || keys) });
   for (const [name, is] of Object.entries(available)) byId(`nav-${name}`).hidden = !is;
 }

@@ -85,6 +85,7 @@ export async function may(promise) {
 }
 
 export const openSession = (key) => ask('session', json('POST', { key }), false);
+export const showSession = () => ask('session', {}, false);
 export const closeSession = () => ask('session', { method: 'DELETE' }, false);
 export const listModels = () => ask('models');
 export const pullModel = (name) => ask(`${modelPath(name)}/pull`, { method: 'POST' });

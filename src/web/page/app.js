@@ -298,6 +298,10 @@ function listen() {
     state.limit = Math.min(LIST_MAX, state.limit + PAGE);
     refresh();
   });
+  byId('sign-out').addEventListener('click', () => act(async () => {
+    await api.closeSession();
+    location.reload(); // nothing of what was seen stays
+  }));
   byId('help-open').addEventListener('click', openHelp);
   byId('retry-now').addEventListener('click', () => { live.restart(); refresh(); });
   document.addEventListener('keydown', onKey);
