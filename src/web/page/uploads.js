@@ -41,7 +41,7 @@ function showFailure(item, message) {
   bar.remove();
   setText(state, `${message} `);
   if (item.file.size > 0 && item.file.size <= limitBytes) {
-    again.setAttribute('aria-label', `Try to upload ${item.file.name} again`);
+    again.setAttribute('aria-label', `Try again: upload ${item.file.name}`);
     again.onclick = () => {
       row.remove();
       addFiles([item.file], item.options, item.onaccepted);
