@@ -12,9 +12,9 @@ size_t peaks_count(size_t n_samples)
  * numbers is one that compilers make vectors of. */
 static float greatest(const float *samples, size_t count)
 {
-    uint32_t most = 0;
+    int32_t most = 0;
     for (size_t i = 0; i < count; i++) {
-        uint32_t bits;
+        int32_t bits;
         memcpy(&bits, &samples[i], sizeof bits);
         bits &= 0x7FFFFFFF;
         most = bits > most ? bits : most;

@@ -35,7 +35,7 @@ export async function openPage(browser, server, { at = '', prepare = () => {}, .
   const problems = [];
   page.on('pageerror', (error) => problems.push(error.message));
   page.on('console', (m) => {
-    if (m.type() === 'error' && !/status of (4|5)\d\d|ERR_CONNECTION|ERR_INTERNET/.test(m.text())) problems.push(m.text());
+    if (m.type() === 'error' && !/status of (4|5)\d\d|ERR_CONNECTION|ERR_INTERNET|ERR_INCOMPLETE_CHUNKED/.test(m.text())) problems.push(m.text());
   });
   page.on('request', (request) => {
     if (!request.url().startsWith(server.url) && !/^(data|blob):/.test(request.url())) problems.push(`fetched ${request.url()}`);

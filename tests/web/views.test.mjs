@@ -1,6 +1,8 @@
 // Every view of the page, wide and narrow, light and dark; its keys; what it plays.
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import fs from 'node:fs';
+import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { form, getJson, startServer, tempFolder, tone, transcribe, until, waitForJob, wav } from '../lib/server.mjs';
 import { accessible, launch, openPage, picture, reason, recording, windows } from './browser.mjs';
@@ -363,6 +365,17 @@ describe('the views of the page', { skip: reason }, () => {
     await close();
   });
 
+  test('show a text that can be read only once', async () => {
+    const { page, problems, close } = await openJob({
+      prepare: (p) => p.route(`**/jobs/${job.id}/download?format=json`, (route) => route.fulfill({ status: 410, json: { detail: 'it was fetched', error_code: 'gone' } })),
+    });
+    await page.getByText('keeps nothing of this job').waitFor();
+    assert.match(await page.locator('.plain').innerText(), /stew for dinner/);
+    await accessible(page, 'only text');
+    assert.deepEqual(problems, []);
+    await close();
+  });
+
   test('say when the recording is not kept any more', async () => {
     const { body } = await transcribe(server, form(wav({ seconds: 2 }), 'old.wav'));
     await waitForJob(server, body.job_id);
@@ -408,15 +421,24 @@ describe('the views of the page', { skip: reason }, () => {
     await page.getByText('Online').waitFor();
     let patches = 0;
     page.on('request', (request) => { patches += request.method() === 'PATCH'; });
-    const bytes = wav({ seconds: 2400 });
-    const upload = page.locator('#files').setInputFiles({ name: 'big.wav', mimeType: 'audio/wav', buffer: bytes.subarray(0, 48 << 20) });
-    await until(() => patches, (n) => n > 0);
-    await first.kill();
-    await upload;
+    const bytes = wav({ seconds: 1300 }); // more than a part
+    await page.route('**/uploads/*', async (route) => {
+      // In the middle of the second part, the service dies.
+      if (patches < 2) return route.continue();
+      await first.kill();
+      return route.abort();
+    });
+    const file = path.join(folder, 'big.wav');
+    fs.writeFileSync(file, bytes);
+    await page.locator('#files').setInputFiles(file);
     await page.locator('#uploads').getByText('Paused').waitFor();
+    await page.unroute('**/uploads/*');
     const second = await startServer({ folder, env: { PORT: String(first.port) } });
     await page.evaluate(() => window.dispatchEvent(new Event('online')));
-    await until(async () => (await getJson(second, '/jobs')).body, (list) => list.total === 1);
+    const { jobs } = await until(async () => (await getJson(second, '/jobs')).body, (list) => list.total === 1);
+    const digest = (data) => createHash('sha256').update(data).digest('hex');
+    assert.equal(digest(fs.readFileSync(path.join(folder, 'storage', 'uploads', jobs[0].id))), digest(bytes));
+    await page.locator('#uploads li').waitFor({ state: 'detached' });
     await close();
     await second.stop();
   });

@@ -189,7 +189,7 @@ async function showSystem() {
     ['Default model', about.default_model ?? 'none'],
     ['Models here', about.models?.join(', ') || 'none'],
     ['Largest file', about.max_file_size_mb ? size(about.max_file_size_mb * 1048576) : null],
-    ['Formats', about.allowed_formats || 'all that can be decoded'],
+    ['Formats', about.allowed_formats?.replaceAll(',', ', ') || 'all that can be decoded'],
   ];
   const events = audit?.events;
   const parts = [el('dl', { class: 'facts-list' }, ...facts.filter(([, value]) => value)
@@ -244,7 +244,8 @@ export function hideViews() {
 /** Ask the service what it has; the links of what is not there stay away. */
 export async function probeViews() {
   const ask = (promise) => api.may(promise).catch(() => null);
-  const [models, keys, session] = await Promise.all([ask(api.listModels()), ask(api.listKeys()), ask(api.showSession())]);
+  const [models, keys] = await Promise.all([ask(api.listModels()), ask(api.listKeys())]);
+  const session = await ask(api.showSession()); // these may have asked for a key first
   byId('sign-out').hidden = session?.auth !== 'key';
   Object.assign(available, { models: Boolean(models), keys: Boolean(keys), system: Boolean(models || keys) });
   for (const [name, is] of Object.entries(available)) byId(`nav-${name}`).hidden = !is;

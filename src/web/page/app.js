@@ -110,7 +110,7 @@ function soon() {
 function tellEnd(before, now) {
   if (before && isActive(before) && !isActive(now)) {
     announce(`${now.original_filename}: ${labels[now.status]}.`);
-    if (now.id === state.openId) open(now.id);
+    if (now.id === state.openId && !reader.update(now)) open(now.id, { status: now.status });
   }
 }
 
@@ -127,7 +127,7 @@ function onProgress(id, change) {
     showJobs(state.jobs, state.openId);
   }
   if (id === state.openId) {
-    if (!reader.update(change)) open(id);
+    if (!reader.update(change)) open(id, { status: change.status });
     else if (state.openJob) Object.assign(state.openJob, { progress: change.progress, message: change.message });
   }
   if (!isActive(change)) unwatch(id);
@@ -182,7 +182,23 @@ function actionsFor(job) {
   };
 }
 
-async function open(id, { focus = false } = {}) {
+let opening = null; // {id, status: of news that came meanwhile}
+
+/** Ask for a job and show it: once for each change, for some can be read only once. */
+async function open(id, { focus = false, status = null } = {}) {
+  if (opening?.id === id && !focus) {
+    opening.status = status;
+    return;
+  }
+  const mine = { id, status: null };
+  opening = mine;
+  await openNow(id, focus);
+  if (opening === mine) opening = null;
+  const stale = mine.status && state.openId === id && state.openJob && mine.status !== state.openJob.status;
+  if (stale) await open(id);
+}
+
+async function openNow(id, focus) {
   try {
     const job = await api.getJob(id);
     if (state.openId !== id) return;

@@ -138,13 +138,23 @@ export function nextUnsure() {
 
 export const player = () => shown?.player;
 
+/** A job that leaves nothing behind could be read this once: its text is all that there is. */
+function onlyText(job) {
+  return [
+    el('p', { class: 'notice' }, 'The service keeps nothing of this job: this is the text, for as long as the page shows it. Copy it now.'),
+    el('div', { class: 'row tools' }, copyButton(job)),
+    el('p', { class: 'plain', dir: 'auto' }, job.transcript),
+  ];
+}
+
 /** The nodes of a completed job, or of the reason why there is nothing to read. */
 async function content(job, languages, current) {
   let transcript;
   try {
     transcript = await getTranscript(job.id);
   } catch (error) {
-    return [el('p', { class: 'notice bad', role: 'alert' }, sentence(error.message))];
+    return error.status === 410 && job.transcript ? onlyText(job)
+      : [el('p', { class: 'notice bad', role: 'alert' }, sentence(error.message))];
   }
   if (shown !== current) return [];
   const onseek = (seconds, play) => {
