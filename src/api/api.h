@@ -31,6 +31,8 @@ bool api_may_see(struct http_request *r, const char *id);
 /* ---- the handlers, by file ---- */
 void api_root(struct http_request *r); /* root.c */
 void api_asset(struct http_request *r);
+void api_openapi(struct http_request *r);
+void api_docs(struct http_request *r);
 void api_health_live(struct http_request *r); /* health.c */
 void api_health_ready(struct http_request *r);
 void api_list(struct http_request *r); /* native.c */

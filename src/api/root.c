@@ -10,6 +10,7 @@
 
 static const char page_policy[] =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "media-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 static json_t *describe_models(const struct api *api)
@@ -95,4 +96,16 @@ void api_asset(struct http_request *r)
     else
         http_respond_error(&r->response, 404, "not_found",
                            "there is nothing at this path");
+}
+
+void api_openapi(struct http_request *r)
+{
+    http_response_header(&r->response, "Vary", "Accept-Encoding");
+    respond_asset(r, web_asset_find("openapi.json"));
+}
+
+void api_docs(struct http_request *r)
+{
+    http_response_header(&r->response, "Vary", "Accept-Encoding");
+    respond_asset(r, web_asset_find("docs.html"));
 }

@@ -4,6 +4,7 @@
 #include "api/events.h"
 #include "api/models.h"
 #include "api/openai.h"
+#include "api/recording.h"
 
 #include "base/mem.h"
 #include "http/json_body.h"
@@ -25,6 +26,12 @@ static const struct http_route routes[] = {
     /* The stream of all changes. */
     {"GET", "/events", api_events_stream, .access = API_READ},
     {"GET", "/ws/jobs/{id}", .ws = &api_progress, .access = API_READ},
+    /* The page's player. */
+    {"GET", "/jobs/{id}/audio", api_audio, .access = API_READ},
+    {"GET", "/jobs/{id}/waveform", api_waveform, .access = API_READ},
+    /* The interface described, for programs and for people. */
+    {"GET", "/openapi.json", api_openapi, .access = API_PUBLIC},
+    {"GET", "/docs", api_docs, .access = API_PUBLIC},
     /* Models. */
     {"GET", "/models", api_models, .access = API_READ},
     {"GET", "/models/{name}", api_model, .access = API_READ},

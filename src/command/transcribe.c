@@ -203,8 +203,9 @@ static void draw(struct work *w, double done, bool now)
                      w->seconds > 0 ? done / w->seconds : 1, detail, now);
 }
 
-static void on_decoded(void *arg, const struct media_info *info)
+static void on_decoded(void *arg, const struct media_info *info, const struct pcm *pcm)
 {
+    (void)pcm;
     struct work *w = arg;
     w->seconds = info->seconds;
     w->began_at = clock_monotonic_seconds();

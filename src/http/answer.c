@@ -32,6 +32,11 @@ static struct MHD_Response *make_response(struct exchange *x)
     struct MHD_Response *m;
     if (x->request.stream) {
         m = exchange_stream_response(x);
+    } else if (r->fd >= 0) {
+        m = MHD_create_response_from_fd_at_offset64((uint64_t)r->length, r->fd,
+                                                    (uint64_t)r->offset);
+        if (m)
+            r->fd = -1; /* the library's now */
     } else if (r->fixed || !r->body.data) {
         void *bytes;
         const void *fixed = r->fixed ? r->fixed : "";
@@ -120,7 +125,9 @@ enum MHD_Result exchange_answer(struct exchange *x)
         return queue(x, make_upgrade(x));
     }
     add_standard_headers(x);
-    x->answered_bytes = r->fixed ? r->fixed_length : r->body.length;
+    x->answered_bytes = r->fixed     ? r->fixed_length
+                        : r->fd >= 0 ? (size_t)r->length
+                                     : r->body.length;
     enum MHD_Result queued = queue(x, make_response(x));
     if (queued && x->request.stream)
         exchange_stream_begin(x);

@@ -5,17 +5,28 @@
 #include <ctype.h>
 #include <stdarg.h>
 #include <strings.h>
+#include <unistd.h>
 
 void http_response_init(struct http_response *r)
 {
-    *r = (struct http_response){0};
+    *r = (struct http_response){.fd = -1};
     buf_init(&r->body, HTTP_BODY_MAX);
+}
+
+/* Whatever was to be the body. */
+static void drop(struct http_response *r)
+{
+    buf_release(&r->body);
+    r->fixed = NULL;
+    if (r->fd >= 0)
+        close(r->fd);
+    r->fd = -1;
 }
 
 void http_response_release(struct http_response *r)
 {
     http_params_release(&r->headers);
-    buf_release(&r->body);
+    drop(r);
 }
 
 void http_response_header(struct http_response *r, const char *name, const char *value)
@@ -41,7 +52,7 @@ static void out_of_memory(struct http_response *r)
 {
     static const char text[] =
         "{\"detail\":\"The server is out of memory.\",\"error_code\":\"out_of_memory\"}";
-    buf_release(&r->body);
+    drop(r);
     r->status = 500;
     r->fixed = text;
     r->fixed_length = sizeof text - 1;
@@ -56,21 +67,31 @@ void http_respond_bytes(struct http_response *r, int status, const char *content
         out_of_memory(r);
         return;
     }
-    buf_release(&r->body);
+    drop(r);
     r->body = *body;
     buf_init(body, body->maximum);
     r->status = status;
-    r->fixed = NULL;
     http_response_header(r, "Content-Type", content_type);
 }
 
 void http_respond_fixed(struct http_response *r, int status, const char *content_type,
                         const void *bytes, size_t length)
 {
-    buf_release(&r->body);
+    drop(r);
     r->status = status;
     r->fixed = bytes;
     r->fixed_length = length;
+    http_response_header(r, "Content-Type", content_type);
+}
+
+void http_respond_file(struct http_response *r, int status, const char *content_type,
+                       int fd, int64_t offset, int64_t length)
+{
+    drop(r);
+    r->status = status;
+    r->fd = fd;
+    r->offset = offset;
+    r->length = length;
     http_response_header(r, "Content-Type", content_type);
 }
 
@@ -126,6 +147,7 @@ const char *http_reason(int status)
         {200, "OK"},
         {201, "Created"},
         {202, "Accepted"},
+        {206, "Partial Content"},
         {304, "Not Modified"},
         {400, "Bad Request"},
         {401, "Unauthorized"},
@@ -133,8 +155,10 @@ const char *http_reason(int status)
         {404, "Not Found"},
         {405, "Method Not Allowed"},
         {409, "Conflict"},
+        {410, "Gone"},
         {413, "Content Too Large"},
         {415, "Unsupported Media Type"},
+        {416, "Range Not Satisfiable"},
         {422, "Unprocessable Content"},
         {426, "Upgrade Required"},
         {429, "Too Many Requests"},

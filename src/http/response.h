@@ -5,6 +5,7 @@
 #include "http/params.h"
 
 #include <jansson.h>
+#include <stdint.h>
 
 #define HTTP_BODY_MAX ((size_t)256 << 20) /* of one answer that is composed in memory */
 
@@ -22,6 +23,8 @@ struct http_response {
     struct buf body;   /* owned */
     const void *fixed; /* borrowed, lives as long as the program; instead of body */
     size_t fixed_length;
+    int fd;                 /* owned; -1: none: instead of both */
+    int64_t offset, length; /* of the file */
 };
 
 void http_response_init(struct http_response *r);
@@ -44,6 +47,11 @@ void http_respond_bytes(struct http_response *r, int status, const char *content
 /* Borrowed bytes that live as long as the program. */
 void http_respond_fixed(struct http_response *r, int status, const char *content_type,
                         const void *bytes, size_t length);
+
+/* `length` bytes of a file from `offset` on, as they are when they are sent: the file
+ * must not change. Takes the descriptor over. */
+void http_respond_file(struct http_response *r, int status, const char *content_type,
+                       int fd, int64_t offset, int64_t length);
 
 /* "Not Found" …; "" when unknown. */
 const char *http_reason(int status);

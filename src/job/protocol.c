@@ -95,7 +95,7 @@ static const struct form {
     [MESSAGE_UNLOAD] = {"unload", BIT(F_SERIAL), 0, 0},
     [MESSAGE_READY] = {"ready", 0, 0, 0},
     [MESSAGE_MODEL] = {"model", BIT(F_SERIAL), 1, 1},
-    [MESSAGE_DECODED] = {"decoded", WHICH_JOB | BIT(F_SECONDS), 0, 0},
+    [MESSAGE_DECODED] = {"decoded", WHICH_JOB | BIT(F_SECONDS), 0, 1},
     [MESSAGE_PART] = {"part", WHICH_JOB, 0, 0},
     [MESSAGE_WINDOW] = {"window",
                         WHICH_JOB | BIT(F_LANGUAGE) | BIT(F_PROBABILITY) | BIT(F_NEXT) |

@@ -27,8 +27,8 @@ enum message_type {
     MESSAGE_UNLOAD, /* let the model of `serial` go, unless a job uses it */
     /* from the worker */
     MESSAGE_READY,
-    MESSAGE_MODEL, /* file: the packed weights, for the other workers */
-    MESSAGE_DECODED,
+    MESSAGE_MODEL,   /* file: the packed weights, for the other workers */
+    MESSAGE_DECODED, /* file: its waveform, a byte for every 20 ms, if it could be made */
     MESSAGE_PART,   /* body: as of the WINDOW or FINISHED behind it, which has the rest */
     MESSAGE_WINDOW, /* body: a transcript of the window's segments and notes, if any */
     MESSAGE_FINISHED, /* all windows were sent before; body: what else is in the report */

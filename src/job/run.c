@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "catalog/catalog.h"
 #include "job/checkpoint.h"
+#include "store/waveform.h"
 
 #include <stdarg.h>
 #include <unistd.h>
@@ -47,6 +48,7 @@ static void run_release(struct run *r)
     job_release(&r->job);
     bodies_release(&r->windows);
     bodies_release(&r->report);
+    buf_release(&r->waveform);
     *r = (struct run){0};
 }
 
@@ -223,9 +225,13 @@ static int save_decoded(struct run *r, struct jobs *s, struct err *e)
     static const char message[] = "Transcribing";
     int status =
         store_decoded(s->store, r->job.id, r->job.attempt, r->seconds, 1, message, e);
+    if (!status && r->waveform.length)
+        status = store_waveform_save(s->store, r->job.id, r->job.attempt,
+                                     r->waveform.data, r->waveform.length, e);
     if (status)
         return status;
     r->decoded_unsaved = false;
+    buf_release(&r->waveform);
     r->job.duration_seconds = r->seconds;
     advance(&r->job, 1, message);
     jobs_post(s, &r->job);

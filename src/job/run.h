@@ -42,6 +42,7 @@ struct run {
     struct bodies windows; /* the last ones may be parts … */
     size_t n_parts;        /* … of a window whose end has not come: so many */
     struct bodies report;  /* what came with the end */
+    struct buf waveform;   /* of what is decoded_unsaved; may be empty */
 
     int64_t next_frame, total_frames;
     char language[16];

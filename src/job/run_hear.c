@@ -5,6 +5,9 @@
 #include "base/mem.h"
 #include "format/transcript.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #define MAX_PARTS 4096 /* of one window, or of the report at the end */
 
 /* A body becomes the last of a list, once it is known to be a transcript. */
@@ -22,6 +25,27 @@ static int keep_body(struct bodies *b, const struct message *m, struct err *e)
         return err_set(e, ERR_NOMEM, "out of memory");
     b->count++;
     return 0;
+}
+
+/* Copied at once: the worker could change its file later. */
+static int hear_waveform(struct run *r, int fd, struct err *e)
+{
+    struct stat st;
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size <= 0 ||
+        st.st_size > (off_t)WAVEFORM_MAX_BYTES)
+        return err_set(e, ERR_CORRUPT, "the worker's waveform is none");
+    size_t length = (size_t)st.st_size;
+    char *bytes = mem_array(length, 1);
+    if (!bytes)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    ssize_t n = pread(fd, bytes, length, 0);
+    buf_release(&r->waveform);
+    buf_init(&r->waveform, WAVEFORM_MAX_BYTES);
+    if (n == (ssize_t)length)
+        buf_add(&r->waveform, bytes, length);
+    free(bytes);
+    return n == (ssize_t)length ? 0
+                                : err_set(e, ERR_CORRUPT, "its waveform is cut short");
 }
 
 /* Of a window that is not whole yet, nothing is written down. */
@@ -89,7 +113,7 @@ int run_hear(struct run *r, const struct message *m, struct err *e)
     case MESSAGE_DECODED:
         r->seconds = m->seconds;
         r->decoded_unsaved = true;
-        return 0;
+        return m->n_fds ? hear_waveform(r, m->fds[0], e) : 0;
     case MESSAGE_WINDOW:
         return hear_window(r, m, e);
     case MESSAGE_PART:

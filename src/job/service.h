@@ -15,6 +15,9 @@
 /* Uploads are refused while less than this is free: the database must go on. */
 #define STORAGE_RESERVE_BYTES (64ull << 20)
 
+/* A byte for every 20 ms: more than three days. */
+#define WAVEFORM_MAX_BYTES (16u << 20)
+
 struct supervisor;
 struct key_set;
 struct pulls;

@@ -289,7 +289,7 @@ int transcribe_file(struct whisper_session *session, struct decoding *decoding,
         return rc;
     describe(options, &info, out);
     if (callbacks && callbacks->decoded)
-        callbacks->decoded(callbacks->arg, &info);
+        callbacks->decoded(callbacks->arg, &info, &pcm);
     rc =
         options->detect ? detect_into(session, &pcm, out, e) : hear(session, &pcm, &r, e);
     pcm_release(&pcm);

@@ -18,8 +18,8 @@ struct transcribe_options {
 struct transcribe_callbacks {
     void *arg;
     bool (*cancelled)(void *arg); /* of the hearing; the decoding has its own */
-    /* Decoding is done, this many seconds of audio. */
-    void (*decoded)(void *arg, const struct media_info *info);
+    /* Decoding is done: so many seconds of audio, and these are its samples. */
+    void (*decoded)(void *arg, const struct media_info *info, const struct pcm *pcm);
     void (*language)(void *arg, const char *code, double probability);
     void (*segment)(void *arg, const struct transcript_segment *segment);
     /* All before next_frame is done; a checkpoint. */

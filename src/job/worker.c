@@ -10,6 +10,7 @@
 #include "job/parts.h"
 #include "job/protocol.h"
 #include "job/transcribe.h"
+#include "media/peaks.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -222,10 +223,33 @@ static void send_for(struct task *t, struct message *m)
         (void)message_send(t->worker->fd, m, true, &t->lost);
 }
 
-static void on_decoded(void *arg, const struct media_info *info)
+/* The recording is here in whole, for this once: see how loud it is along its time. A
+ * descriptor, or below 0; a job goes on without. */
+static int make_waveform(const struct pcm *pcm)
+{
+    size_t count = peaks_count(pcm->count);
+    uint8_t *peaks = mem_array(count + 1, 1);
+    int fd = peaks && count > 0 ? memfd_create("waveform", MFD_CLOEXEC) : -1;
+    if (fd >= 0) {
+        peaks_make(pcm->samples, pcm->count, peaks);
+        if (write(fd, peaks, count) != (ssize_t)count) {
+            close(fd);
+            fd = -1;
+        }
+    }
+    free(peaks);
+    return fd;
+}
+
+static void on_decoded(void *arg, const struct media_info *info, const struct pcm *pcm)
 {
     struct message m = {.type = MESSAGE_DECODED, .seconds = info->seconds};
+    int fd = make_waveform(pcm);
+    if (fd >= 0)
+        m.fds[m.n_fds++] = fd;
     send_for(arg, &m);
+    if (fd >= 0)
+        close(fd);
 }
 
 /* Send all that is not sent: what does not fit into `last` goes in parts before it. */

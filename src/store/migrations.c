@@ -120,6 +120,12 @@ static const char settings_sql[] = "CREATE TABLE settings ("
                                    "  name TEXT PRIMARY KEY,"
                                    "  value TEXT NOT NULL"
                                    ") STRICT, WITHOUT ROWID;";
+/* How loud each recording is along its time: a byte for every 20 ms. */
+static const char waveforms_sql[] =
+    "CREATE TABLE waveforms ("
+    "  job_id TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,"
+    "  peaks BLOB NOT NULL"
+    ") STRICT;";
 
 static const struct migration steps_of_this_version[] = {
     {1, "jobs, checkpoints and transcripts", jobs_sql},
@@ -130,6 +136,7 @@ static const struct migration steps_of_this_version[] = {
     {6, "search, priorities, events, retention by job", schema_native_sql},
     {9, "jobs that several requests share", shares_sql},
     {10, "settings made while it runs", settings_sql},
+    {11, "waveforms of recordings", waveforms_sql},
 };
 
 const struct migration *migrations_all(size_t *count)

@@ -446,4 +446,5 @@ const struct store_ops sqlite_store_ops = {
     .native = &sqlite_native_ops,
     .share = &sqlite_share_ops,
     .settings = &sqlite_settings_ops,
+    .waveform = &sqlite_waveform_ops,
 };

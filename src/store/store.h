@@ -71,6 +71,8 @@ struct store;
 struct store_keys_ops;
 struct store_audit_ops;
 
+struct store_waveform_ops;
+
 struct store_ops {
     void (*close)(struct store *s);
 
@@ -115,6 +117,7 @@ struct store_ops {
     const struct store_native_ops *native;     /* store/native.h */
     const struct store_share_ops *share;       /* store/share.h */
     const struct store_settings_ops *settings; /* store/settings.h */
+    const struct store_waveform_ops *waveform; /* store/waveform.h */
 };
 
 /* Embedded at the beginning of every back end's own struct. */

@@ -2,108 +2,133 @@
 // under a path of a proxy.
 
 export class ApiError extends Error {
-  constructor(message, { status = 0, code = 'unreachable' } = {}) {
+  constructor(message, { status = 0, code = 'unreachable', retryAfter = 0 } = {}) {
     super(message);
     this.status = status;
     this.code = code;
+    this.retryAfter = retryAfter;
   }
 }
 
 const unreachable = () => new ApiError('The service cannot be reached.');
 
-async function ask(path, init = {}) {
+// Asks who the user is; true when they have said so and the service believes them.
+let signIn = async () => false;
+let signingIn = null;
+
+export function setSignIn(ask) {
+  signIn = ask;
+}
+
+/** Requests that fail at the same time ask once. */
+export function askToSignIn(reason) {
+  signingIn ??= signIn(reason).finally(() => { signingIn = null; });
+  return signingIn;
+}
+
+export const seconds = (text) => Math.min(120, Math.max(0, Number(text) || 0));
+
+function failure(response, body) {
+  return new ApiError(body?.detail ?? body?.error?.message ?? `The service answered with ${response.status}.`, {
+    status: response.status, code: body?.error_code, retryAfter: seconds(response.headers.get('retry-after')),
+  });
+}
+
+async function ask(path, init = {}, again = true) {
   let response;
   let body;
   try {
-    response = await fetch(path, { ...init, headers: { accept: 'application/json' } });
-    body = await response.json();
+    response = await fetch(path, { ...init, headers: { accept: 'application/json', ...init.headers } });
+    body = response.status === 204 ? {} : await response.json();
   } catch {
     // A proxy may answer with something else while the service is away.
-    if (response && !response.ok) {
-      throw new ApiError(`The service answered with ${response.status}.`, { status: response.status });
-    }
+    if (response && !response.ok) throw failure(response);
     throw unreachable();
   }
-  if (!response.ok) {
-    throw new ApiError(body.detail ?? response.statusText, { status: response.status, code: body.error_code });
-  }
+  if (response.status === 401 && again && await askToSignIn(body.detail)) return ask(path, init, false);
+  if (!response.ok) throw failure(response, body);
   return body;
 }
 
-export const describe = () => ask('./');
-export const getJob = (id) => ask(`jobs/${encodeURIComponent(id)}`);
-export const cancelJob = (id) => ask(`jobs/${encodeURIComponent(id)}/cancel`, { method: 'POST' });
-export const retryJob = (id) => ask(`jobs/${encodeURIComponent(id)}/retry`, { method: 'POST' });
-export const deleteJob = (id) => ask(`jobs/${encodeURIComponent(id)}`, { method: 'DELETE' });
-export const listJobs = (parameters) => ask(`jobs?${new URLSearchParams(parameters)}`);
-export const downloadPath = (id, format) => `jobs/${encodeURIComponent(id)}/download?format=${format}`;
-export const getTranscript = (id) => ask(downloadPath(id, 'json'));
+const json = (method, body) => ({
+  method, body: JSON.stringify(body), headers: { 'content-type': 'application/json' },
+});
+const jobPath = (id) => `jobs/${encodeURIComponent(id)}`;
+const modelPath = (name) => `models/${encodeURIComponent(name)}`;
 
-/**
- * Upload one file. `onprogress(sent, total)` is called as it goes. Returns
- * {done: promise of the 202 body, abort()}. XMLHttpRequest, because fetch does not tell how
- * much of a body has been sent.
- */
-export function upload(file, options, onprogress) {
-  const request = new XMLHttpRequest();
+export const describe = () => ask('./');
+export const getJob = (id) => ask(jobPath(id));
+export const cancelJob = (id) => ask(`${jobPath(id)}/cancel`, { method: 'POST' });
+export const retryJob = (id) => ask(`${jobPath(id)}/retry`, { method: 'POST' });
+export const deleteJob = (id) => ask(jobPath(id), { method: 'DELETE' });
+export const listJobs = (parameters) => ask(`jobs?${new URLSearchParams(parameters)}`);
+export const getTranscript = (id) => ask(downloadPath(id, 'json'));
+export const getWaveform = (id, points) => ask(`${jobPath(id)}/waveform?points=${points}`);
+export const audioPath = (id) => `${jobPath(id)}/audio?inline=1`;
+export const recordingPath = (id) => `${jobPath(id)}/audio`;
+export const ready = () => ask('health/ready');
+
+export function downloadPath(id, format, options = {}) {
+  return `${jobPath(id)}/download?${new URLSearchParams({ format, ...options })}`;
+}
+
+/* What a service may have or not. A caller that may not ask, or a service that does not know,
+ * answers with an error that `may` turns into null. */
+
+export async function may(promise) {
+  try {
+    return await promise;
+  } catch (error) {
+    if ([403, 404, 405].includes(error.status)) return null;
+    throw error;
+  }
+}
+
+export const openSession = (key) => ask('session', json('POST', { key }), false);
+export const showSession = () => ask('session', {}, false);
+export const closeSession = () => ask('session', { method: 'DELETE' }, false);
+export const listModels = () => ask('models');
+export const pullModel = (name) => ask(`${modelPath(name)}/pull`, { method: 'POST' });
+export const deleteModel = (name) => ask(modelPath(name), { method: 'DELETE' });
+export const chooseModel = (name) => ask('models/default', json('PUT', { name }));
+export const listKeys = () => ask('keys');
+export const createKey = (wishes) => ask('keys', json('POST', wishes));
+export const revokeKey = (id) => ask(`keys/${encodeURIComponent(id)}`, { method: 'DELETE' });
+export const listAudit = () => ask('audit?limit=50');
+
+/** XMLHttpRequest, because fetch does not tell how much of a body has been sent. */
+export function send(method, path, body, { headers = {}, onprogress = () => {}, signal } = {}) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    const aborted = () => reject(new ApiError('Cancelled', { code: 'aborted' }));
+    if (signal?.aborted) {
+      aborted();
+      return;
+    }
+    signal?.addEventListener('abort', () => request.abort(), { once: true });
+    request.upload.onprogress = (event) => onprogress(event.loaded, event.total);
+    request.onload = () => {
+      let answer = {};
+      try {
+        answer = JSON.parse(request.responseText);
+      } catch { /* none, or not ours: the status tells */ }
+      const response = { status: request.status, headers: { get: (name) => request.getResponseHeader(name) } };
+      if (request.status >= 200 && request.status < 300) resolve({ ...response, body: answer });
+      else reject(failure(response, answer));
+    };
+    request.onerror = () => reject(unreachable());
+    request.onabort = aborted;
+    request.open(method, path);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+    request.send(body);
+  });
+}
+
+/** The whole file in one form. Resolves to the 202's body. */
+export async function uploadForm(file, options, { onprogress, signal }) {
   const form = new FormData();
   // Options first: what is wrong with them is said before the file is sent.
   for (const [name, value] of Object.entries(options)) if (value) form.append(name, value);
   form.append('file', file, file.name);
-  const done = new Promise((resolve, reject) => {
-    request.upload.onprogress = (event) => onprogress(event.loaded, event.total);
-    request.onload = () => {
-      let body = {};
-      try {
-        body = JSON.parse(request.responseText);
-      } catch { /* not ours: the status tells */ }
-      if (request.status === 202) resolve(body);
-      else reject(new ApiError(body.detail ?? `The service answered with ${request.status}.`, { status: request.status, code: body.error_code }));
-    };
-    request.onerror = () => reject(new ApiError('The upload was broken off: the service cannot be reached.'));
-    request.onabort = () => reject(new ApiError('Cancelled', { code: 'aborted' }));
-  });
-  request.open('POST', 'transcribe');
-  request.responseType = 'text';
-  request.send(form);
-  return { done, abort: () => request.abort() };
-}
-
-/**
- * Watch one job: `onchange({status, progress, message})` at once and at every change.
- * A WebSocket; where none gets through, polling. Returns a function that stops it.
- */
-export function watchJob(id, onchange) {
-  let stopped = false;
-  let timer;
-  let socket;
-  const ended = (state) => !['pending', 'processing'].includes(state.status);
-
-  async function poll() {
-    try {
-      const job = await getJob(id);
-      if (stopped) return;
-      onchange(job);
-      if (ended(job)) return;
-    } catch (error) {
-      if (error.status === 404) return;
-    }
-    if (!stopped) timer = setTimeout(poll, 1500);
-  }
-
-  const address = new URL(`ws/jobs/${encodeURIComponent(id)}`, document.baseURI);
-  address.protocol = address.protocol.replace('http', 'ws');
-  address.hash = '';
-  try {
-    socket = new WebSocket(address);
-    socket.onmessage = (event) => { if (!stopped) onchange(JSON.parse(event.data)); };
-    socket.onclose = (event) => { if (!stopped && event.code !== 1000) timer = setTimeout(poll, 500); };
-  } catch {
-    poll();
-  }
-  return () => {
-    stopped = true;
-    clearTimeout(timer);
-    socket?.close();
-  };
+  return (await send('POST', 'transcribe', form, { onprogress, signal })).body;
 }

@@ -4,7 +4,7 @@
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
+    if (name.startsWith('on') && typeof value === 'function') node.addEventListener(name.slice(2), value);
     else if (value === true) node.setAttribute(name, '');
     else if (value !== false && value != null) node.setAttribute(name, value);
   }
@@ -17,6 +17,12 @@ const shapes = {
   trash: 'M5 7h14M10 7V5h4v2M7 7l1 12h8l1-12M10.5 11v5M13.5 11v5',
   back: 'M14 6l-6 6 6 6',
   copy: 'M9 9h10v11H9zM6 15H5V4h10v2',
+  play: 'M8 5.5v13l10.5-6.5z',
+  pause: 'M8.5 6v12M15.5 6v12',
+  rewind: 'M11.5 7L6 12l5.5 5M18 7l-5.5 5 5.5 5',
+  forward: 'M12.5 7l5.5 5-5.5 5M6 7l5.5 5L6 17',
+  export: 'M12 15V4m0 0L8 8m4-4l4 4M5 13v6h14v-6',
+  next: 'M5 12h13M13 7l5 5-5 5',
 };
 
 export function icon(name) {
@@ -77,6 +83,7 @@ export function size(bytes) {
 export function moment(iso) {
   const date = new Date(iso);
   const minutes = Math.floor((Date.now() - date.getTime()) / 60000);
+  if (minutes < -1) return date.toLocaleDateString([], { day: 'numeric', month: 'short', year: 'numeric' });
   if (minutes < 1) return 'just now';
   if (minutes < 60) return `${minutes} min ago`;
   if (date.toDateString() === new Date().toDateString()) {

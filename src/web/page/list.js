@@ -1,5 +1,6 @@
 // The list of jobs. Rows are changed in place, so that focus and scroll stay where they are.
 import { byId, clock, el, moment, setText } from './dom.js';
+import { left } from './eta.js';
 
 const list = byId('list');
 const rows = new Map();
@@ -23,7 +24,8 @@ function fill(view, job) {
   view.name.title = job.original_filename;
   setText(view.badge, job.status === 'processing' ? `${job.progress} %` : labels[job.status]);
   view.badge.className = `badge ${job.status}`;
-  const parts = [moment(job.created_at), job.duration ? clock(job.duration) : null, job.model_used];
+  const eta = job.status === 'processing' ? left(job.id) : '';
+  const parts = [eta || moment(job.created_at), job.duration ? clock(job.duration) : null, job.model_used];
   setText(view.meta, parts.filter(Boolean).join(' · '));
   if (job.status === 'processing') {
     if (!view.bar) {

@@ -1,17 +1,31 @@
-// One job: its progress, its transcript, what can be done with it.
-import { downloadPath, getTranscript } from './api.js';
+// One job: its progress, its recording, its transcript, what can be done with it.
+import { downloadPath, getTranscript, recordingPath } from './api.js';
 import { announce, byId, clock, duration, el, icon, sentence, setText, size } from './dom.js';
+import { left } from './eta.js';
+import { openExport } from './exporter.js';
 import { isActive, labels } from './list.js';
+import { makePlayer } from './player.js';
+import { makeReport } from './quality.js';
+import { makeTranscript } from './transcript.js';
 
 const article = byId('job');
 const formats = ['txt', 'srt', 'vtt', 'tsv', 'json'];
-let shown = null; // {id, status, …nodes that change}
+let shown = null; // {id, status, update, player, transcript}
+
+function leave() {
+  shown?.player?.close();
+  shown = null;
+}
 
 export function clear() {
-  shown = null;
+  leave();
   article.replaceChildren();
   article.hidden = true;
   byId('welcome').hidden = false;
+}
+
+function backLink() {
+  return el('a', { class: 'button back', href: '#' }, icon('back'), 'All transcripts');
 }
 
 export function showMissing(message) {
@@ -19,7 +33,7 @@ export function showMissing(message) {
   byId('welcome').hidden = true;
   article.hidden = false;
   article.append(
-    el('a', { class: 'button back', href: '#' }, icon('back'), 'All transcripts'),
+    backLink(),
     el('h2', { id: 'detail-title', tabindex: '-1' }, 'Not here'),
     el('p', { class: 'notice bad' }, sentence(message)),
   );
@@ -43,17 +57,19 @@ function facts(job, languages) {
 function working(job, actions) {
   const message = el('span', {});
   const percent = el('span', { class: 'percent' });
+  const eta = el('span', { class: 'eta' });
   const bar = el('progress', { max: 100, 'aria-label': 'Progress of the transcription' });
   shown.update = (now) => {
     setText(message, now.message || labels[now.status]);
     setText(percent, now.status === 'pending' ? '' : `${now.progress} %`);
+    setText(eta, left(job.id));
     if (now.status === 'pending') bar.removeAttribute('value');
     else bar.value = now.progress;
   };
   shown.update(job);
   return el('div', { class: 'working' },
     el('div', { class: 'row' }, message, percent), bar,
-    el('div', { class: 'row end' },
+    el('div', { class: 'row' }, eta,
       el('button', { type: 'button', class: 'button', onclick: actions.cancel }, 'Cancel')));
 }
 
@@ -62,7 +78,8 @@ function stopped(job, actions) {
   return el('div', { class: failed ? 'notice bad' : 'notice' },
     el('p', {}, failed ? sentence(job.error_message || 'the transcription failed') : 'This transcription was cancelled.'),
     el('div', { class: 'row' },
-      el('button', { type: 'button', class: 'button', onclick: actions.retry }, 'Try again')));
+      el('button', { type: 'button', class: 'button', onclick: actions.retry }, 'Try again'),
+      el('a', { class: 'button', href: recordingPath(job.id), download: true }, 'Get the recording')));
 }
 
 async function copy(text) {
@@ -75,22 +92,28 @@ async function copy(text) {
   }
 }
 
-function tools(job) {
-  const links = formats.map((format) => el('a', {
-    class: 'button', href: downloadPath(job.id, format), download: true,
-    'aria-label': `Download as ${format}`,
-  }, format.toUpperCase()));
+function copyButton(job) {
   const label = el('span', {}, 'Copy text');
   // The clipboard is there on localhost and under https only.
-  const button = navigator.clipboard && el('button', {
+  return navigator.clipboard && el('button', {
     type: 'button', class: 'button',
     onclick: async () => {
       setText(label, await copy(job.transcript ?? ''));
       setTimeout(() => setText(label, 'Copy text'), 2000);
     },
   }, icon('copy'), label);
+}
+
+function tools(job, words) {
+  const links = formats.map((format) => el('a', {
+    class: 'button', href: downloadPath(job.id, format), download: true,
+    'aria-label': `Download as ${format}`,
+  }, format.toUpperCase()));
   return el('div', { class: 'row tools' },
-    el('div', { class: 'formats' }, el('span', { class: 'label' }, 'Download'), ...links), button);
+    el('div', { class: 'formats' }, el('span', { class: 'label' }, 'Download'), ...links),
+    el('div', { class: 'row' }, copyButton(job),
+      el('button', { type: 'button', class: 'button strong', onclick: () => openExport(job, { words }) },
+        icon('export'), 'Export…')));
 }
 
 /** What the reader should know before relying on the text: the service's own sentences. */
@@ -101,33 +124,68 @@ function warnings(job) {
     el('ul', {}, ...job.warnings.map((text) => el('li', {}, sentence(text)))))];
 }
 
-/** The nodes of a transcript, or of the reason why there is none to read. */
-async function segments(job) {
+function legend(transcript) {
+  const count = transcript.unsureCount();
+  if (!count) return [];
+  return [el('p', { class: 'legend' },
+    el('span', { class: 'w unsure' }, 'Underlined'), ` words are unsure: ${count} of them.`,
+    el('button', { type: 'button', class: 'link', title: 'Next unsure word (N)', onclick: nextUnsure }, 'Next one'))];
+}
+
+export function nextUnsure() {
+  shown?.transcript?.nextUnsure(shown.player?.time() ?? 0);
+}
+
+export const player = () => shown?.player;
+
+/** A job that leaves nothing behind could be read this once: its text is all that there is. */
+function onlyText(job) {
+  return [
+    el('p', { class: 'notice' }, 'The service keeps nothing of this job: this is the text, for as long as the page shows it. Copy it now.'),
+    el('div', { class: 'row tools' }, copyButton(job)),
+    el('p', { class: 'plain', dir: 'auto' }, job.transcript),
+  ];
+}
+
+/** The nodes of a completed job, or of the reason why there is nothing to read. */
+async function content(job, languages, current) {
   let transcript;
   try {
     transcript = await getTranscript(job.id);
   } catch (error) {
-    return [el('p', { class: 'notice bad', role: 'alert' }, sentence(error.message))];
+    return error.status === 410 && job.transcript ? onlyText(job)
+      : [el('p', { class: 'notice bad', role: 'alert' }, sentence(error.message))];
   }
-  const nodes = warnings(job);
+  if (shown !== current) return [];
+  const onseek = (seconds, play) => {
+    current.player.seek(seconds);
+    if (play) current.player.play();
+  };
+  const words = transcript.segments.some((segment) => segment.words?.length);
+  current.player = makePlayer(job, (seconds, playing) => current.transcript?.setTime(seconds, playing));
+  const report = makeReport(job, languages, onseek);
+  const nodes = [tools(job, words), current.player.node, ...warnings(job)];
   if (!transcript.segments.length) {
-    return nodes.length ? nodes : [el('p', { class: 'notice' }, 'No speech was found in this recording.')];
+    if (!job.warnings?.length) nodes.push(el('p', { class: 'notice' }, 'No speech was found in this recording.'));
+    return report ? [...nodes, report] : nodes;
   }
   const language = job.task === 'translate' ? 'en' : job.language;
-  return [...nodes, el('ol', { class: 'segments', lang: language, 'aria-label': 'Transcript' },
-    ...transcript.segments.map((segment) => el('li', {},
-      el('time', { datetime: `PT${segment.start.toFixed(2)}S` }, clock(segment.start)),
-      el('p', { dir: 'auto' }, segment.text.trim()))))];
+  current.transcript = makeTranscript(transcript.segments, { language, onseek });
+  await current.transcript.ready;
+  nodes.push(...legend(current.transcript), current.transcript.node);
+  if (report) nodes.push(report);
+  return nodes;
 }
 
 /** Show a job whole: on opening it, and whenever its status changes. */
 export async function show(job, languages, actions, { focus = false } = {}) {
+  leave();
   const current = { id: job.id, status: job.status, update: () => {} };
   shown = current;
   byId('welcome').hidden = true;
   article.hidden = false;
   const parts = [
-    el('a', { class: 'button back', href: '#' }, icon('back'), 'All transcripts'),
+    backLink(),
     el('div', { class: 'title' },
       el('h2', { id: 'detail-title', tabindex: '-1' }, job.original_filename),
       el('button', {
@@ -137,8 +195,11 @@ export async function show(job, languages, actions, { focus = false } = {}) {
   ];
   if (isActive(job)) parts.push(working(job, actions));
   else if (job.status !== 'completed') parts.push(stopped(job, actions));
-  else parts.push(tools(job), ...await segments(job));
-  if (shown !== current) return; // another one was opened meanwhile
+  else parts.push(...await content(job, languages, current));
+  if (shown !== current) { // another one was opened meanwhile
+    current.player?.close();
+    return;
+  }
   const inside = article.contains(document.activeElement);
   article.replaceChildren(...parts);
   if (focus || inside) byId('detail-title').focus({ preventScroll: !focus });

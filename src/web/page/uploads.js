@@ -1,14 +1,28 @@
-// Files on their way to the service: one after the other, each with its progress.
-import { ApiError, upload } from './api.js';
+// Files on their way to the service: a few at a time, each with its progress. Where the
+// service has resumable uploads, a broken connection only pauses them.
+import { ApiError, askToSignIn, uploadForm } from './api.js';
 import { announce, byId, el, icon, sentence, setText, size } from './dom.js';
+import { forget, uploadResumable } from './tus.js';
+
+const AT_ONCE = 2; // more would only share the same line
 
 const list = byId('uploads');
 const queue = [];
-let running = false;
+let running = 0;
+let resumable = true; // until the service says that it does not know how
 let limitBytes = Infinity;
+const tally = { all: 0, done: 0 };
 
 export function setLimit(bytes) {
   limitBytes = bytes;
+}
+
+function showTally() {
+  const node = byId('upload-tally');
+  const busy = running > 0 || queue.length > 0;
+  if (!busy) Object.assign(tally, { all: 0, done: 0 });
+  node.hidden = tally.all < 2;
+  setText(node, `${tally.done} of ${tally.all} uploaded`);
 }
 
 function addRow(file) {
@@ -22,9 +36,18 @@ function addRow(file) {
 
 function showFailure(item, message) {
   const { row, state, bar, button } = item.view;
+  const again = el('button', { type: 'button', class: 'link' }, 'Try again');
   row.classList.add('failed');
   bar.remove();
-  setText(state, message);
+  setText(state, `${message} `);
+  if (item.file.size > 0 && item.file.size <= limitBytes) {
+    again.setAttribute('aria-label', `Try again: upload ${item.file.name}`);
+    again.onclick = () => {
+      row.remove();
+      addFiles([item.file], item.options, item.onaccepted);
+    };
+    state.append(again);
+  }
   button.setAttribute('aria-label', `Dismiss: ${item.file.name} was not uploaded`);
   button.onclick = () => row.remove();
   announce(`${item.file.name} was not uploaded. ${message}`);
@@ -36,74 +59,120 @@ function waitFor(item, seconds) {
     const until = Date.now() + 1000 * seconds;
     const timer = setInterval(() => {
       const left = Math.ceil((until - Date.now()) / 1000);
-      if (left > 0) {
+      if (left > 0 && !item.stop.signal.aborted) {
         setText(item.view.state, `Too many uploads at once; again in ${left} s`);
         return;
       }
       clearInterval(timer);
-      resolve();
+      if (item.stop.signal.aborted) reject(new ApiError('Cancelled', { code: 'aborted' }));
+      else resolve();
     }, 250);
-    item.abort = () => {
-      clearInterval(timer);
-      reject(new ApiError('Cancelled', { code: 'aborted' }));
-    };
+  });
+}
+
+function showProgress({ state, bar }, sent, total) {
+  bar.value = (100 * sent) / total;
+  setText(state, sent < total ? `${size(sent)} of ${size(total)}` : 'Storing…');
+}
+
+function sendOnce(item) {
+  const { view, file, options } = item;
+  const { signal } = item.stop;
+  const onprogress = (sent, total) => showProgress(view, sent, total);
+  if (!resumable) return uploadForm(file, options, { onprogress, signal });
+  return uploadResumable(file, options, {
+    signal,
+    onprogress,
+    onresume: (offset, total) => {
+      view.bar.value = (100 * offset) / total;
+      setText(view.state, `Goes on at ${Math.round((100 * offset) / total)} %`);
+    },
+    onwait: (seconds, error) => setText(view.state, error.status === 0
+      ? 'Paused: the service cannot be reached. It goes on by itself.'
+      : `Paused: ${sentence(error.message)} Again in ${Math.ceil(seconds)} s`),
   });
 }
 
 async function send(item) {
-  const { state, bar } = item.view;
   for (;;) {
-    const { done, abort } = upload(item.file, item.options, (sent, total) => {
-      bar.value = (100 * sent) / total;
-      setText(state, sent < total ? `${size(sent)} of ${size(total)}` : 'Storing…');
-    });
-    item.abort = abort;
     try {
-      return await done;
+      return await sendOnce(item);
     } catch (error) {
-      if (error.code !== 'rate_limited') throw error;
-      bar.value = 0;
-      await waitFor(item, 10);
+      if (error.code === 'no_tus') resumable = false;
+      else if (error.status === 401 && await askToSignIn(error.message)) continue;
+      else if (error.code !== 'rate_limited') throw error;
+      else {
+        item.view.bar.value = 0;
+        await waitFor(item, error.retryAfter || 10);
+      }
     }
   }
 }
 
-async function run(onaccepted) {
-  if (running) return;
-  running = true;
-  for (let item = queue.shift(); item; item = queue.shift()) {
-    if (item.cancelled) continue;
-    try {
-      const accepted = await send(item);
+async function runOne(item) {
+  try {
+    const accepted = await send(item);
+    item.view.row.remove();
+    tally.done++;
+    announce(`${item.file.name} was uploaded and waits to be transcribed.`);
+    item.onaccepted(accepted);
+  } catch (error) {
+    if (error.code === 'aborted') {
+      forget(item.file, item.options);
       item.view.row.remove();
-      announce(`${item.file.name} was uploaded and waits to be transcribed.`);
-      onaccepted(accepted);
-    } catch (error) {
-      if (error.code === 'aborted') item.view.row.remove();
-      else showFailure(item, sentence(error.message));
+      tally.all--;
+    } else {
+      showFailure(item, sentence(error.status === 0
+        ? 'The upload was broken off: the service cannot be reached' : error.message));
     }
   }
-  running = false;
 }
 
-/** Put files into the queue; `onaccepted` gets the service's answer for each. */
+async function run() {
+  while (running < AT_ONCE && queue.length) {
+    const item = queue.shift();
+    running++;
+    runOne(item).finally(() => {
+      running--;
+      showTally();
+      run();
+    });
+  }
+}
+
+/** What is wrong with a file without asking the service; null: nothing. */
+function problemOf(file) {
+  if (file.size > limitBytes) return `The file has ${size(file.size)}; the server takes at most ${size(limitBytes)}.`;
+  if (file.size === 0) return 'The file is empty.';
+  return null;
+}
+
+/** Put files into the queue; `onaccepted` gets {job_id} for each. */
 export function addFiles(files, options, onaccepted) {
   for (const file of files) {
-    const item = { file, options, view: addRow(file), abort: null, cancelled: false };
-    if (file.size > limitBytes) {
-      showFailure(item, `The file has ${size(file.size)}; the server takes at most ${size(limitBytes)}.`);
-      continue;
-    }
-    if (file.size === 0) {
-      showFailure(item, 'The file is empty.');
+    const item = { file, options, onaccepted, view: addRow(file), stop: new AbortController() };
+    const problem = problemOf(file);
+    if (problem) {
+      showFailure(item, problem);
       continue;
     }
     item.view.button.onclick = () => {
-      item.cancelled = true;
-      if (item.abort) item.abort();
-      else item.view.row.remove();
+      item.stop.abort();
+      const at = queue.indexOf(item);
+      if (at < 0) return;
+      queue.splice(at, 1);
+      item.view.row.remove();
+      tally.all--;
+      showTally();
     };
+    tally.all++;
     queue.push(item);
   }
-  run(onaccepted);
+  run();
+  showTally();
 }
+
+// Leaving the page would break uploads off.
+window.addEventListener('beforeunload', (event) => {
+  if (running > 0) event.preventDefault();
+});

@@ -143,8 +143,9 @@ static bool on_cancelled(void *arg)
     return ((struct heard *)arg)->cancel;
 }
 
-static void on_decoded(void *arg, const struct media_info *info)
+static void on_decoded(void *arg, const struct media_info *info, const struct pcm *pcm)
 {
+    assert_true(pcm->count > 0);
     assert_true(info->seconds == 2);
     ((struct heard *)arg)->decoded++;
 }

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "store/share.h"
+#include "store/waveform.h"
 #include "store_test.h"
 
 #include <unistd.h>
@@ -550,6 +551,33 @@ static void windows_are_read_from_a_place_on(void **state)
     store_windows_release(&w);
 }
 
+static void a_waveform_goes_with_its_job(void **state)
+{
+    static const unsigned char peaks[] = {0, 255, 0, 7}, others[] = {1, 0};
+    struct fixture *f = *state;
+    struct err why = {0};
+    struct buf b;
+    char id[ID_SIZE];
+    buf_init(&b, 100);
+    test_store_add(f->store, 1, "a.wav", id);
+    assert_int_equal(store_waveform_load(f->store, id, &b, &why), ERR_NOT_FOUND);
+    assert_int_equal(store_waveform_save(f->store, id, 0, peaks, 4, &why), ERR_STATE);
+    int attempt = claim(f->store, id);
+    assert_int_equal(store_waveform_save(f->store, id, attempt + 1, peaks, 4, &why),
+                     ERR_STATE);
+    CHECK(store_waveform_save(f->store, id, attempt, others, 2, e));
+    CHECK(store_waveform_save(f->store, id, attempt, peaks, 4, e));
+    reopen(f);
+    CHECK(store_waveform_load(f->store, id, &b, e));
+    assert_int_equal(b.length, 4);
+    assert_memory_equal(b.data, peaks, 4);
+    CHECK(store_remove(f->store, id, e));
+    buf_reset(&b);
+    assert_int_equal(store_waveform_load(f->store, id, &b, &why), ERR_NOT_FOUND);
+    assert_int_equal(b.length, 0);
+    buf_release(&b);
+}
+
 static void the_probe_changes_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -582,6 +610,7 @@ int main(void)
         TEST(who_asks_for_the_same_shares_a_job),
         TEST(a_job_that_failed_is_not_shared),
         TEST(windows_are_read_from_a_place_on),
+        TEST(a_waveform_goes_with_its_job),
         TEST(the_probe_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

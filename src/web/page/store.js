@@ -1,0 +1,16 @@
+// What the browser remembers for this page. It may forbid that; then nothing is remembered.
+
+export function recall(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+export function remember(name, value) {
+  try {
+    if (value == null || value === '') localStorage.removeItem(name);
+    else localStorage.setItem(name, value);
+  } catch { /* not remembered */ }
+}

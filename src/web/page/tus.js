@@ -1,0 +1,123 @@
+// Uploads that can be gone on with (tus 1.0): the service says how much it has, the page
+// sends the rest. After a broken connection that happens by itself; after the page was
+// closed, when the same file is chosen again.
+import { ApiError, send } from './api.js';
+import { recall, remember } from './store.js';
+
+const CHUNK = 32 * 1048576; // proxies refuse larger bodies more often
+const VERSION = { 'Tus-Resumable': '1.0.0' };
+
+function base64(text) {
+  return btoa(String.fromCharCode(...new TextEncoder().encode(text)));
+}
+
+/** The same file with the same options, as far as a browser can tell. */
+function memoryOf(file, options) {
+  return `upload:${file.name}:${file.size}:${file.lastModified}:${JSON.stringify(options)}`;
+}
+
+function metadata(file, options) {
+  const pairs = Object.entries({ filename: file.name, ...options }).filter(([, value]) => value);
+  return pairs.map(([name, value]) => `${name} ${base64(value)}`).join(',');
+}
+
+/** Where it is, whatever path a proxy has put before the service. */
+function relative(location) {
+  return `uploads/${encodeURIComponent(location.split(/[?#]/)[0].replace(/\/$/, '').split('/').pop())}`;
+}
+
+async function create(file, options, signal) {
+  const { headers } = await send('POST', 'uploads', null, {
+    signal,
+    headers: { ...VERSION, 'Upload-Length': String(file.size), 'Upload-Metadata': metadata(file, options) },
+  });
+  const location = headers.get('location');
+  if (!location) throw new ApiError('The service names no place for the upload.', { code: 'no_tus' });
+  return relative(location);
+}
+
+const stateOf = ({ headers }) => ({
+  offset: Number(headers.get('upload-offset')) || 0, jobId: headers.get('job-id'),
+});
+
+async function look(place, signal) {
+  return stateOf(await send('HEAD', place, null, { headers: VERSION, signal }));
+}
+
+function pause(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(done, milliseconds);
+    function done() {
+      clearTimeout(timer);
+      window.removeEventListener('online', done);
+      if (signal.aborted) reject(new ApiError('Cancelled', { code: 'aborted' }));
+      else resolve();
+    }
+    window.addEventListener('online', done);
+    signal.addEventListener('abort', done, { once: true });
+  });
+}
+
+/** Errors that pass: no connection, a restart, another request that still writes. */
+const passes = (error) => error.status === 0 || [409, 423, 429, 502, 503, 504].includes(error.status);
+
+/**
+ * Upload and resolve to {job_id}. `onprogress(sent, total)`; `onwait(seconds, error)` while the
+ * service is away. Rejects with code "no_tus" where the service has no such uploads. An aborted
+ * upload stays where it is, unless `forget` is called.
+ */
+export async function uploadResumable(file, options, { onprogress, onwait, onresume, signal }) {
+  const memory = memoryOf(file, options);
+  let place = recall(memory);
+  let state = null;
+  let failures = 0;
+  for (;;) {
+    try {
+      if (!place) {
+        place = await create(file, options, signal);
+        remember(memory, place);
+        state = { offset: 0, jobId: null };
+      } else if (!state) {
+        state = await look(place, signal);
+        if (state.offset > 0) onresume(state.offset, file.size);
+      }
+      if (state.jobId) break;
+      const from = state.offset;
+      state = null; // not known until it is answered
+      const part = file.slice(from, from + CHUNK);
+      state = stateOf(await send('PATCH', place, part, {
+        signal,
+        headers: { ...VERSION, 'Upload-Offset': String(from), 'Content-Type': 'application/offset+octet-stream' },
+        onprogress: (sent) => onprogress(Math.min(file.size, from + sent), file.size),
+      }));
+      failures = 0;
+    } catch (error) {
+      if (error.code === 'aborted' || error.code === 'no_tus') throw error;
+      if (!place && [404, 405, 501].includes(error.status)) throw new ApiError(error.message, { code: 'no_tus' });
+      if (place && [404, 410].includes(error.status)) {
+        place = null; // it has expired: begin again
+        state = null;
+        remember(memory, null);
+        if (failures++ < 3) continue;
+      }
+      if (!passes(error)) {
+        remember(memory, null);
+        throw error;
+      }
+      failures++;
+      const wait = error.retryAfter || Math.min(30, 2 ** Math.min(failures, 5) / 2);
+      onwait(wait, error);
+      await pause(wait * 1000, signal);
+    }
+  }
+  remember(memory, null);
+  return { job_id: state.jobId };
+}
+
+/** Remove what is there of an upload that nobody wants any more. */
+export function forget(file, options) {
+  const memory = memoryOf(file, options);
+  const place = recall(memory);
+  remember(memory, null);
+  if (place) send('DELETE', place, null, { headers: VERSION }).catch(() => {});
+}
