@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "http/peer.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 
 #define TOUCH_MS 60000 /* how exactly a key's last use is known */
@@ -53,11 +54,12 @@ static const char *openai_code(int status, const char *error_code)
     return status == 401 ? "invalid_api_key" : error_code;
 }
 
-static const char *openai_type(int status)
+static const char *openai_type(int status, const char *error_code)
 {
-    return status == 429   ? "requests"
-           : status >= 500 ? "server_error"
-                           : "invalid_request_error";
+    return !strcmp(error_code, "insufficient_quota") ? error_code
+           : status == 429                           ? "rate_limit_error"
+           : status >= 500                           ? "server_error"
+                                                     : "invalid_request_error";
 }
 
 void api_refuse(struct http_request *r, int status, const char *error_code,
@@ -72,10 +74,13 @@ void api_refuse(struct http_request *r, int status, const char *error_code,
         http_respond_error(&r->response, status, error_code, "%s", message);
         return;
     }
+    message[0] = (char)toupper((unsigned char)message[0]);
+    if (status == 401 || status == 403)
+        http_response_header(&r->response, "x-should-retry", "false");
     http_response_header(&r->response, "Cache-Control", "no-store");
     http_respond_json(&r->response, status,
                       json_pack("{s:{s:s, s:s, s:n, s:s}}", "error", "message", message,
-                                "type", openai_type(status), "param", "code",
+                                "type", openai_type(status, error_code), "param", "code",
                                 openai_code(status, error_code)));
 }
 
@@ -114,7 +119,8 @@ static bool find_credential(const struct http_request *r, char text[CREDENTIAL_M
                             bool *session)
 {
     *session = false;
-    if (credentials_bearer(http_request_header(r, "Authorization"), text))
+    const char *authorization = http_request_header(r, "Authorization");
+    if (credentials_bearer(authorization, text) || credentials_basic(authorization, text))
         return true;
     const char *key = http_request_header(r, "X-API-Key");
     if (key && *key) {

@@ -29,9 +29,16 @@ static void every_route_says_who_may(void **state)
 static void only_these_routes_are_public(void **state)
 {
     (void)state;
-    static const char *const open[] = {
-        "GET /",         "GET /assets/{name}", "GET /health/live", "GET /health/ready",
-        "POST /session", "DELETE /session",    "GET /docs",        "GET /openapi.json"};
+    static const char *const open[] = {"GET /",
+                                       "GET /assets/{name}",
+                                       "GET /health/live",
+                                       "GET /health/ready",
+                                       "POST /session",
+                                       "DELETE /session",
+                                       "GET /docs",
+                                       "GET /openapi.json",
+                                       "OPTIONS /uploads",
+                                       "OPTIONS /uploads/{id}"};
     size_t count;
     const struct http_route *routes = api_routes(&count);
     for (size_t i = 0; i < count; i++) {
@@ -77,6 +84,38 @@ static void reads_bearer_tokens(void **state)
     memcpy(longest, "Bearer ", 7);
     assert_true(credentials_bearer(longest, out));
     assert_int_equal(strlen(out), CREDENTIAL_MAX - 1);
+}
+
+static void reads_basic_credentials(void **state)
+{
+    (void)state;
+    char out[CREDENTIAL_MAX], longest[2000];
+    assert_true(credentials_basic("Basic YTpi", out)); /* a:b */
+    assert_string_equal(out, "b");
+    assert_true(credentials_basic("basic  YTo=", out)); /* a: */
+    assert_string_equal(out, "a");
+    assert_true(credentials_basic("Basic OmI=", out)); /* :b */
+    assert_string_equal(out, "b");
+    assert_true(credentials_basic("Basic YTpiOmM=", out)); /* a:b:c */
+    assert_string_equal(out, "b:c");
+    static const char *const bad[] = {"",
+                                      "Basic",
+                                      "Basic ",
+                                      "Basic YQ==",
+                                      "Basic Og==",
+                                      "Basic !!!!",
+                                      "Basic YTp",
+                                      "Basic YTpi YQ",
+                                      "Bearer YTpi",
+                                      "Basic YToAYg==" /* a:, NUL, b */};
+    for (size_t i = 0; i < ARRAY_LENGTH(bad); i++)
+        if (credentials_basic(bad[i], out))
+            fail_msg("\"%s\" gave \"%s\"", bad[i], out);
+    assert_false(credentials_basic(NULL, out));
+    memset(longest, 'a', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    memcpy(longest, "Basic ", 6);
+    assert_false(credentials_basic(longest, out));
 }
 
 static void reads_cookies(void **state)
@@ -185,7 +224,7 @@ static void each_door_has_its_shape_of_errors(void **state)
                 "\"insufficient_scope\",\"timestamp\":");
     f->request.path = "/v1/models";
     api_refuse(&f->request, 401, "unauthorized", "no key");
-    body_has(f, "{\"error\":{\"message\":\"no key\",\"type\":"
+    body_has(f, "{\"error\":{\"message\":\"No key\",\"type\":"
                 "\"invalid_request_error\",\"param\":null,"
                 "\"code\":\"invalid_api_key\"}}");
     f->request.path = "/v1x";
@@ -270,6 +309,7 @@ int main(void)
         cmocka_unit_test(only_these_routes_are_public),
         cmocka_unit_test(whatever_changes_something_is_not_for_readers),
         cmocka_unit_test(reads_bearer_tokens),
+        cmocka_unit_test(reads_basic_credentials),
         cmocka_unit_test(reads_cookies),
         cmocka_unit_test(reads_a_proxys_scopes),
         TEST(each_door_has_its_shape_of_errors),
