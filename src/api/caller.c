@@ -93,7 +93,8 @@ static bool find_credential(const struct http_request *r, char text[CREDENTIAL_M
                             bool *session)
 {
     *session = false;
-    if (credentials_bearer(http_request_header(r, "Authorization"), text))
+    const char *authorization = http_request_header(r, "Authorization");
+    if (credentials_bearer(authorization, text) || credentials_basic(authorization, text))
         return true;
     const char *key = http_request_header(r, "X-API-Key");
     if (key && *key) {

@@ -2,6 +2,7 @@
 
 #include "job/key_text.h"
 
+#include <sodium.h>
 #include <strings.h>
 
 static void take(const char *text, size_t length, char out[CREDENTIAL_MAX])
@@ -20,6 +21,29 @@ bool credentials_bearer(const char *authorization, char out[CREDENTIAL_MAX])
         return false;
     const char *token = authorization + 7 + strspn(authorization + 7, " ");
     take(token, strlen(token), out);
+    return *out;
+}
+
+bool credentials_basic(const char *authorization, char out[CREDENTIAL_MAX])
+{
+    char pair[CREDENTIAL_MAX];
+    size_t length = 0;
+    const char *end = NULL;
+    if (!authorization || strncasecmp(authorization, "Basic ", 6) != 0)
+        return false;
+    const char *text = authorization + 6 + strspn(authorization + 6, " ");
+    if (sodium_base642bin((unsigned char *)pair, sizeof pair - 1, text, strlen(text), " ",
+                          &length, &end, sodium_base64_VARIANT_ORIGINAL) ||
+        *end || memchr(pair, '\0', length))
+        return false;
+    pair[length] = '\0';
+    char *colon = strchr(pair, ':');
+    if (!colon)
+        return false;
+    *colon = '\0';
+    const char *key = colon[1] ? colon + 1 : pair;
+    take(key, strlen(key), out);
+    sodium_memzero(pair, sizeof pair);
     return *out;
 }
 

@@ -11,6 +11,10 @@
  * scheme. What is too long comes out cut, and is no key then. */
 bool credentials_bearer(const char *authorization, char out[CREDENTIAL_MAX]);
 
+/* The key in "Basic BASE64(user:password)": the password, or the user's name where there
+ * is no password. For programs that know no other way than http://key@host. */
+bool credentials_basic(const char *authorization, char out[CREDENTIAL_MAX]);
+
 /* The value of a cookie in a Cookie header (may be NULL); false when there is none. */
 bool credentials_cookie(const char *cookies, const char *name, char out[CREDENTIAL_MAX]);
 

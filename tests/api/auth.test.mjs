@@ -156,6 +156,10 @@ describe('every route with every key', needsModel, () => {
     assert.equal((await ask(server, 'GET', '/jobs', { headers: { 'x-api-key': key.read } })).status, 200);
     assert.equal((await ask(server, 'GET', '/jobs', { headers: { authorization: `bearer ${key.read}` } })).status, 200);
     assert.equal((await ask(server, 'GET', '/jobs', { headers: { authorization: 'Basic YTpi' } })).status, 401);
+    for (const pair of [`:${key.read}`, `anybody:${key.read}`, `${key.read}:`]) {
+      const basic = { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
+      assert.equal((await ask(server, 'GET', '/jobs', { headers: basic })).status, 200, pair.slice(0, 10));
+    }
     assert.equal((await ask(server, 'GET', `/jobs?key=${key.read}`)).status, 401);
     // The first that is there counts: a bad one is not made good by another.
     assert.equal((await ask(server, 'GET', '/jobs', { key: unknownKey, headers: { 'x-api-key': key.read } })).status, 401);

@@ -7,6 +7,7 @@
 
 #include "api/access.h"
 #include "api/api.h"
+#include "api/openai.h"
 #include "api/credentials.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -29,9 +30,16 @@ static void every_route_says_who_may(void **state)
 static void only_these_routes_are_public(void **state)
 {
     (void)state;
-    static const char *const open[] = {
-        "GET /",         "GET /assets/{name}", "GET /health/live", "GET /health/ready",
-        "POST /session", "DELETE /session",    "GET /docs",        "GET /openapi.json"};
+    static const char *const open[] = {"GET /",
+                                       "GET /assets/{name}",
+                                       "GET /health/live",
+                                       "GET /health/ready",
+                                       "POST /session",
+                                       "DELETE /session",
+                                       "GET /docs",
+                                       "GET /openapi.json",
+                                       "OPTIONS /uploads",
+                                       "OPTIONS /uploads/{id}"};
     size_t count;
     const struct http_route *routes = api_routes(&count);
     for (size_t i = 0; i < count; i++) {
@@ -79,6 +87,38 @@ static void reads_bearer_tokens(void **state)
     assert_int_equal(strlen(out), CREDENTIAL_MAX - 1);
 }
 
+static void reads_basic_credentials(void **state)
+{
+    (void)state;
+    char out[CREDENTIAL_MAX], longest[2000];
+    assert_true(credentials_basic("Basic YTpi", out)); /* a:b */
+    assert_string_equal(out, "b");
+    assert_true(credentials_basic("basic  YTo=", out)); /* a: */
+    assert_string_equal(out, "a");
+    assert_true(credentials_basic("Basic OmI=", out)); /* :b */
+    assert_string_equal(out, "b");
+    assert_true(credentials_basic("Basic YTpiOmM=", out)); /* a:b:c */
+    assert_string_equal(out, "b:c");
+    static const char *const bad[] = {"",
+                                      "Basic",
+                                      "Basic ",
+                                      "Basic YQ==",
+                                      "Basic Og==",
+                                      "Basic !!!!",
+                                      "Basic YTp",
+                                      "Basic YTpi YQ",
+                                      "Bearer YTpi",
+                                      "Basic YToAYg==" /* a:, NUL, b */};
+    for (size_t i = 0; i < ARRAY_LENGTH(bad); i++)
+        if (credentials_basic(bad[i], out))
+            fail_msg("\"%s\" gave \"%s\"", bad[i], out);
+    assert_false(credentials_basic(NULL, out));
+    memset(longest, 'a', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    memcpy(longest, "Basic ", 6);
+    assert_false(credentials_basic(longest, out));
+}
+
 static void reads_cookies(void **state)
 {
     (void)state;
@@ -124,6 +164,13 @@ struct fixture {
     struct api api;
     struct http_request request;
 };
+
+/* As the server has it: errors look as the path's door has them. */
+static void at(struct fixture *f, const char *path)
+{
+    f->request.path = path;
+    f->request.response.shape = openai_error_shape(path);
+}
 
 static int set_up(void **state)
 {
@@ -183,12 +230,12 @@ static void each_door_has_its_shape_of_errors(void **state)
     api_refuse(&f->request, 403, "insufficient_scope", "no \"%s\"", "admin");
     body_has(f, "{\"detail\":\"No \\\"admin\\\"\",\"error_code\":"
                 "\"insufficient_scope\",\"timestamp\":");
-    f->request.path = "/v1/models";
+    at(f, "/v1/models");
     api_refuse(&f->request, 401, "unauthorized", "no key");
-    body_has(f, "{\"error\":{\"message\":\"no key\",\"type\":"
+    body_has(f, "{\"error\":{\"message\":\"No key\",\"type\":"
                 "\"invalid_request_error\",\"param\":null,"
                 "\"code\":\"invalid_api_key\"}}");
-    f->request.path = "/v1x";
+    at(f, "/v1x");
     api_refuse(&f->request, 401, "unauthorized", "no key");
     body_has(f, "\"error_code\":\"unauthorized\"");
 }
@@ -204,14 +251,14 @@ static void the_rate_is_told_and_kept(void **state)
     f->request.client = "10.0.0.2";
     assert_int_equal(api_take_allowance(&f->request, &a), 0);
     assert_string_equal(header(f, "RateLimit-Remaining"), "0");
-    f->request.path = "/v1/audio/transcriptions";
+    at(f, "/v1/audio/transcriptions");
     assert_int_equal(api_take_allowance(&f->request, &a), ERR_STATE);
     assert_int_equal(f->request.response.status, 429);
     assert_string_equal(header(f, "Retry-After"), "120");
     body_has(f, "\"code\":\"rate_limit_exceeded\"");
     body_has(f, "with this key");
     /* The address has used up both of its own with that. */
-    f->request.path = "/transcribe";
+    at(f, "/transcribe");
     assert_int_equal(api_take_allowance(&f->request, &b), ERR_STATE);
     assert_string_equal(header(f, "Retry-After"), "1800");
     body_has(f, "\"error_code\":\"rate_limited\"");
@@ -254,7 +301,7 @@ static void the_minutes_of_a_day_end(void **state)
     int64_t wait = strtoll(header(f, "Retry-After"), NULL, 10);
     int64_t left = 86400 - clock_wall_ms() / 1000 % 86400;
     assert_true(wait - left >= -5 && wait - left <= 5);
-    f->request.path = "/v1/audio/transcriptions";
+    at(f, "/v1/audio/transcriptions");
     f->request.client = "10.0.0.2";
     assert_int_equal(api_take_allowance(&f->request, &a), ERR_STATE);
     body_has(f, "\"code\":\"insufficient_quota\"");
@@ -270,6 +317,7 @@ int main(void)
         cmocka_unit_test(only_these_routes_are_public),
         cmocka_unit_test(whatever_changes_something_is_not_for_readers),
         cmocka_unit_test(reads_bearer_tokens),
+        cmocka_unit_test(reads_basic_credentials),
         cmocka_unit_test(reads_cookies),
         cmocka_unit_test(reads_a_proxys_scopes),
         TEST(each_door_has_its_shape_of_errors),

@@ -80,6 +80,20 @@ static void report(const struct whisper_callbacks *c, struct whisper_result *r)
     r->report.detector = WHISPER_DETECTOR_ENERGY;
 }
 
+/* Nothing here asks for the language alone. */
+int whisper_detect_language(struct whisper_session *s, const float *samples,
+                            size_t n_samples, int *language, float *probabilities,
+                            struct err *e)
+{
+    (void)s;
+    (void)samples;
+    (void)n_samples;
+    (void)language;
+    (void)probabilities;
+    (void)e;
+    return ERR_UNSUPPORTED;
+}
+
 /* Says one segment more than there are, and tells of it. */
 int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n_samples,
                        const struct whisper_params *p, const struct whisper_callbacks *c,

@@ -11,6 +11,10 @@
 #include "store/migrations.h"
 #include "store/sqlite.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 struct fixture {
     char folder[PATH_MAX];
     char path[PATH_MAX + 16];
@@ -122,6 +126,32 @@ static void a_step_that_fails_leaves_nothing_behind(void **state)
                      0);
 }
 
+/* A command of this version beside a service of an older one. */
+static void the_schema_stays_while_a_service_runs(void **state)
+{
+    struct fixture *f = *state;
+    char lock[PATH_MAX + 32];
+    size_t n;
+    const struct migration *steps = migrations_all(&n);
+    CHECK(migrations_apply(&f->conn, steps, n - 1, 1, e));
+    (void)snprintf(lock, sizeof lock, "%s.lock", f->path);
+    int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    struct err why;
+    assert_int_equal(open_store(f, &why), ERR_STATE);
+    assert_non_null(strstr(why.message, "older version"));
+    assert_int_equal(count(f, "SELECT COUNT(*) FROM schema_version"), (int)n - 1);
+    close(fd);
+    CHECK(open_store(f, e));
+    assert_int_equal(count(f, "SELECT COUNT(*) FROM schema_version"), (int)n);
+    /* Where there is nothing to change, both may be there. */
+    fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    CHECK(open_store(f, e));
+    close(fd);
+}
+
 static void a_newer_version_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -153,6 +183,7 @@ int main(void)
         cmocka_unit_test(steps_are_in_rising_order),
         TEST(every_older_version_is_brought_up_to_date),
         TEST(a_step_that_fails_leaves_nothing_behind),
+        TEST(the_schema_stays_while_a_service_runs),
         TEST(a_newer_version_is_refused),
         TEST(another_programs_database_is_refused),
     };
