@@ -342,7 +342,7 @@ def main():
         job = job_of(service.upload(32000 * 60)[2])
         steady(service, 2)
         note(idle(service, job, options.connections, "WebSockets"))
-        if service.ask("GET", "/openapi.json")[0] == 200:  # a server that has /events, which does not end, has this
+        if service.ask("HEAD", "/events")[0] == 200:
             note(idle(service, job, options.connections, "streams"))
         note(slow_heads(service, options.slow, 25))
         note(large_upload(service, options.megabytes * 1000000))
