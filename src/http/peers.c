@@ -42,29 +42,47 @@ void http_peers_free(struct http_peers *p)
     free(p);
 }
 
-/* Under the lock: where the peer is linked, or where a new one belongs. */
-static struct peer **find(struct http_peers *p, const struct http_address *network)
+static size_t bucket_of(const struct http_peers *p, const struct http_address *network)
 {
     uint64_t hash;
     crypto_shorthash((unsigned char *)&hash, network->bytes, sizeof network->bytes,
                      p->key);
-    struct peer **at = &p->buckets[hash % BUCKETS];
-    while (*at &&
-           memcmp((*at)->network.bytes, network->bytes, sizeof network->bytes) != 0)
-        at = &(*at)->next;
-    return at;
+    return hash % BUCKETS;
+}
+
+/* Under the lock. */
+static struct peer *find(struct http_peers *p, const struct http_address *network)
+{
+    struct peer *peer = p->buckets[bucket_of(p, network)];
+    while (peer &&
+           memcmp(peer->network.bytes, network->bytes, sizeof network->bytes) != 0)
+        peer = peer->next;
+    return peer;
+}
+
+/* Under the lock. Out of memory it is not counted: the limit on all connections still
+ * holds. */
+static struct peer *add_peer(struct http_peers *p, const struct http_address *network)
+{
+    struct peer *peer = calloc(1, sizeof *peer);
+    if (!peer)
+        return NULL;
+    size_t bucket = bucket_of(p, network);
+    peer->network = *network;
+    peer->next = p->buckets[bucket];
+    p->buckets[bucket] = peer;
+    return peer;
 }
 
 void http_peers_add(struct http_peers *p, const struct http_address *a)
 {
     struct http_address network = http_address_network(a);
     pthread_mutex_lock(&p->lock);
-    struct peer **at = find(p, &network);
-    /* Out of memory it is not counted: the limit on all connections still holds. */
-    if (!*at && (*at = calloc(1, sizeof **at)))
-        (*at)->network = network;
-    if (*at)
-        (*at)->connections++;
+    struct peer *peer = find(p, &network);
+    if (!peer)
+        peer = add_peer(p, &network);
+    if (peer)
+        peer->connections++;
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -72,8 +90,11 @@ void http_peers_remove(struct http_peers *p, const struct http_address *a)
 {
     struct http_address network = http_address_network(a);
     pthread_mutex_lock(&p->lock);
-    struct peer **at = find(p, &network), *peer = *at;
+    struct peer *peer = find(p, &network);
     if (peer && --peer->connections <= 0) {
+        struct peer **at = &p->buckets[bucket_of(p, &network)];
+        while (*at != peer)
+            at = &(*at)->next;
         *at = peer->next;
         free(peer);
     }
@@ -84,7 +105,7 @@ int http_peers_count(struct http_peers *p, const struct http_address *a)
 {
     struct http_address network = http_address_network(a);
     pthread_mutex_lock(&p->lock);
-    struct peer *peer = *find(p, &network);
+    struct peer *peer = find(p, &network);
     int count = peer ? peer->connections : 0;
     pthread_mutex_unlock(&p->lock);
     return count;
