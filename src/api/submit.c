@@ -188,14 +188,31 @@ static int begin(struct http_request *r)
     return status ? status : take_key(r);
 }
 
+/* Before the answer is sent: who has got it may come again at once. */
+static void leave_key(struct http_request *r)
+{
+    struct submission *s = r->state;
+    if (s->key)
+        jobs_key_leave(s->api->jobs, api_owner(r), s->key);
+    s->key = NULL;
+}
+
+/* What a callback answers to the form. */
+static int outcome(struct http_request *r, int status)
+{
+    if (status)
+        leave_key(r);
+    return status;
+}
+
 static int field(struct http_request *r, const char *name, const char *value)
 {
     struct submission *s = r->state;
     struct err e;
     if (api_options_set(&s->options, name, value, &e))
-        return refuse_request(r, &e);
+        return outcome(r, refuse_request(r, &e));
     /* Behind the file there is nothing left to save; the end is near. */
-    return s->n_parts ? 0 : check(r);
+    return outcome(r, s->n_parts ? 0 : check(r));
 }
 
 /* One bad file does not lose the others: it is heard to its end and forgotten. What
@@ -209,7 +226,7 @@ static int give_up(struct http_request *r, struct part *p, const struct err *e)
     for (size_t i = 0; i < ARRAY_LENGTH(of_the_file); i++)
         if (e->code == of_the_file[i])
             return 0;
-    return refuse_file(r, e);
+    return outcome(r, refuse_file(r, e));
 }
 
 static struct part *last_part(const struct http_request *r)
@@ -223,12 +240,12 @@ static int file_begin(struct http_request *r, const char *filename)
     struct submission *s = r->state;
     struct err e;
     if (mem_grow(&s->parts, &s->parts_capacity, s->n_parts + 1, sizeof *s->parts))
-        return out_of_memory(r);
+        return outcome(r, out_of_memory(r));
     struct part *p = &s->parts[s->n_parts++];
     *p = (struct part){.empty = true};
     p->filename = strdup(*filename ? filename : "recording");
     if (!p->filename)
-        return out_of_memory(r);
+        return outcome(r, out_of_memory(r));
     int status = upload_begin(s->api->jobs, &p->upload, &e);
     return status ? give_up(r, p, &e) : 0;
 }
@@ -257,8 +274,7 @@ static void done(struct http_request *r)
     struct submission *s = r->state;
     if (!s)
         return;
-    if (s->key)
-        jobs_key_leave(s->api->jobs, api_owner(r), s->key);
+    leave_key(r);
     for (size_t i = 0; i < s->n_parts; i++) {
         upload_abort(s->parts[i].upload);
         free(s->parts[i].filename);
@@ -387,17 +403,11 @@ static void accept_many(struct http_request *r, const struct job_request *reques
                       json_pack("{s:o}", "jobs", list));
 }
 
-void api_transcribe(struct http_request *r)
+static void submit_all(struct http_request *r)
 {
     const struct submission *s = r->state;
     struct job_request request;
     char *json = NULL;
-    if (!s->n_parts) {
-        http_respond_error(
-            &r->response, 400, "file_missing",
-            "the form has no part named \"file\": send the recording there");
-        return;
-    }
     if (check(r))
         return;
     if (make_request(r, &request, &json))
@@ -407,4 +417,16 @@ void api_transcribe(struct http_request *r)
     else
         accept_many(r, &request);
     free(json);
+}
+
+void api_transcribe(struct http_request *r)
+{
+    const struct submission *s = r->state;
+    if (s->n_parts)
+        submit_all(r);
+    else
+        http_respond_error(
+            &r->response, 400, "file_missing",
+            "the form has no part named \"file\": send the recording there");
+    leave_key(r);
 }

@@ -18,7 +18,9 @@ const char schema_native_sql[] =
      * leave nothing behind never enter it: taking words out of it takes time. */
     "CREATE TABLE job_docs ("
     "  doc INTEGER PRIMARY KEY AUTOINCREMENT,"
-    "  job_id TEXT NOT NULL UNIQUE REFERENCES jobs (id) ON DELETE CASCADE"
+    "  job_id TEXT NOT NULL UNIQUE REFERENCES jobs (id) ON DELETE CASCADE,"
+    "  created_ms INTEGER NOT NULL," /* these two of the job, as they never change: */
+    "  caller TEXT NOT NULL" /* ten thousand small rows are sorted, not jobs' rows */
     ") STRICT;"
     "CREATE VIEW job_texts (doc, job_id, name, body) AS"
     "  SELECT doc, d.job_id, original_filename, COALESCE(body, '')"
@@ -27,7 +29,8 @@ const char schema_native_sql[] =
     "CREATE VIRTUAL TABLE job_search USING fts5 (name, body, content = 'job_texts',"
     "  content_rowid = 'doc', tokenize = 'wt_words', prefix = '1 2 3');"
     "CREATE TRIGGER jobs_indexed AFTER INSERT ON jobs WHEN new.retain_days >= 0 BEGIN"
-    "  INSERT INTO job_docs (job_id) VALUES (new.id);"
+    "  INSERT INTO job_docs (job_id, created_ms, caller)"
+    "    VALUES (new.id, new.created_ms, new.caller);"
     "  INSERT INTO job_search (rowid, name, body)"
     "    SELECT doc, name, body FROM job_texts WHERE job_id = new.id;"
     "END;"
@@ -45,7 +48,8 @@ const char schema_native_sql[] =
     "    SELECT 'delete', doc, name, body FROM job_texts WHERE job_id = old.id;"
     "  DELETE FROM job_docs WHERE job_id = old.id;"
     "END;"
-    "INSERT INTO job_docs (job_id) SELECT id FROM jobs ORDER BY created_ms, id;"
+    "INSERT INTO job_docs (job_id, created_ms, caller)"
+    "  SELECT id, created_ms, caller FROM jobs ORDER BY created_ms, id;"
     "INSERT INTO job_search (job_search) VALUES ('rebuild');"
 
     /* ---- requests that happen once ---- */

@@ -111,11 +111,15 @@ int sqlite_read_get(struct store *s, const char *id, struct job *out, struct err
 
 /* The same as one pass over what the index finds: ids and their number, before anything
  * else of a job is read. */
-#define FOUND                                                                            \
-    "SELECT " JOB_COLUMNS ", total FROM"                                                 \
-    " (SELECT id AS hit, COUNT(*) OVER () AS total" MATCHES                              \
-    "  ORDER BY created_ms DESC, id DESC LIMIT ?4 OFFSET ?5) JOIN jobs ON id = hit"      \
-    " ORDER BY created_ms DESC, id DESC"
+#define FOUND(hits)                                                                      \
+    "SELECT " JOB_COLUMNS ", total FROM (SELECT " hits                                   \
+    " LIMIT ?4 OFFSET ?5) JOIN jobs ON id = hit ORDER BY jobs.created_ms DESC, id DESC"
+#define HITS_BY_STATUS                                                                   \
+    "id AS hit, COUNT(*) OVER () AS total" MATCHES " ORDER BY created_ms DESC, id DESC"
+#define HITS                                                                             \
+    "job_id AS hit, COUNT(*) OVER () AS total FROM job_docs WHERE ?1 IS NULL AND doc IN" \
+    " (SELECT rowid FROM job_search WHERE job_search MATCH ?2)"                          \
+    " AND (?3 IS NULL OR caller = ?3) ORDER BY created_ms DESC, job_id DESC"
 #define COLUMN_TOTAL 24
 
 static int count_matches(struct sqlite_conn *c, const char *state, const char *pattern,
@@ -140,9 +144,10 @@ static int read_matches(struct sqlite_conn *c, const char *state, const char *pa
     sqlite3_stmt *stmt;
     int status = sqlite_conn_prepare(
         c,
-        pattern ? FOUND
-                : "SELECT " JOB_COLUMNS MATCHES
-                  " ORDER BY created_ms DESC, id DESC LIMIT ?4 OFFSET ?5",
+        pattern && state ? FOUND(HITS_BY_STATUS)
+        : pattern        ? FOUND(HITS)
+                         : "SELECT " JOB_COLUMNS MATCHES
+                    " ORDER BY created_ms DESC, id DESC LIMIT ?4 OFFSET ?5",
         &stmt, e);
     if (status)
         return status;

@@ -194,7 +194,8 @@ describe('kill -9', needsModel, () => {
 
   test('nor does a SIGTERM reach a worker that has only just been started', async () => {
     const server = await startServer({ env });
-    killed(children(server.pid)[0]);
+    const [first] = await until(() => children(server.pid), (pids) => pids.length > 0);
+    killed(first);
     // As fast as can be, for the time in which the next one comes up.
     for (const end = Date.now() + 1500; Date.now() < end;) {
       for (const pid of children(server.pid)) {

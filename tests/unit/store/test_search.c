@@ -8,12 +8,12 @@
 
 #include "store_test.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "store/native.h"
 #include "store/sqlite_conn.h"
 
 #include <math.h>
+#include <time.h>
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
@@ -194,15 +194,23 @@ static void text_of(unsigned *seed, char *out, size_t size)
     }
 }
 
+/* Processor time: what else the machine does hardly counts. */
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
 static double search_ms(struct fixture *f, const char *search, int64_t *total)
 {
     double best = 1e9;
     for (int i = 0; i < 5; i++) {
         struct job_list list;
         struct job_filter filter = {.limit = 50, .search = search};
-        int64_t begin = clock_monotonic_ns();
+        double begin = now_ms();
         CHECK(store_list(f->store, &filter, &list, e));
-        double ms = (double)(clock_monotonic_ns() - begin) / 1e6;
+        double ms = now_ms() - begin;
         *total = list.total;
         job_list_release(&list);
         if (ms < best)
@@ -218,12 +226,12 @@ static double look_ms(struct fixture *f)
     struct sqlite_conn c;
     (void)snprintf(path, sizeof path, "%s/app.db", f->folder);
     CHECK(sqlite_conn_open(&c, path, false, e));
-    int64_t begin = clock_monotonic_ns();
+    double begin = now_ms();
     CHECK(sqlite_conn_run(&c, e,
                           "SELECT COUNT(*) FROM jobs JOIN transcripts ON job_id = id "
                           "WHERE body LIKE '%no such word%'",
                           ""));
-    double ms = (double)(clock_monotonic_ns() - begin) / 1e6;
+    double ms = now_ms() - begin;
     sqlite_conn_close(&c);
     return ms;
 }
