@@ -231,7 +231,7 @@ static void a_file_that_is_no_model_is_the_workers_to_judge(void **state)
     assert_true(fd >= 0);
     assert_int_equal(write(fd, "model", 5), 5);
     close(fd);
-    assert_int_equal(room_ask(room, 0, "tiny", "{}", &wanted, NULL), ERR_CORRUPT);
+    assert_int_equal(room_ask(room, 0, "tiny", "{}", &wanted, NULL), ERR_UNSUPPORTED);
 }
 
 int main(void)
