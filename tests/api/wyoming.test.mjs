@@ -8,7 +8,7 @@ import { getJson, hasModel, startServer, until } from '../lib/server.mjs';
 import { Client, event, freePort } from '../lib/wyoming.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
-const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS', timeout: 120_000 };
+const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS', timeout: 900_000 };
 const pcm = fs.readFileSync(path.join(root, 'tests/engine/golden/noisy.wav')).subarray(44); // 16 kHz, mono
 const long = fs.readFileSync(path.join(root, 'tests/engine/golden/clean.wav')).subarray(44);
 const said = /bring th[eo]se things.*from the store/i;
