@@ -178,6 +178,8 @@ describe('the Wyoming door', needsModel, () => {
       event('audio-chunk', { rate: 8000, width: 2, channels: 1 }, Buffer.alloc(4))]), 'invalid'],
     ['an unknown model', Buffer.concat([event('transcribe', { name: 'enormous' }),
       event('audio-chunk', { rate: 16000, width: 2, channels: 1 }, Buffer.alloc(4)), event('audio-stop')]), 'invalid'],
+    ['a language that is cut within a letter', Buffer.concat([event('transcribe', { language: 'ü'.repeat(60) }),
+      event('audio-chunk', { rate: 16000, width: 2, channels: 1 }, Buffer.alloc(4)), event('audio-stop')]), 'invalid'],
     ['an unknown language', Buffer.concat([event('transcribe', { language: 'elvish' }),
       event('audio-chunk', { rate: 16000, width: 2, channels: 1 }, Buffer.alloc(4)), event('audio-stop')]), 'invalid'],
   ];
