@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "http/params.h"
 #include "wyoming/info.h"
 #include "wyoming/server.h"
 #include "wyoming/utterance.h"
@@ -79,9 +80,15 @@ static int say(struct talk *t, const char *type, json_t *data, struct err *e)
     return status;
 }
 
+/* A sentence may quote the client, cut within a character. */
 static json_t *error_data(const char *code, const char *sentence)
 {
-    return json_pack("{s:s, s:s}", "text", sentence, "code", code);
+    struct buf clean;
+    buf_init(&clean, 4096);
+    http_utf8_repair(&clean, sentence, strlen(sentence));
+    json_t *data = json_pack("{s:s, s:s}", "text", buf_cstr(&clean), "code", code);
+    buf_release(&clean);
+    return data;
 }
 
 void talk_refuse(int fd, const char *code, const char *sentence)

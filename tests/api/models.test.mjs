@@ -14,7 +14,7 @@ import {
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 const skip = ['tiny', 'tiny-q5_1'].every(hasModel) ? false : 'tiny and tiny-q5_1 are not in WT_TEST_MODELS';
-const options = { skip, timeout: 120_000 };
+const options = { skip, timeout: 900_000 };
 const file = (name) => `ggml-${name}.bin`;
 const speech = fs.readFileSync(path.join(root, 'tests/engine/golden/noisy.wav'));
 

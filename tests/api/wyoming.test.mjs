@@ -8,7 +8,7 @@ import { getJson, hasModel, startServer, until } from '../lib/server.mjs';
 import { Client, event, freePort } from '../lib/wyoming.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
-const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS', timeout: 120_000 };
+const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS', timeout: 900_000 };
 const pcm = fs.readFileSync(path.join(root, 'tests/engine/golden/noisy.wav')).subarray(44); // 16 kHz, mono
 const long = fs.readFileSync(path.join(root, 'tests/engine/golden/clean.wav')).subarray(44);
 const said = /bring th[eo]se things.*from the store/i;
@@ -177,6 +177,8 @@ describe('the Wyoming door', needsModel, () => {
       event('audio-chunk', { rate: 16000, width: 2, channels: 1 }, Buffer.alloc(4)),
       event('audio-chunk', { rate: 8000, width: 2, channels: 1 }, Buffer.alloc(4))]), 'invalid'],
     ['an unknown model', Buffer.concat([event('transcribe', { name: 'enormous' }),
+      event('audio-chunk', { rate: 16000, width: 2, channels: 1 }, Buffer.alloc(4)), event('audio-stop')]), 'invalid'],
+    ['a language that is cut within a letter', Buffer.concat([event('transcribe', { language: 'ü'.repeat(60) }),
       event('audio-chunk', { rate: 16000, width: 2, channels: 1 }, Buffer.alloc(4)), event('audio-stop')]), 'invalid'],
     ['an unknown language', Buffer.concat([event('transcribe', { language: 'elvish' }),
       event('audio-chunk', { rate: 16000, width: 2, channels: 1 }, Buffer.alloc(4)), event('audio-stop')]), 'invalid'],
