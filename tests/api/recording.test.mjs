@@ -4,6 +4,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { Validator } from '@seriousme/openapi-schema-validator';
+import Ajv from 'ajv/dist/2020.js';
 import {
   form, getJson, hasModel, startServer, tone, transcribe, until, waitForJob, wav,
 } from '../lib/server.mjs';
@@ -150,11 +152,33 @@ describe('the recording of a job', { skip: hasModel('tiny') ? false : 'ggml-tiny
     assert.equal((await getJson(server, `/jobs/${body.job_id}/waveform`)).status, 404);
   });
 
+  test('answers as it is described', async () => {
+    const { body: description } = await getJson(server, '/openapi.json');
+    const ajv = new Ajv({ strict: false, validateFormats: false });
+    ajv.addSchema(description, 'api');
+    const fits = (where, name, value) => {
+      const check = ajv.compile({ $ref: `api#/components/schemas/${name}` });
+      assert.ok(check(value), `${where}: ${ajv.errorsText(check.errors)}`);
+    };
+    const got = async (where) => (await getJson(server, where)).body;
+    fits('job', 'Job', await got(`/jobs/${job.id}`));
+    fits('list', 'JobList', await got('/jobs'));
+    fits('waveform', 'Waveform', await got(`/jobs/${job.id}/waveform`));
+    fits('transcript', 'Transcript', await got(`/jobs/${job.id}/download?format=json`));
+    fits('service', 'Service', await got('/'));
+    fits('error', 'Error', await got(`/jobs/${unknown}`));
+    fits('accepted', 'Accepted', (await transcribe(server, form(wav(), 'a.wav'))).body);
+    // What does not fit is noticed.
+    assert.throws(() => fits('nothing', 'Job', {}));
+  });
+
   test('is described, for programs and for people', async () => {
     const { status, body, headers } = await getJson(server, '/openapi.json');
     assert.equal(status, 200);
     assert.equal(headers.get('content-type'), 'application/json');
     assert.equal(body.openapi, '3.1.0');
+    const verdict = await new Validator().validate(body);
+    assert.ok(verdict.valid, JSON.stringify(verdict.errors));
     assert.ok(body.paths['/jobs/{id}/audio'].get);
     const page = await fetch(`${server.url}/docs`);
     assert.match(page.headers.get('content-type'), /^text\/html/);

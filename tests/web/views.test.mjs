@@ -354,6 +354,18 @@ describe('the views of the page', { skip: reason }, () => {
     await close();
   });
 
+  test('say how long it will take', async () => {
+    const { body } = await transcribe(server, form(wav({ seconds: 900, sample: tone }), 'hours.wav', { vad_filter: 'false', mode: 'sequential', beam_size: '1' }));
+    const { page, problems, close } = await open({ at: `#/jobs/${body.job_id}` });
+    await page.locator('.eta').getByText(/^(about \d+ (s|min)|a few seconds) left$/).waitFor({ timeout: 90000 });
+    await page.getByRole('link', { name: /hours.*left/ }).waitFor();
+    await picture(page, 'eta');
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await page.getByText('This transcription was cancelled.').waitFor();
+    assert.deepEqual(problems, []);
+    await close();
+  });
+
   test('say what the list shows', async () => {
     const { page, problems, close } = await open();
     await page.getByRole('link', { name: /Interview/ }).waitFor();

@@ -203,6 +203,7 @@ async function openNow(id, focus) {
     const job = await api.getJob(id);
     if (state.openId !== id) return;
     state.openJob = job;
+    if (!state.jobs.some((each) => each.id === id)) soon(); // somebody else sent it
     note(id, job);
     document.title = `${job.original_filename} – Whisper Transcriber`;
     await reader.show(job, state.languages, actionsFor(job), { focus });
