@@ -3,6 +3,7 @@
  * so the whole is judged again at the end. */
 #include "api/api.h"
 #include "api/errors.h"
+#include "api/extras.h"
 #include "api/options.h"
 #include "api/present.h"
 
@@ -13,6 +14,7 @@
 struct submission {
     struct api *api; /* borrowed */
     struct api_options options;
+    struct api_extras extras;
     struct upload *upload; /* owned until it is submitted */
     char *filename;        /* owned */
     bool empty;            /* no byte of the file has come */
@@ -53,10 +55,12 @@ static void refuse_model(struct http_request *r, const struct err *e)
 }
 
 /* What is wrong with a request, as opposed to its file. */
-static int refuse_request(struct http_request *r, const struct err *e)
+int api_refuse_request(struct http_request *r, const struct err *e)
 {
     if (e->code == ERR_NOT_FOUND)
         refuse_model(r, e);
+    else if (e->code == ERR_DENIED)
+        api_error_as(&r->response, 400, "forbidden_address", e);
     else if (e->code == ERR_UNSUPPORTED)
         api_error_as(&r->response, 422, "unsupported_option", e);
     else if (e->code == ERR_TOO_LARGE)
@@ -96,11 +100,12 @@ static int refuse_file(struct http_request *r, const struct err *e)
 static int make_request(const struct http_request *r, struct job_request *out,
                         char **json)
 {
-    const struct submission *s = r->state;
+    struct submission *s = r->state;
     *json = s->options.rest ? json_dumps(s->options.rest, JSON_COMPACT) : NULL;
     if (s->options.rest && !*json)
         return ERR_NOMEM;
     *out = (struct job_request){.caller = api_owner(r),
+                                .webhook = api_extras_webhook(&s->extras),
                                 .original_filename = s->filename,
                                 .model = s->options.model,
                                 .language = s->options.language,
@@ -119,8 +124,10 @@ static int check(struct http_request *r)
     if (make_request(r, &request, &json))
         return out_of_memory(r);
     int status = jobs_check(s->api->jobs, &request, &e);
+    if (!status && s->extras.url)
+        status = jobs_check_url(s->api->jobs, s->extras.url, &e);
     free(json);
-    return status ? refuse_request(r, &e) : 0;
+    return status ? api_refuse_request(r, &e) : 0;
 }
 
 static int begin(struct http_request *r)
@@ -132,8 +139,9 @@ static int begin(struct http_request *r)
     s->api = r->app;
     s->empty = true;
     struct err e;
-    if (api_options_set_all(&s->options, &r->query, &e))
-        return refuse_request(r, &e);
+    if (api_options_set_all(&s->options, &r->query, &e) ||
+        api_extras_set_all(&s->extras, &r->query, &e))
+        return api_refuse_request(r, &e);
     return check(r);
 }
 
@@ -141,16 +149,26 @@ static int field(struct http_request *r, const char *name, const char *value)
 {
     struct submission *s = r->state;
     struct err e;
-    if (api_options_set(&s->options, name, value, &e))
-        return refuse_request(r, &e);
+    if (api_options_set(&s->options, name, value, &e) ||
+        api_extras_set(&s->extras, name, value, &e))
+        return api_refuse_request(r, &e);
     /* Behind the file there is nothing left to save; the end is near. */
     return s->upload ? 0 : check(r);
+}
+
+static int refuse_both(struct http_request *r)
+{
+    http_respond_error(&r->response, 400, "invalid",
+                       "The form has both a file and a url: send one of them");
+    return ERR_INVALID;
 }
 
 static int file_begin(struct http_request *r, const char *filename)
 {
     struct submission *s = r->state;
     struct err e;
+    if (s->extras.url)
+        return refuse_both(r);
     s->filename = strdup(*filename ? filename : "recording");
     if (!s->filename)
         return out_of_memory(r);
@@ -184,6 +202,7 @@ static void done(struct http_request *r)
         return;
     upload_abort(s->upload);
     api_options_release(&s->options);
+    api_extras_release(&s->extras);
     free(s->filename);
     free(s);
     r->state = NULL;
@@ -200,6 +219,21 @@ const struct http_form_handler api_transcribe_form = {
     .done = done,
 };
 
+/* Of a job that was made, or of what went wrong; releases the job. */
+static void answer(struct http_request *r, int status, struct job *job,
+                   const struct err *e)
+{
+    char location[64];
+    if (status) {
+        (void)refuse_file(r, e);
+        return;
+    }
+    (void)snprintf(location, sizeof location, "/jobs/%s", job->id);
+    http_response_header(&r->response, "Location", location);
+    http_respond_json(&r->response, 202, present_accepted(job));
+    job_release(job);
+}
+
 void api_transcribe(struct http_request *r)
 {
     struct submission *s = r->state;
@@ -207,10 +241,14 @@ void api_transcribe(struct http_request *r)
     struct job job = {0};
     struct err e;
     char *json;
-    if (!s->upload) {
+    if (!s->upload && !s->extras.url) {
         http_respond_error(
             &r->response, 400, "file_missing",
             "the form has no part named \"file\": send the recording there");
+        return;
+    }
+    if (s->upload && s->extras.url) {
+        (void)refuse_both(r);
         return;
     }
     if (check(r))
@@ -221,14 +259,9 @@ void api_transcribe(struct http_request *r)
     }
     struct upload *upload = s->upload;
     s->upload = NULL; /* taken over in every case */
-    if (jobs_submit(s->api->jobs, upload, &request, &job, &e)) {
-        (void)refuse_file(r, &e);
-    } else {
-        char location[64];
-        (void)snprintf(location, sizeof location, "/jobs/%s", job.id);
-        http_response_header(&r->response, "Location", location);
-        http_respond_json(&r->response, 202, present_accepted(&job));
-        job_release(&job);
-    }
+    int status = upload
+                     ? jobs_submit(s->api->jobs, upload, &request, &job, &e)
+                     : jobs_submit_url(s->api->jobs, s->extras.url, &request, &job, &e);
+    answer(r, status, &job, &e);
     free(json);
 }

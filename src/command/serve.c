@@ -2,6 +2,8 @@
 #include "command/command.h"
 
 #include "api/api.h"
+#include "api/present.h"
+#include "api/tus.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
@@ -162,6 +164,12 @@ static int run(const struct config *c, struct err *e)
     if (status)
         return status;
     struct api api = {.config = c, .jobs = jobs};
+    tus_finish_all(&api);
+    status = jobs_start_webhooks(jobs, present_job, e);
+    if (status) {
+        jobs_close(jobs);
+        return status;
+    }
     struct http_server_options options = {
         .host = c->host,
         .port = (int)c->port,

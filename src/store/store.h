@@ -63,6 +63,9 @@ enum store_aged {
 };
 
 struct store;
+struct store_uploads_ops;
+struct store_sources_ops;
+struct store_webhooks_ops;
 
 struct store_ops {
     void (*close)(struct store *s);
@@ -102,6 +105,10 @@ struct store_ops {
     int (*drop_audio)(struct store *s, const char *id, struct err *e);
 
     int (*probe)(struct store *s, struct err *e);
+
+    const struct store_uploads_ops *uploads;   /* store/uploads.h */
+    const struct store_sources_ops *sources;   /* store/sources.h */
+    const struct store_webhooks_ops *webhooks; /* store/webhooks.h */
 };
 
 /* Embedded at the beginning of every back end's own struct. */
