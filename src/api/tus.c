@@ -273,7 +273,9 @@ static void answer(struct http_request *r, int http_status)
     tus_state_headers(r, &now);
     if (status == ERR_NOT_MEDIA || status == ERR_UNSUPPORTED)
         (void)resumable_remove(t->api->jobs, now.id, NULL);
-    if (status)
+    if (status == ERR_NOT_FOUND) /* its model went meanwhile */
+        (void)api_refuse_request(r, &e);
+    else if (status)
         (void)refuse(r, &e);
     else
         r->response.status = http_status;

@@ -13,8 +13,8 @@
 #define REDIRECTS    5
 #define LEASE_MS     20000
 #define RENEW_NS     INT64_C(1000000000)
-#define LOOK_MS      2000 /* for what is due again */
-#define PAUSE_MS     2000 /* before the second try; then four times as long, each */
+#define LOOK_MS      1000 /* for what is due again */
+#define PAUSE_MS     1000 /* before the second try; then three times as long, each */
 #define PAUSE_MAX_MS 60000
 
 struct fetcher {
@@ -172,7 +172,7 @@ static void retry(struct download *d, const struct err *why, long retry_after_se
 {
     int64_t pause = PAUSE_MS;
     for (int i = 1; i < d->source.attempts; i++)
-        pause *= 4;
+        pause *= 3;
     if (retry_after_seconds > 0 && retry_after_seconds * INT64_C(1000) > pause)
         pause = retry_after_seconds * INT64_C(1000);
     if (pause > PAUSE_MAX_MS)
@@ -206,6 +206,18 @@ static int finish(struct download *d, struct err *e)
     queue_push(s->queue, d->source.job_id);
     supervisor_wake(s->supervisor);
     return 0;
+}
+
+/* Cancelled or deleted meanwhile. The file first: the source is nobody's before that. */
+static void drop(struct download *d)
+{
+    struct jobs *s = d->f->jobs;
+    struct err e = {0};
+    (void)blob_remove(s->blobs, d->source.job_id, NULL);
+    blob_pause(d->blob);
+    d->blob = NULL;
+    if (store_source_reset(s->store, &d->source, &e))
+        log_event(LOG_WARNING, d->source.job_id, "not saved: %s", e.message);
 }
 
 static bool is_passing(long status)
@@ -282,8 +294,8 @@ static void run_one(struct download *d)
         d->source.validator[0] = '\0';
     if (is_closing(d->f))
         pause_until(d, 0, "Downloading");
-    else if (status == ERR_STATE) /* cancelled or deleted */
-        (void)blob_remove(s->blobs, d->source.job_id, NULL);
+    else if (status == ERR_STATE)
+        drop(d);
     else if (is_worth_another(status) && d->source.attempts < TRIES)
         retry(d, &e, answer.retry_after_seconds);
     else

@@ -9,7 +9,7 @@
 
 #define HEAD_MAX    (64u << 10) /* bytes of an answer's head */
 #define DROPPED_MAX (64u << 10) /* bytes of a body that nobody wants */
-#define SLOW_BYTES  64          /* a second: below that it does not count as alive */
+#define SLOW_BYTES  1024        /* a second: below that it does not count as alive */
 
 struct transfer {
     const struct net_request *r; /* borrowed */

@@ -25,8 +25,9 @@ struct store_sources_ops {
                  const char *message, struct err *e);
     int (*done)(struct store *s, const struct store_source *src, int64_t bytes,
                 const char *sha256, struct err *e);
-    int (*fail)(struct store *s, const struct store_source *src, int64_t now_ms,
-                const char *code, const char *message, struct err *e);
+    int (*give_up)(struct store *s, const struct store_source *src, int64_t now_ms,
+                   const char *code, const char *message, struct err *e);
+    int (*reset)(struct store *s, const struct store_source *src, struct err *e);
     int (*recover)(struct store *s, struct err *e);
 };
 
@@ -71,7 +72,15 @@ static inline int store_source_fail(struct store *s, const struct store_source *
                                     int64_t now_ms, const char *code, const char *message,
                                     struct err *e)
 {
-    return s->ops->sources->fail(s, src, now_ms, code, message, e);
+    return s->ops->sources->give_up(s, src, now_ms, code, message, e);
+}
+
+/* The job was cancelled, and what had come is thrown away: should it be tried again, the
+ * source is fetched anew. Does nothing when this is no longer the last attempt. */
+static inline int store_source_reset(struct store *s, const struct store_source *src,
+                                     struct err *e)
+{
+    return s->ops->sources->reset(s, src, e);
 }
 
 /* Whoever claimed any is dead; rows of jobs that never came about go. */

@@ -186,6 +186,18 @@ static int sources_fail(struct store *s, const struct store_source *src, int64_t
     return status;
 }
 
+static int sources_reset(struct store *s, const struct store_source *src, struct err *e)
+{
+    struct sqlite_conn *c = WRITER(s);
+    int n = sqlite_conn_run(c, e,
+                            "UPDATE job_sources SET attempts = 0, received = 0, "
+                            "validator = '', next_ms = 0, claimed = 0 "
+                            "WHERE job_id = ? AND attempts = ? AND NOT fetched",
+                            "ti", src->job_id, src->attempts);
+    sqlite_store_done(c);
+    return n < 0 ? n : 0;
+}
+
 static int sources_recover(struct store *s, struct err *e)
 {
     struct sqlite_conn *c = WRITER(s);
@@ -208,6 +220,7 @@ const struct store_sources_ops sqlite_sources_ops = {
     .renew = sources_renew,
     .pause = sources_pause,
     .done = sources_done,
-    .fail = sources_fail,
+    .give_up = sources_fail,
+    .reset = sources_reset,
     .recover = sources_recover,
 };

@@ -59,14 +59,14 @@ static int open_store(struct fixture *f, struct err *e)
     return status;
 }
 
-static void steps_are_numbered_without_gaps(void **state)
+static void steps_are_numbered_in_rising_order(void **state)
 {
     (void)state;
     size_t n;
     const struct migration *steps = migrations_all(&n);
     assert_true(n > 0);
     for (size_t i = 0; i < n; i++)
-        assert_int_equal(steps[i].version, i + 1);
+        assert_true(steps[i].version > (i ? steps[i - 1].version : 0));
 }
 
 static void every_older_version_is_brought_up_to_date(void **state)
@@ -145,7 +145,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(steps_are_numbered_without_gaps),
+        cmocka_unit_test(steps_are_numbered_in_rising_order),
         TEST(every_older_version_is_brought_up_to_date),
         TEST(a_step_that_fails_leaves_nothing_behind),
         TEST(a_newer_version_is_refused),
