@@ -152,7 +152,8 @@ static void fail(struct download *d, const struct err *why)
 }
 
 /* Let what is here be durable, and try again later from there. */
-static void pause_until(struct download *d, int64_t next_ms, const char *message)
+static void pause_until(struct download *d, bool counts, int64_t next_ms,
+                        const char *message)
 {
     struct jobs *s = d->f->jobs;
     struct err e = {0};
@@ -160,7 +161,7 @@ static void pause_until(struct download *d, int64_t next_ms, const char *message
     if (d->blob && d->source.validator && *d->source.validator && !blob_sync(d->blob, &e))
         d->source.received = blob_bytes(d->blob);
     pthread_mutex_lock(&s->order);
-    int status = store_source_pause(s->store, &d->source, next_ms, message, &e);
+    int status = store_source_pause(s->store, &d->source, counts, next_ms, message, &e);
     if (!status)
         tell(s, d->source.job_id);
     pthread_mutex_unlock(&s->order);
@@ -179,7 +180,7 @@ static void retry(struct download *d, const struct err *why, long retry_after_se
         pause = PAUSE_MAX_MS;
     log_event(LOG_INFO, d->source.job_id, "fetched again in %lld s: %s",
               (long long)(pause / 1000), why->message);
-    pause_until(d, clock_wall_ms() + pause, "Downloading: trying again");
+    pause_until(d, true, clock_wall_ms() + pause, "Downloading: trying again");
 }
 
 static int finish(struct download *d, struct err *e)
@@ -293,7 +294,7 @@ static void run_one(struct download *d)
     if (answer.status == 416) /* what we have is not the beginning of what is there */
         d->source.validator[0] = '\0';
     if (is_closing(d->f))
-        pause_until(d, 0, "Downloading");
+        pause_until(d, false, 0, "Downloading");
     else if (status == ERR_STATE)
         drop(d);
     else if (is_worth_another(status) && d->source.attempts < TRIES)

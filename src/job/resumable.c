@@ -236,19 +236,32 @@ int resumable_remove(struct jobs *s, const char *id, struct err *e)
     return found == ERR_NOT_FOUND ? blob_remove(s->blobs, id, e) : found;
 }
 
-void resumable_prune(struct jobs *s)
+/* How many of a batch went; fewer than it has when some cannot go now. */
+static size_t prune_batch(struct jobs *s, bool *more)
 {
     char ids[PRUNE_BATCH][ID_SIZE];
-    size_t count = 0;
+    size_t count = 0, gone = 0;
     struct err e = {0};
     if (store_upload_find(s->store, STORE_UPLOADS_EXPIRED, clock_wall_ms(), ids,
                           PRUNE_BATCH, &count, &e))
         log_warning("expired uploads stay for now: %s", e.message);
     for (size_t i = 0; i < count; i++)
-        if (resumable_remove(s, ids[i], &e) && e.code != ERR_NOT_FOUND)
+        if (!resumable_remove(s, ids[i], &e))
+            gone++;
+        else if (e.code != ERR_NOT_FOUND)
             log_event(LOG_WARNING, ids[i], "an expired upload stays: %s", e.message);
-    if (count)
-        log_info("%zu upload(s) had expired", count);
+    *more = gone == PRUNE_BATCH;
+    return gone;
+}
+
+void resumable_prune(struct jobs *s)
+{
+    bool more = true;
+    size_t gone = 0;
+    while (more)
+        gone += prune_batch(s, &more);
+    if (gone)
+        log_info("%zu upload(s) had expired", gone);
 }
 
 int resumable_wanted(struct jobs *s, const char *id)

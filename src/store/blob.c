@@ -159,6 +159,14 @@ int blob_write(struct blob_writer *w, const void *bytes, size_t length, struct e
     return 0;
 }
 
+/* A child that is just being forked has the descriptor, too, until it execs: closing ours
+ * would leave the part locked for that long. */
+static int let_go(int fd)
+{
+    (void)flock(fd, LOCK_UN);
+    return close(fd);
+}
+
 static void remove_part(struct blob_writer *w)
 {
     char path[PATH_MAX];
@@ -206,11 +214,10 @@ int blob_finish(struct blob_writer *w, struct blob_info *out, struct err *e)
         status = hash_file(w->fd, &w->hash, &w->bytes, e);
     if (!status && fsync(w->fd))
         status = err_errno(e, "cannot sync %s", from);
-    if (close(w->fd) && !status)
-        status = err_errno(e, "cannot close %s", from);
-    w->fd = -1;
     if (!status)
         status = fs_rename_durable(from, to, e);
+    (void)let_go(w->fd); /* only now: nobody may take the part from under us */
+    w->fd = -1;
     if (!status)
         set_info(out, &w->hash, w->bytes);
     else if (!w->kept)
@@ -224,7 +231,7 @@ void blob_abort(struct blob_writer *w)
     if (!w)
         return;
     remove_part(w);
-    close(w->fd);
+    (void)let_go(w->fd);
     free(w);
 }
 
@@ -305,7 +312,7 @@ void blob_pause(struct blob_writer *w)
     if (!w)
         return;
     if (w->fd >= 0)
-        close(w->fd);
+        (void)let_go(w->fd);
     free(w);
 }
 

@@ -21,8 +21,8 @@ struct store_sources_ops {
                  struct store_source *out, struct err *e);
     int (*renew)(struct store *s, const struct store_source *src, int64_t lease_ms,
                  const char *message, struct err *e);
-    int (*pause)(struct store *s, const struct store_source *src, int64_t next_ms,
-                 const char *message, struct err *e);
+    int (*pause)(struct store *s, const struct store_source *src, bool counts,
+                 int64_t next_ms, const char *message, struct err *e);
     int (*done)(struct store *s, const struct store_source *src, int64_t bytes,
                 const char *sha256, struct err *e);
     int (*give_up)(struct store *s, const struct store_source *src, int64_t now_ms,
@@ -53,11 +53,13 @@ static inline int store_source_renew(struct store *s, const struct store_source 
     return s->ops->sources->renew(s, src, lease_ms, message, e);
 }
 
-/* Again at next_ms; src->received and src->validator are kept. */
+/* Again at next_ms; src->received and src->validator are kept. Unless it `counts`, this
+ * attempt never was: it was we who broke it off. */
 static inline int store_source_pause(struct store *s, const struct store_source *src,
-                                     int64_t next_ms, const char *message, struct err *e)
+                                     bool counts, int64_t next_ms, const char *message,
+                                     struct err *e)
 {
-    return s->ops->sources->pause(s, src, next_ms, message, e);
+    return s->ops->sources->pause(s, src, counts, next_ms, message, e);
 }
 
 /* The recording is in the storage: workers may have the job. */

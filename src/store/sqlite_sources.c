@@ -117,18 +117,18 @@ static int sources_renew(struct store *s, const struct store_source *src,
     return status;
 }
 
-static int sources_pause(struct store *s, const struct store_source *src, int64_t next_ms,
-                         const char *message, struct err *e)
+static int sources_pause(struct store *s, const struct store_source *src, bool counts,
+                         int64_t next_ms, const char *message, struct err *e)
 {
     struct sqlite_conn *c = WRITER(s);
     int status = sqlite_conn_begin(c, e);
     if (!status) {
-        int n = sqlite_conn_run(c, e,
-                                "UPDATE job_sources SET next_ms = ?, claimed = 0, "
-                                "received = ?, validator = ?" OURS,
-                                "lltti", next_ms, src->received,
-                                src->validator ? src->validator : "", src->job_id,
-                                src->attempts);
+        int n = sqlite_conn_run(
+            c, e,
+            "UPDATE job_sources SET next_ms = ?, claimed = 0, "
+            "received = ?, validator = ?, attempts = attempts - ?" OURS,
+            "lltiti", next_ms, src->received, src->validator ? src->validator : "",
+            (int)!counts, src->job_id, src->attempts);
         status = ours(n, src, e);
         if (!status)
             status = tell(c, src->job_id, message, e);

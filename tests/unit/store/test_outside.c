@@ -157,7 +157,7 @@ static void a_source_is_paused_with_what_it_has(void **state)
     src.received = 40;
     free(src.validator);
     src.validator = strdup("\"v1\"");
-    CHECK(store_source_pause(s, &src, 5000, "trying again", e));
+    CHECK(store_source_pause(s, &src, true, 5000, "trying again", e));
     assert_int_equal(store_source_claim(s, 4999, 9000, &again, NULL), ERR_NOT_FOUND);
     CHECK(store_source_claim(s, 5000, 9000, &again, e));
     assert_int_equal(again.attempts, 2);
@@ -169,6 +169,11 @@ static void a_source_is_paused_with_what_it_has(void **state)
     store_source_release(&again);
     /* An attempt that died with its process does not count. */
     CHECK(store_source_recover(s, e));
+    CHECK(store_source_claim(s, 1, 9000, &again, e));
+    assert_int_equal(again.attempts, 2);
+    /* Nor does one that we broke off. */
+    CHECK(store_source_pause(s, &again, false, 0, "Downloading", e));
+    store_source_release(&again);
     CHECK(store_source_claim(s, 1, 9000, &again, e));
     assert_int_equal(again.attempts, 2);
     store_source_release(&again);
