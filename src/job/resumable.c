@@ -187,7 +187,8 @@ static int settle(struct jobs *s, const struct store_upload *u, struct blob_info
         blob_pause(blob);
         return status;
     }
-    return blob_finish(blob, info, e);
+    status = blob_finish(blob, info, e);
+    return status == ERR_NOT_FOUND ? blob_look(s->blobs, u->id, info, e) : status;
 }
 
 int resumable_finish(struct jobs *s, const struct store_upload *u,
