@@ -158,6 +158,12 @@ static bool is_complete(const struct store_upload *u)
     return u->length >= 0 && u->received == u->length;
 }
 
+/* Whether it is to be made a job now. */
+static bool is_due(const struct store_upload *u)
+{
+    return is_complete(u) && !u->done && !resumable_partial(u);
+}
+
 void tus_finish_all(struct api *api)
 {
     char ids[FINISHED_AT_ONCE][ID_SIZE];
@@ -269,7 +275,7 @@ static void answer(struct http_request *r, int http_status)
         (void)refuse(r, &e);
         return;
     }
-    int status = is_complete(&now) && !now.done ? finish(t->api, &now, &e) : 0;
+    int status = is_due(&now) ? finish(t->api, &now, &e) : 0;
     tus_state_headers(r, &now);
     if (status == ERR_NOT_MEDIA || status == ERR_UNSUPPORTED)
         (void)resumable_remove(t->api->jobs, now.id, NULL);
@@ -336,18 +342,36 @@ static int read_params(struct http_request *r, char **out)
     return status ? api_refuse_request(r, &e) : 0;
 }
 
-static int begin_create(struct http_request *r)
+/* An upload that is joined from others has all its bytes already. */
+static int join_parts(struct http_request *r, const char *concat)
 {
+    struct tus *t = r->state;
+    char ids[RESUMABLE_PARTS_MAX][ID_SIZE];
     struct err e;
-    struct tus *t = begin_state(r);
-    tus_standard_headers(r);
-    if (!t || !tus_check_version(r, true))
-        return ERR_INVALID;
-    const char *metadata = http_request_header(r, "Upload-Metadata");
-    t->row.caller = strdup(api_owner(r));
-    t->row.metadata = strdup(metadata ? metadata : "");
-    if (!t->row.caller || !t->row.metadata)
-        return refuse_as(r, 503, "out_of_memory", "The server is short of memory");
+    if (http_request_header(r, "Upload-Length"))
+        return refuse_as(r, 400, "invalid",
+                         "An upload that is joined has the length of its parts: send no "
+                         "Upload-Length");
+    int status = read_params(r, &t->row.params);
+    if (status)
+        return status;
+    int count = tus_parts(concat, ids, RESUMABLE_PARTS_MAX, &e);
+    if (count < 0)
+        return refuse(r, &e);
+    if (!resumable_join(t->api->jobs, api_viewer(r), &t->row, ids, (size_t)count, &e)) {
+        t->row.received = t->row.length;
+        return 0;
+    }
+    if (e.code != ERR_STATE)
+        return refuse(r, &e);
+    api_error_as(&r->response, 409, "not_complete", &e);
+    return e.code;
+}
+
+static int create_empty(struct http_request *r)
+{
+    struct tus *t = r->state;
+    struct err e;
     int status = read_length(r, &t->row.length);
     if (!status)
         status = read_params(r, &t->row.params);
@@ -357,6 +381,26 @@ static int begin_create(struct http_request *r)
     if (!status && resumable_create(t->api->jobs, &t->row, &e))
         return refuse(r, &e);
     return status;
+}
+
+static int begin_create(struct http_request *r)
+{
+    struct tus *t = begin_state(r);
+    tus_standard_headers(r);
+    if (!t || !tus_check_version(r, true))
+        return ERR_INVALID;
+    const char *metadata = http_request_header(r, "Upload-Metadata");
+    const char *concat = http_request_header(r, "Upload-Concat");
+    bool final = concat && !strncmp(concat, "final;", strlen("final;"));
+    if (concat && !final && strcmp(concat, "partial") != 0)
+        return refuse_as(r, 400, "invalid",
+                         "Upload-Concat must be \"partial\", or begin with \"final;\"");
+    t->row.caller = strdup(api_owner(r));
+    t->row.metadata = strdup(metadata ? metadata : "");
+    t->row.concat = strdup(concat ? concat : "");
+    if (!t->row.caller || !t->row.metadata || !t->row.concat)
+        return refuse_as(r, 503, "out_of_memory", "The server is short of memory");
+    return final ? join_parts(r, concat) : create_empty(r);
 }
 
 void tus_create(struct http_request *r)
@@ -392,6 +436,8 @@ static int begin_patch(struct http_request *r)
     if (resumable_get(t->api->jobs, api_viewer(r), http_request_capture(r, "id"), &t->row,
                       &e))
         return refuse(r, &e);
+    if (!strncmp(t->row.concat, "final;", strlen("final;")))
+        return refuse_as(r, 403, "denied", "An upload that was joined takes no bytes");
     if (offset != t->row.received) {
         tus_state_headers(r, &t->row);
         return refuse_as(r, offset < 0 ? 400 : 409,
@@ -427,7 +473,7 @@ void tus_options(struct http_request *r)
     http_response_header(&r->response, "Tus-Version", "1.0.0");
     http_response_header(&r->response, "Tus-Extension",
                          "creation,creation-with-upload,creation-defer-length,"
-                         "termination,expiration,checksum");
+                         "concatenation,termination,expiration,checksum");
     http_response_header(&r->response, "Tus-Checksum-Algorithm", "sha1,sha256");
     r->response.status = 204;
 }
@@ -444,7 +490,7 @@ void tus_get(struct http_request *r)
         (void)refuse(r, &e);
         return;
     }
-    if (is_complete(&u) && !u.done && finish(api, &u, &e))
+    if (is_due(&u) && finish(api, &u, &e))
         log_event(LOG_INFO, u.id, "its upload is no job yet: %s", e.message);
     tus_state_headers(r, &u);
     if (*u.metadata)

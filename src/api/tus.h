@@ -1,6 +1,7 @@
 /* Uploads in several requests: the tus protocol 1.0 (https://tus.io/protocols) with its
- * extensions creation, creation-with-upload, creation-defer-length, termination,
- * expiration and checksum. An upload that is complete becomes a job by itself. */
+ * extensions creation, creation-with-upload, creation-defer-length, concatenation,
+ * termination, expiration and checksum. An upload that is complete becomes a job by
+ * itself. */
 #ifndef API_TUS_H
 #define API_TUS_H
 
@@ -32,6 +33,8 @@ bool tus_check_version(struct http_request *r, bool required);
 int tus_number(struct http_request *r, const char *name, int64_t *out);
 /* The pairs of Upload-Metadata, decoded. ERR_INVALID with a sentence. */
 int tus_metadata(const char *header, struct http_params *out, struct err *e);
+/* The ids in "final;/uploads/a /uploads/b"; how many, or ERR_INVALID with a sentence. */
+int tus_parts(const char *header, char (*ids)[ID_SIZE], size_t max, struct err *e);
 /* Where an upload stands. */
 void tus_state_headers(struct http_request *r, const struct store_upload *u);
 

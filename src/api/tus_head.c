@@ -89,6 +89,34 @@ int tus_metadata(const char *header, struct http_params *out, struct err *e)
     return 0;
 }
 
+static int bad_parts(struct err *e)
+{
+    return err_set(
+        e, ERR_INVALID,
+        "Upload-Concat must be \"partial\", or \"final;\" and the locations of "
+        "at most %d partial uploads",
+        RESUMABLE_PARTS_MAX);
+}
+
+int tus_parts(const char *header, char (*ids)[ID_SIZE], size_t max, struct err *e)
+{
+    size_t count = 0;
+    for (const char *p = header + strlen("final;"); *p;) {
+        p += strspn(p, " ");
+        size_t length = strcspn(p, " ");
+        if (!length)
+            break;
+        if (length < ID_SIZE || count == max || p[length - ID_SIZE] != '/')
+            return bad_parts(e);
+        memcpy(ids[count], p + length - (ID_SIZE - 1), ID_SIZE - 1);
+        ids[count][ID_SIZE - 1] = '\0';
+        if (!id_valid(ids[count++]))
+            return bad_parts(e);
+        p += length;
+    }
+    return count ? (int)count : bad_parts(e);
+}
+
 static void http_date(int64_t wall_ms, char out[40])
 {
     time_t seconds = (time_t)(wall_ms / 1000);
@@ -115,6 +143,8 @@ void tus_state_headers(struct http_request *r, const struct store_upload *u)
         http_response_header(&r->response, "Upload-Defer-Length", "1");
     http_date(u->expires_ms, text);
     http_response_header(&r->response, "Upload-Expires", text);
+    if (u->concat && *u->concat)
+        http_response_header(&r->response, "Upload-Concat", u->concat);
     if (u->done)
         http_response_header(&r->response, "Job-Id", u->id);
 }

@@ -4,10 +4,14 @@
 #include "base/log.h"
 #include "job/service.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 /* Bytes after which what has come is made to count: a client that loses us in the middle
  * of a long request has not sent all of it in vain. */
 #define COMMIT_BYTES (INT64_C(8) << 20)
 #define PRUNE_BATCH  100
+#define JOIN_BLOCK   (256u << 10)
 
 struct resumable {
     struct jobs *jobs; /* borrowed */
@@ -74,7 +78,7 @@ static int begin(struct resumable *r, int64_t offset, struct err *e)
                          (long long)row.received);
     r->length = row.length;
     r->committed = row.received;
-    r->judged = row.received >= JOBS_HEAD_BYTES;
+    r->judged = row.received >= JOBS_HEAD_BYTES || resumable_partial(&row);
     store_upload_release(&row);
     return status ? status : blob_cut(r->blob, offset, e);
 }
@@ -165,6 +169,89 @@ void resumable_close(struct resumable *r)
         return;
     blob_pause(r->blob);
     free(r);
+}
+
+/* ---- joining parts ---------------------------------------------------------------- */
+
+bool resumable_partial(const struct store_upload *u)
+{
+    return !strcmp(u->concat, "partial");
+}
+
+/* The length of all, once each is known to be a whole part of the caller's. */
+static int check_parts(struct jobs *s, const char *caller, char (*ids)[ID_SIZE],
+                       size_t count, int64_t *length, struct err *e)
+{
+    *length = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct store_upload part;
+        int status = resumable_get(s, caller, ids[i], &part, e);
+        if (status)
+            return status;
+        if (!resumable_partial(&part))
+            status = err_set(e, ERR_INVALID, "the upload %s is no partial one", ids[i]);
+        else if (part.received != part.length)
+            status = err_set(e, ERR_STATE, "the upload %s is not complete", ids[i]);
+        *length += part.received; /* 100 times the limit at most */
+        store_upload_release(&part);
+        if (status)
+            return status;
+    }
+    return 0;
+}
+
+static int append_part(struct resumable *r, const char *id, struct err *e)
+{
+    int fd = blob_open_part(r->jobs->blobs, id, e);
+    if (fd < 0)
+        return fd;
+    char *block = malloc(JOIN_BLOCK);
+    int status = block ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+    ssize_t n = 0;
+    while (!status &&
+           ((n = read(fd, block, JOIN_BLOCK)) > 0 || (n < 0 && errno == EINTR)))
+        if (n > 0)
+            status = resumable_write(r, block, (size_t)n, e);
+    if (!status && n < 0)
+        status = err_errno(e, "cannot read an upload");
+    free(block);
+    close(fd);
+    return status;
+}
+
+static int append_all(struct jobs *s, const char *id, char (*ids)[ID_SIZE], size_t count,
+                      struct err *e)
+{
+    struct resumable *r;
+    int status = resumable_open(s, id, 0, true, &r, e);
+    if (status)
+        return status;
+    for (size_t i = 0; !status && i < count; i++)
+        status = append_part(r, ids[i], e);
+    if (!status)
+        status = resumable_commit(r, e);
+    resumable_close(r);
+    return status;
+}
+
+int resumable_join(struct jobs *s, const char *caller, struct store_upload *u,
+                   char (*ids)[ID_SIZE], size_t count, struct err *e)
+{
+    int status = check_parts(s, caller, ids, count, &u->length, e);
+    if (!status && !u->length)
+        status = err_set(e, ERR_INVALID, "the parts are empty");
+    if (!status)
+        status = resumable_create(s, u, e);
+    if (status)
+        return status;
+    status = append_all(s, u->id, ids, count, e);
+    if (status) {
+        (void)resumable_remove(s, u->id, NULL);
+        return status;
+    }
+    for (size_t i = 0; i < count; i++) /* the same one may be named twice */
+        (void)resumable_remove(s, ids[i], NULL);
+    return 0;
 }
 
 /* ---- becoming a job --------------------------------------------------------------- */

@@ -46,6 +46,15 @@ void resumable_close(struct resumable *r);
 int resumable_finish(struct jobs *s, const struct store_upload *u,
                      const struct job_request *request, struct job *out, struct err *e);
 
+/* Join partial uploads, which must be complete, into a new one: `u` as for
+ * resumable_create, without its length. They go when it is whole. ERR_STATE when one is
+ * not complete, ERR_INVALID when one is no part; otherwise as the functions above. */
+#define RESUMABLE_PARTS_MAX 100
+int resumable_join(struct jobs *s, const char *caller, struct store_upload *u,
+                   char (*ids)[ID_SIZE], size_t count, struct err *e);
+/* Whether an upload is only a part of one. */
+bool resumable_partial(const struct store_upload *u);
+
 /* Ids of complete uploads that are no jobs yet, because we died in between. */
 int resumable_unfinished(struct jobs *s, char (*ids)[ID_SIZE], size_t max, size_t *count,
                          struct err *e);

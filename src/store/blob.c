@@ -330,16 +330,27 @@ int blob_look(struct blob_store *s, const char *id, struct blob_info *out, struc
     return status;
 }
 
-int blob_open(struct blob_store *s, const char *id, struct err *e)
+static int open_file(struct blob_store *s, const char *id, const char *suffix,
+                     struct err *e)
 {
     char path[PATH_MAX];
-    int status = path_of(s, id, "", path, e);
+    int status = path_of(s, id, suffix, path, e);
     if (status)
         return status;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return err_errno(e, "cannot open the recording %s", path);
     return fd;
+}
+
+int blob_open(struct blob_store *s, const char *id, struct err *e)
+{
+    return open_file(s, id, "", e);
+}
+
+int blob_open_part(struct blob_store *s, const char *id, struct err *e)
+{
+    return open_file(s, id, ".part", e);
 }
 
 int blob_remove(struct blob_store *s, const char *id, struct err *e)

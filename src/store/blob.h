@@ -59,6 +59,8 @@ int blob_head(struct blob_writer *w, void *out, size_t size, struct err *e);
 int blob_cut(struct blob_writer *w, int64_t bytes, struct err *e);
 /* Let go of the part, which stays; NULL is fine. */
 void blob_pause(struct blob_writer *w);
+/* Open a part for reading: a descriptor, or ERR_NOT_FOUND. */
+int blob_open_part(struct blob_store *s, const char *id, struct err *e);
 /* Length and hash of a whole blob. ERR_NOT_FOUND when there is none. */
 int blob_look(struct blob_store *s, const char *id, struct blob_info *out, struct err *e);
 

@@ -71,6 +71,7 @@ static const char uploads_sql[] =
     "  length INTEGER NOT NULL," /* -1: not said yet */
     "  received INTEGER NOT NULL DEFAULT 0,"
     "  done INTEGER NOT NULL DEFAULT 0,"
+    "  concat TEXT NOT NULL," /* Upload-Concat; '': neither part nor joined */
     "  created_ms INTEGER NOT NULL,"
     "  expires_ms INTEGER NOT NULL"
     ") STRICT;"

@@ -13,6 +13,7 @@ void store_upload_release(struct store_upload *u)
     free(u->caller);
     free(u->params);
     free(u->metadata);
+    free(u->concat);
     *u = (struct store_upload){0};
 }
 
@@ -31,10 +32,12 @@ static int uploads_insert(struct store *s, const struct store_upload *u, struct 
 {
     struct sqlite_conn *c = WRITER(s);
     int n = sqlite_conn_run(c, e,
-                            "INSERT INTO uploads (id, caller, params, metadata, length, "
-                            "created_ms, expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                            "ttttlll", u->id, u->caller, u->params, u->metadata,
-                            u->length, u->created_ms, u->expires_ms);
+                            "INSERT INTO uploads (id, caller, params, metadata, concat, "
+                            "length, created_ms, expires_ms) "
+                            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                            "tttttlll", u->id, u->caller, u->params, u->metadata,
+                            u->concat ? u->concat : "", u->length, u->created_ms,
+                            u->expires_ms);
     sqlite_store_done(c);
     return n < 0 ? n : 0;
 }
@@ -52,6 +55,7 @@ static int read_upload(sqlite3_stmt *stmt, const char *id, struct store_upload *
         .done = sqlite3_column_int(stmt, 5) != 0,
         .created_ms = sqlite3_column_int64(stmt, 6),
         .expires_ms = sqlite3_column_int64(stmt, 7),
+        .concat = sqlite_column_text(stmt, 8, &failed),
     };
     (void)snprintf(out->id, sizeof out->id, "%s", id);
     if (!failed)
@@ -67,7 +71,7 @@ static int uploads_get(struct store *s, const char *id, struct store_upload *out
     struct sqlite_conn *c = READER(s);
     int status = sqlite_conn_prepare(c,
                                      "SELECT caller, params, metadata, length, received, "
-                                     "done, created_ms, expires_ms FROM uploads "
+                                     "done, created_ms, expires_ms, concat FROM uploads "
                                      "WHERE id = ?",
                                      &stmt, e);
     if (status)
@@ -124,7 +128,7 @@ static int uploads_find(struct store *s, enum store_uploads_which which, int64_t
         which == STORE_UPLOADS_EXPIRED
             ? "SELECT id FROM uploads WHERE expires_ms < ? ORDER BY expires_ms LIMIT ?"
             : "SELECT id FROM uploads WHERE created_ms <= ? AND received = length "
-              "AND NOT done LIMIT ?",
+              "AND NOT done AND concat <> 'partial' LIMIT ?",
         &stmt, e);
     if (status)
         goto done;

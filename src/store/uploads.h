@@ -10,6 +10,7 @@ struct store_upload {
     char *caller;     /* whose it is; "" when nobody was asked */
     char *params;     /* JSON: of the job, an object of texts */
     char *metadata;   /* as it was sent */
+    char *concat;     /* "partial": only a part of one; "final;…": joined; "" */
     int64_t length;   /* bytes in all; -1: not said yet */
     int64_t received; /* of them durable */
     bool done;        /* it is a job */
@@ -19,7 +20,7 @@ void store_upload_release(struct store_upload *u);
 
 enum store_uploads_which {
     STORE_UPLOADS_EXPIRED, /* since before `now_ms` */
-    STORE_UPLOADS_WHOLE,   /* all bytes are here, but it is no job yet */
+    STORE_UPLOADS_WHOLE, /* all bytes are here, but it is no job yet, and is to be one */
 };
 
 struct store_uploads_ops {

@@ -69,7 +69,7 @@ describe('tus', needsModel, () => {
     assert.equal(answer.h('tus-version'), '1.0.0');
     assert.equal(answer.h('tus-max-size'), String(2 * 1048576));
     assert.equal(answer.h('tus-checksum-algorithm'), 'sha1,sha256');
-    for (const name of ['creation', 'creation-with-upload', 'creation-defer-length', 'termination', 'expiration', 'checksum'])
+    for (const name of ['creation', 'creation-with-upload', 'creation-defer-length', 'concatenation', 'termination', 'expiration', 'checksum'])
       assert.ok(answer.h('tus-extension').split(',').includes(name), name);
   });
 
@@ -211,6 +211,63 @@ describe('tus', needsModel, () => {
     const end = await until(() => patch(server, where, offset, recording.subarray(offset)), (a) => a.status !== 423);
     assert.equal(end.status, 204, JSON.stringify(end.body));
     assert.equal(sha256(blob(server, end.h('job-id'))), sha256(recording));
+  });
+
+  test('its own client uploads one file in several parts at once', async () => {
+    const bytes = wav({ seconds: 20, sample: tone });
+    const upload = await new Promise((resolve, reject) => {
+      const one = new tus.Upload(bytes, {
+        endpoint: `${server.url}/uploads`,
+        parallelUploads: 4,
+        metadata: { filename: 'joined.wav', language: 'en' },
+        onError: reject,
+        onSuccess: () => resolve(one),
+      });
+      one.start();
+    });
+    const head = await ask(server, 'HEAD', upload.url);
+    assert.equal(head.offset, bytes.length);
+    assert.match(head.h('upload-concat'), /^final;/);
+    const id = head.h('job-id');
+    assert.equal(sha256(blob(server, id)), sha256(bytes));
+    const job = await waitForJob(server, id);
+    assert.equal(job.status, 'completed', job.error_message);
+    assert.equal(job.original_filename, 'joined.wav');
+    assert.equal((await getJson(server, '/jobs?search=joined')).body.total, 1);
+    const parts = head.h('upload-concat').slice(6).split(' ');
+    assert.equal(parts.length, 4);
+    for (const part of parts) assert.equal((await ask(server, 'HEAD', part)).status, 404);
+    assert.equal((await patch(server, upload.url, bytes.length, Buffer.from('x'))).status, 403);
+  });
+
+  test('parts are joined only when they are parts, and whole', async () => {
+    const partial = { 'Upload-Concat': 'partial' };
+    const final = (...where) => ask(server, 'POST', '/uploads', { 'Upload-Concat': `final;${where.join(' ')}` });
+    const one = (await create(server, 1000, {}, partial)).h('location');
+    await patch(server, one, 0, recording.subarray(0, 1000));
+    const head = await ask(server, 'HEAD', one);
+    assert.equal(head.h('upload-concat'), 'partial');
+    assert.equal(head.h('job-id'), null);
+    const half = (await create(server, 1000, {}, partial)).h('location');
+    await patch(server, half, 0, recording.subarray(1000, 1500));
+    const whole = (await create(server, 1000, {})).h('location');
+    isError(await final(one, half), 409, 'not_complete');
+    isError(await final(one, whole), 400, 'invalid');
+    isError(await final(one, `/uploads/${unknown}`), 404, 'not_found');
+    isError(await final('/uploads/x'), 400, 'invalid');
+    isError(await final(), 400, 'invalid');
+    isError(await create(server, 5, {}, { 'Upload-Concat': 'some' }), 400, 'invalid');
+    isError(await create(server, 5, {}, { 'Upload-Concat': `final;${one}` }), 400, 'invalid');
+    isError(await final(...Array(101).fill(one)), 400, 'invalid');
+    await patch(server, half, 500, recording.subarray(1500, 2000));
+    const joined = await final(one, half);
+    assert.equal(joined.status, 201, JSON.stringify(joined.body));
+    assert.equal(sha256(blob(server, joined.h('job-id'))), sha256(recording.subarray(0, 2000)));
+    // What is no recording shows when it is joined: a part alone may be anything.
+    const text = Buffer.from('<!DOCTYPE html><html></html>');
+    const page = (await create(server, text.length, {}, { ...partial, ...bytesType }, text));
+    assert.equal(page.status, 201, JSON.stringify(page.body));
+    isError(await final(page.h('location')), 415, 'not_media');
   });
 
   test('its own client uploads several files at once', async () => {
