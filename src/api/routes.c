@@ -3,6 +3,7 @@
 #include "api/asr.h"
 #include "api/events.h"
 #include "api/openai.h"
+#include "api/tus.h"
 
 #include "base/mem.h"
 #include "http/json_body.h"
@@ -24,6 +25,15 @@ static const struct http_route routes[] = {
     /* The stream of all changes. */
     {"GET", "/events", api_events_stream, .access = API_READ},
     {"GET", "/ws/jobs/{id}", .ws = &api_progress, .access = API_READ},
+    /* Uploads in several requests: the tus protocol. What it can do is no secret. */
+    {"OPTIONS", "/uploads", tus_options, .access = API_PUBLIC},
+    {"POST", "/uploads", tus_create, .body = &tus_create_body, .limited = true,
+     .access = API_TRANSCRIBE},
+    {"OPTIONS", "/uploads/{id}", tus_options, .access = API_PUBLIC},
+    {"GET", "/uploads/{id}", tus_get, .access = API_TRANSCRIBE},
+    {"PATCH", "/uploads/{id}", tus_patch, .body = &tus_patch_body,
+     .access = API_TRANSCRIBE},
+    {"DELETE", "/uploads/{id}", tus_delete, .access = API_TRANSCRIBE},
     /* OpenAI's door. */
     {"POST", "/v1/audio/transcriptions", openai_transcribe, &openai_transcription_form,
      .limited = true, .access = API_TRANSCRIBE},

@@ -62,8 +62,13 @@ struct config {
     char *model_mirror_url;        /* WHISPER_MODEL_MIRROR: tried next, optional */
     int64_t model_timeout_seconds; /* WHISPER_MODEL_TIMEOUT_SECONDS: of silence */
     char *vad_model; /* VAD_MODEL: the voice detector's file, optional: in model_dir */
-    int64_t max_connections;                           /* MAX_CONNECTIONS */
-    int64_t max_connections_per_client;                /* MAX_CONNECTIONS_PER_CLIENT */
+    int64_t max_connections;            /* MAX_CONNECTIONS */
+    int64_t max_connections_per_client; /* MAX_CONNECTIONS_PER_CLIENT */
+    bool url_fetch;                     /* URL_FETCH */
+    char *url_fetch_allow;              /* URL_FETCH_ALLOW, optional */
+    int64_t url_fetch_timeout_seconds;  /* URL_FETCH_TIMEOUT_SECONDS: of silence */
+    char *webhook_secret;               /* WEBHOOK_SECRET, optional; never shown */
+    char *webhook_allow;                /* WEBHOOK_ALLOW, optional */
     struct config_source sources[CONFIG_MAX_SETTINGS]; /* in the order of the table */
 };
 

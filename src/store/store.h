@@ -70,6 +70,9 @@ enum store_aged {
 struct store;
 struct store_keys_ops;
 struct store_audit_ops;
+struct store_uploads_ops;
+struct store_sources_ops;
+struct store_webhooks_ops;
 
 struct store_ops {
     void (*close)(struct store *s);
@@ -110,10 +113,13 @@ struct store_ops {
 
     int (*probe)(struct store *s, struct err *e);
 
-    const struct store_keys_ops *keys;     /* keys.h */
-    const struct store_audit_ops *audit;   /* audit.h */
-    const struct store_native_ops *native; /* store/native.h */
-    const struct store_share_ops *share;   /* store/share.h */
+    const struct store_keys_ops *keys;         /* keys.h */
+    const struct store_audit_ops *audit;       /* audit.h */
+    const struct store_native_ops *native;     /* store/native.h */
+    const struct store_share_ops *share;       /* store/share.h */
+    const struct store_uploads_ops *uploads;   /* store/uploads.h */
+    const struct store_sources_ops *sources;   /* store/sources.h */
+    const struct store_webhooks_ops *webhooks; /* store/webhooks.h */
 };
 
 /* Embedded at the beginning of every back end's own struct. */
