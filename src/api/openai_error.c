@@ -77,9 +77,10 @@ static json_t *shape(struct http_response *r, int *status, const char *error_cod
 {
     *status = their_status(*status);
     advise(r, !will_fail_again(*status, error_code));
-    const char *code = *status == 429   ? "rate_limit_exceeded"
-                       : *status == 401 ? "invalid_api_key"
-                                        : error_code;
+    bool quota = !strcmp(error_code, "insufficient_quota");
+    const char *code = *status == 429 && !quota ? "rate_limit_exceeded"
+                       : *status == 401         ? "invalid_api_key"
+                                                : error_code;
     return openai_error(*status, code, NULL, detail);
 }
 

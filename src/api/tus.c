@@ -1,13 +1,11 @@
 #include "api/tus.h"
 
 #include "api/errors.h"
-#include "api/extras.h"
 #include "base/log.h"
 
 #include <strings.h>
 
-#define BODY_TYPE        "application/offset+octet-stream"
-#define FINISHED_AT_ONCE 100
+#define BODY_TYPE "application/offset+octet-stream"
 
 /* One request with a body. */
 struct tus {
@@ -17,63 +15,6 @@ struct tus {
     struct tus_checksum sum;
     int64_t length; /* said with this request; -1: not said */
 };
-
-/* What the parameters of an upload ask for. */
-struct wishes {
-    struct api_options options;
-    struct api_extras extras;
-    char *rest; /* owned */
-    struct job_request request;
-};
-
-/* ---- parameters ------------------------------------------------------------------- */
-
-static void wishes_release(struct wishes *w)
-{
-    api_options_release(&w->options);
-    api_extras_release(&w->extras);
-    free(w->rest);
-}
-
-/* The object of texts outlives the wishes. */
-static int wishes_from(struct wishes *w, json_t *params, const char *owner, struct err *e)
-{
-    *w = (struct wishes){0};
-    const char *name;
-    json_t *value;
-    json_object_foreach(params, name, value)
-    {
-        const char *text = json_string_value(value);
-        int status = api_options_set(&w->options, name, text ? text : "", e);
-        if (!status && strcmp(name, "url") != 0)
-            status = api_extras_set(&w->extras, name, text ? text : "", e);
-        if (status)
-            return status;
-    }
-    w->rest = w->options.rest ? json_dumps(w->options.rest, JSON_COMPACT | JSON_SORT_KEYS)
-                              : NULL;
-    if (w->options.rest && !w->rest)
-        return err_set(e, ERR_NOMEM, "out of memory");
-    w->request = (struct job_request){
-        .caller = owner,
-        .webhook = api_extras_webhook(&w->extras),
-        .original_filename = json_string_value(json_object_get(params, "filename")),
-        .model = w->options.model,
-        .language = w->options.language,
-        .task = w->options.task,
-        .options_json = w->rest,
-        .priority = w->options.priority,
-        .retain_days = w->options.retain_days};
-    return 0;
-}
-
-static int add_params(json_t *object, const struct http_params *p, struct err *e)
-{
-    for (size_t i = 0; i < p->count; i++)
-        if (json_object_set_new(object, p->list[i].name, json_string(p->list[i].value)))
-            return err_set(e, ERR_NOMEM, "out of memory");
-    return 0;
-}
 
 /* ---- answers ---------------------------------------------------------------------- */
 
@@ -136,56 +77,22 @@ static struct tus *begin_state(struct http_request *r)
     return t;
 }
 
-/* ---- becoming a job --------------------------------------------------------------- */
-
-static int finish(struct api *api, struct store_upload *u, struct err *e)
-{
-    struct wishes w = {0};
-    struct job job = {0};
-    json_t *params = json_loads(u->params, 0, NULL);
-    int status = params ? wishes_from(&w, params, u->caller, e)
-                        : err_set(e, ERR_CORRUPT, "the upload's parameters are damaged");
-    if (!status)
-        status = resumable_finish(api->jobs, u, &w.request, &job, e);
-    if (!status) {
-        u->done = true;
-        job_release(&job);
-    }
-    wishes_release(&w);
-    json_decref(params);
-    return status;
-}
-
-static bool is_complete(const struct store_upload *u)
-{
-    return u->length >= 0 && u->received == u->length;
-}
-
-/* Whether it is to be made a job now. */
-static bool is_due(const struct store_upload *u)
-{
-    return is_complete(u) && !u->done && !resumable_partial(u);
-}
-
-void tus_finish_all(struct api *api)
-{
-    char ids[FINISHED_AT_ONCE][ID_SIZE];
-    size_t count = 0;
-    struct err e = {0};
-    if (resumable_unfinished(api->jobs, ids, FINISHED_AT_ONCE, &count, &e))
-        log_warning("complete uploads wait for their clients: %s", e.message);
-    for (size_t i = 0; i < count; i++) {
-        struct store_upload u = {0};
-        int status = resumable_get(api->jobs, NULL, ids[i], &u, &e);
-        if (!status)
-            status = finish(api, &u, &e);
-        if (status)
-            log_event(LOG_WARNING, ids[i], "its upload is no job yet: %s", e.message);
-        store_upload_release(&u);
-    }
-}
-
 /* ---- a body ------------------------------------------------------------------------ */
+
+/* Broken off or refused: what came is not to be sent again, unless it cannot be checked.
+ * At once, and not when the answer has been sent, or who hears it would find the upload
+ * locked. */
+static void let_go(struct tus *t)
+{
+    struct err e;
+    if (!t->open)
+        return;
+    if (t->sum.kind == TUS_NONE && resumable_commit(t->open, &e))
+        log_event(LOG_WARNING, t->row.id, "an upload: %s", e.message);
+    t->row.received = resumable_offset(t->open);
+    resumable_close(t->open);
+    t->open = NULL;
+}
 
 static int open_upload(struct http_request *r)
 {
@@ -197,35 +104,37 @@ static int open_upload(struct http_request *r)
         status = resumable_set_length(t->open, t->length, &e);
     if (!status)
         return 0;
+    resumable_close(t->open);
+    t->open = NULL;
     tus_state_headers(r, &t->row);
     return refuse(r, &e);
+}
+
+/* What may not be sent in this way; negative when it was refused. */
+static int begin_data(struct http_request *r)
+{
+    struct tus *t = r->state;
+    if (!has_body_type(r))
+        return refuse_as(r, 415, "unsupported",
+                         "The bytes of an upload are sent as " BODY_TYPE);
+    if (tus_is_complete(&t->row))
+        return refuse_as(r, 413, "too_large", "The upload is complete already");
+    return open_upload(r);
 }
 
 static int data(struct http_request *r, const void *bytes, size_t length)
 {
     struct tus *t = r->state;
     struct err e;
-    if (!t->open) {
-        if (!has_body_type(r))
-            return refuse_as(r, 415, "unsupported",
-                             "The bytes of an upload are sent as " BODY_TYPE);
-        if (is_complete(&t->row))
-            return refuse_as(r, 413, "too_large", "The upload is complete already");
-        int status = open_upload(r);
-        if (status)
-            return status;
-    }
+    int status = t->open ? 0 : begin_data(r);
+    if (status)
+        return status;
     tus_checksum_add(&t->sum, bytes, length);
-    int status = resumable_write(t->open, bytes, length, &e);
+    status = resumable_write(t->open, bytes, length, &e);
     if (!status)
         return 0;
-    bool hopeless = status == ERR_NOT_MEDIA || status == ERR_UNSUPPORTED;
-    t->row.received = resumable_offset(t->open);
-    if (hopeless || t->sum.kind != TUS_NONE) {
-        resumable_close(t->open);
-        t->open = NULL;
-    }
-    if (hopeless)
+    let_go(t);
+    if (status == ERR_NOT_MEDIA || status == ERR_UNSUPPORTED)
         (void)resumable_remove(t->api->jobs, t->row.id, NULL);
     else
         tus_state_headers(r, &t->row);
@@ -235,13 +144,9 @@ static int data(struct http_request *r, const void *bytes, size_t length)
 static void done(struct http_request *r)
 {
     struct tus *t = r->state;
-    struct err e;
     if (!t)
         return;
-    /* Broken off: what came is not to be sent again, unless it cannot be checked. */
-    if (t->open && t->sum.kind == TUS_NONE && resumable_commit(t->open, &e))
-        log_event(LOG_WARNING, t->row.id, "an upload: %s", e.message);
-    resumable_close(t->open);
+    let_go(t);
     store_upload_release(&t->row);
     free(t);
     r->state = NULL;
@@ -278,7 +183,7 @@ static void answer(struct http_request *r, int http_status)
         (void)refuse(r, &e);
         return;
     }
-    int status = is_due(&now) ? finish(t->api, &now, &e) : 0;
+    int status = tus_is_due(&now) ? tus_finish(t->api, &now, &e) : 0;
     tus_state_headers(r, &now);
     if (status == ERR_NOT_MEDIA || status == ERR_UNSUPPORTED)
         (void)resumable_remove(t->api->jobs, now.id, NULL);
@@ -316,35 +221,6 @@ static int read_length(struct http_request *r, int64_t *length)
     return 0;
 }
 
-/* The parameters as a text of JSON, judged, so that nothing is sent in vain. */
-static int read_params(struct http_request *r, char **out)
-{
-    struct tus *t = r->state;
-    struct http_params metadata = {0};
-    struct wishes w = {0};
-    struct err e;
-    json_t *params = json_object();
-    const char *header = http_request_header(r, "Upload-Metadata");
-    int status = params ? 0 : err_set(&e, ERR_NOMEM, "out of memory");
-    if (!status)
-        status = tus_metadata(header, &metadata, &e);
-    if (!status)
-        status = add_params(params, &r->query, &e);
-    if (!status)
-        status = add_params(params, &metadata, &e);
-    if (!status)
-        status = wishes_from(&w, params, api_owner(r), &e);
-    if (!status)
-        status = jobs_check(t->api->jobs, &w.request, &e);
-    *out = status ? NULL : json_dumps(params, JSON_COMPACT);
-    if (!status && !*out)
-        status = err_set(&e, ERR_NOMEM, "out of memory");
-    wishes_release(&w);
-    http_params_release(&metadata);
-    json_decref(params);
-    return status ? api_refuse_request(r, &e) : 0;
-}
-
 /* An upload that is joined from others has all its bytes already. */
 static int join_parts(struct http_request *r, const char *concat)
 {
@@ -355,7 +231,7 @@ static int join_parts(struct http_request *r, const char *concat)
         return refuse_as(r, 400, "invalid",
                          "An upload that is joined has the length of its parts: send no "
                          "Upload-Length");
-    int status = read_params(r, &t->row.params);
+    int status = tus_read_params(r, &t->row.params);
     if (status)
         return status;
     int count = tus_parts(concat, ids, RESUMABLE_PARTS_MAX, &e);
@@ -377,7 +253,7 @@ static int create_empty(struct http_request *r)
     struct err e;
     int status = read_length(r, &t->row.length);
     if (!status)
-        status = read_params(r, &t->row.params);
+        status = tus_read_params(r, &t->row.params);
     if (!status &&
         tus_checksum_begin(&t->sum, http_request_header(r, "Upload-Checksum"), &e))
         return refuse(r, &e);
@@ -449,7 +325,7 @@ static int begin_patch(struct http_request *r)
     }
     if (tus_checksum_begin(&t->sum, http_request_header(r, "Upload-Checksum"), &e))
         return refuse(r, &e);
-    if (is_complete(&t->row))
+    if (tus_is_complete(&t->row))
         return 0;
     if (t->row.length >= 0 && r->content_length > t->row.length - offset)
         return refuse_as(r, 413, "too_large",
@@ -493,7 +369,7 @@ void tus_get(struct http_request *r)
         (void)refuse(r, &e);
         return;
     }
-    if (is_due(&u) && finish(api, &u, &e))
+    if (tus_is_due(&u) && tus_finish(api, &u, &e))
         log_event(LOG_INFO, u.id, "its upload is no job yet: %s", e.message);
     tus_state_headers(r, &u);
     if (*u.metadata)

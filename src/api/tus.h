@@ -18,8 +18,18 @@ void tus_patch(struct http_request *r);
 void tus_delete(struct http_request *r);
 extern const struct http_body_handler tus_create_body, tus_patch_body;
 
+/* ---- becoming a job: tus_job.c ---- */
+
 /* Make jobs of the uploads that were complete when the service died. */
 void tus_finish_all(struct api *api);
+/* Make the job of a complete upload; u->done says so. */
+int tus_finish(struct api *api, struct store_upload *u, struct err *e);
+bool tus_is_complete(const struct store_upload *u);
+/* Whether it is to be made a job now. */
+bool tus_is_due(const struct store_upload *u);
+/* The parameters of a new upload as a text of JSON, judged, so that nothing is sent in
+ * vain. The caller frees it. Answers when they are wrong, and returns the code. */
+int tus_read_params(struct http_request *r, char **out);
 
 /* ---- heads: tus_head.c ---- */
 

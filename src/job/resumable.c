@@ -88,8 +88,10 @@ int resumable_open(struct jobs *s, const char *id, int64_t offset, bool whole,
 {
     *out = NULL;
     struct resumable *r = calloc(1, sizeof *r);
-    if (!r)
-        return err_set(e, ERR_NOMEM, "out of memory");
+    if (!r) {
+        (void)err_set(e, ERR_NOMEM, "out of memory");
+        return ERR_NOMEM;
+    }
     r->jobs = s;
     r->whole = whole;
     memcpy(r->id, id, ID_SIZE);

@@ -8,6 +8,7 @@
 #include "api/access.h"
 #include "api/api.h"
 #include "api/credentials.h"
+#include "api/openai.h"
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -29,9 +30,16 @@ static void every_route_says_who_may(void **state)
 static void only_these_routes_are_public(void **state)
 {
     (void)state;
-    static const char *const open[] = {
-        "GET /",         "GET /assets/{name}", "GET /health/live", "GET /health/ready",
-        "POST /session", "DELETE /session",    "GET /docs",        "GET /openapi.json"};
+    static const char *const open[] = {"GET /",
+                                       "GET /assets/{name}",
+                                       "GET /health/live",
+                                       "GET /health/ready",
+                                       "POST /session",
+                                       "DELETE /session",
+                                       "GET /docs",
+                                       "GET /openapi.json",
+                                       "OPTIONS /uploads",
+                                       "OPTIONS /uploads/{id}"};
     size_t count;
     const struct http_route *routes = api_routes(&count);
     for (size_t i = 0; i < count; i++) {
@@ -177,18 +185,25 @@ static void body_has(const struct fixture *f, const char *text)
         fail_msg("%s is not in %s", text, buf_cstr(&f->request.response.body));
 }
 
+/* As the server does before it asks who may. */
+static void knock_at(struct fixture *f, const char *path)
+{
+    f->request.path = path;
+    f->request.response.shape = openai_error_shape(path);
+}
+
 static void each_door_has_its_shape_of_errors(void **state)
 {
     struct fixture *f = *state;
     api_refuse(&f->request, 403, "insufficient_scope", "no \"%s\"", "admin");
     body_has(f, "{\"detail\":\"No \\\"admin\\\"\",\"error_code\":"
                 "\"insufficient_scope\",\"timestamp\":");
-    f->request.path = "/v1/models";
+    knock_at(f, "/v1/models");
     api_refuse(&f->request, 401, "unauthorized", "no key");
-    body_has(f, "{\"error\":{\"message\":\"no key\",\"type\":"
+    body_has(f, "{\"error\":{\"message\":\"No key\",\"type\":"
                 "\"invalid_request_error\",\"param\":null,"
                 "\"code\":\"invalid_api_key\"}}");
-    f->request.path = "/v1x";
+    knock_at(f, "/v1x");
     api_refuse(&f->request, 401, "unauthorized", "no key");
     body_has(f, "\"error_code\":\"unauthorized\"");
 }
@@ -204,14 +219,14 @@ static void the_rate_is_told_and_kept(void **state)
     f->request.client = "10.0.0.2";
     assert_int_equal(api_take_allowance(&f->request, &a), 0);
     assert_string_equal(header(f, "RateLimit-Remaining"), "0");
-    f->request.path = "/v1/audio/transcriptions";
+    knock_at(f, "/v1/audio/transcriptions");
     assert_int_equal(api_take_allowance(&f->request, &a), ERR_STATE);
     assert_int_equal(f->request.response.status, 429);
     assert_string_equal(header(f, "Retry-After"), "120");
     body_has(f, "\"code\":\"rate_limit_exceeded\"");
     body_has(f, "with this key");
     /* The address has used up both of its own with that. */
-    f->request.path = "/transcribe";
+    knock_at(f, "/transcribe");
     assert_int_equal(api_take_allowance(&f->request, &b), ERR_STATE);
     assert_string_equal(header(f, "Retry-After"), "1800");
     body_has(f, "\"error_code\":\"rate_limited\"");
@@ -254,7 +269,7 @@ static void the_minutes_of_a_day_end(void **state)
     int64_t wait = strtoll(header(f, "Retry-After"), NULL, 10);
     int64_t left = 86400 - clock_wall_ms() / 1000 % 86400;
     assert_true(wait - left >= -5 && wait - left <= 5);
-    f->request.path = "/v1/audio/transcriptions";
+    knock_at(f, "/v1/audio/transcriptions");
     f->request.client = "10.0.0.2";
     assert_int_equal(api_take_allowance(&f->request, &a), ERR_STATE);
     body_has(f, "\"code\":\"insufficient_quota\"");

@@ -80,6 +80,19 @@ static void report(const struct whisper_callbacks *c, struct whisper_result *r)
     r->report.detector = WHISPER_DETECTOR_ENERGY;
 }
 
+/* Nothing here asks only for the language. */
+int whisper_detect_language(struct whisper_session *s, const float *samples,
+                            size_t n_samples, int *language, float *probabilities,
+                            struct err *e)
+{
+    (void)s;
+    (void)samples;
+    (void)n_samples;
+    (void)language;
+    (void)probabilities;
+    return err_set(e, ERR_UNSUPPORTED, "this engine does not detect");
+}
+
 /* Says one segment more than there are, and tells of it. */
 int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n_samples,
                        const struct whisper_params *p, const struct whisper_callbacks *c,
