@@ -169,6 +169,8 @@ static void deliver(struct webhooks *w, const struct store_delivery *d)
         status = err_set(&e, ERR_NETWORK, "the receiver answered %ld", answer.status);
     if (status != ERR_NOT_FOUND) /* the job is gone, and its notices with it */
         conclude(w, d, status, &answer, &e);
+    if (!status && d->with_transcript)
+        jobs_fetched(w->jobs, d->job_id);
 }
 
 /* ---- the threads ----------------------------------------------------------------- */
