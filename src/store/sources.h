@@ -69,7 +69,8 @@ static inline int store_source_pause(struct store *s, const struct store_source 
     return s->ops->sources->pause(s, src, counts, next_ms, message, e);
 }
 
-/* The recording is in the storage: workers may have the job. */
+/* The recording is in the storage: workers may have the job. The address, in which there
+ * may be a secret, is forgotten. */
 static inline int store_source_done(struct store *s, const struct store_source *src,
                                     int64_t bytes, const char *sha256, struct err *e)
 {

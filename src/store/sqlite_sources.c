@@ -155,9 +155,10 @@ static int sources_done(struct store *s, const struct store_source *src, int64_t
     struct sqlite_conn *c = WRITER(s);
     int status = sqlite_conn_begin(c, e);
     if (!status) {
-        int n =
-            sqlite_conn_run(c, e, "UPDATE job_sources SET fetched = 1, claimed = 0" OURS,
-                            "ti", src->job_id, src->attempts);
+        int n = sqlite_conn_run(c, e,
+                                "UPDATE job_sources SET fetched = 1, claimed = 0, "
+                                "url = '', validator = ''" OURS,
+                                "ti", src->job_id, src->attempts);
         status = ours(n, src, e);
         if (!status) {
             n = sqlite_conn_run(c, e,

@@ -1,9 +1,11 @@
 // Recordings that are named by a URL: fetched, and only from where they may be.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -205,6 +207,27 @@ describe('a recording by URL', needsModel, () => {
     assert.equal(`${trickle.status} ${trickle.error_code}`, 'failed timeout');
     assert.equal(`${head.status} ${head.error_code}`, 'failed network', head.error_message);
     assert.equal(files.requests.filter((r) => r.url === '/trickle').length, 4);
+  });
+
+  const folder = tempFolder();
+  const key = path.join(folder, 'key.pem');
+  const cert = path.join(folder, 'cert.pem');
+  const made = spawnSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert,
+    '-days', '1', '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1']).status === 0;
+  test('is not taken from a server whose certificate nobody vouches for', { skip: made ? false : 'no openssl' }, async () => {
+    let asked = 0;
+    const secure = https.createServer({ key: fs.readFileSync(key), cert: fs.readFileSync(cert) }, (_, response) => {
+      asked++;
+      response.end(recording);
+    }).listen(0, '127.0.0.1');
+    await once(secure, 'listening');
+    const other = await startServer({ env: { URL_FETCH: 'on', URL_FETCH_ALLOW: 'loopback' } });
+    const job = await outcome(other, `https://127.0.0.1:${secure.address().port}/a.wav`);
+    assert.equal(`${job.status} ${job.error_code}`, 'failed network');
+    assert.match(job.error_message, /certificate/i);
+    assert.equal(asked, 0);
+    await other.stop();
+    secure.close();
   });
 
   test('can be cancelled, tried again and deleted while it comes', async () => {
