@@ -116,6 +116,22 @@ describe('tus', needsModel, () => {
     assert.equal((await getJson(server, `/jobs/${id}`)).status, 200);
   });
 
+  test('takes every parameter of a form, and none that is wrong', async () => {
+    isError(await create(server, 5, { priority: '11' }), 400, 'invalid');
+    isError(await create(server, 5, { retain: 'never' }), 400, 'invalid');
+    isError(await create(server, 5, { webhook_url: 'http://127.0.0.1/' }), 400, 'forbidden_address');
+    const of = async (metadata) => {
+      const made = await create(server, recording.length, metadata, bytesType, recording);
+      assert.equal(made.status, 201, JSON.stringify(made.body));
+      const { body } = await getJson(server, '/jobs?limit=500');
+      return body.jobs.find((job) => job.id === made.h('job-id'));
+    };
+    const urgent = await of({ priority: 'high', retain: '30' });
+    assert.deepEqual([urgent.priority, urgent.retain], [8, 30]);
+    const plain = await of({});
+    assert.deepEqual([plain.priority, plain.retain], [5, 'default']);
+  });
+
   test('takes the bytes with the creation, and the length at the end', async () => {
     const whole = await create(server, recording.length, { filename: 'x.wav' }, bytesType, recording);
     assert.equal(whole.status, 201, JSON.stringify(whole.body));
