@@ -76,9 +76,8 @@ static int refuse_rate(struct http_request *r, const struct http_allowance *a,
     header_number(r, "Retry-After",
                   openai && seconds > OPENAI_WAIT_S ? OPENAI_WAIT_S : seconds);
     access_note(r, ACCESS_RATE, caller, whose);
-    api_refuse(r, 429, openai ? "rate_limit_exceeded" : "rate_limited",
-               "too many uploads %s; try again in %lld second%s", whose, seconds,
-               seconds == 1 ? "" : "s");
+    api_refuse(r, 429, "rate_limited", "too many uploads %s; try again in %lld second%s",
+               whose, seconds, seconds == 1 ? "" : "s");
     return ERR_STATE;
 }
 
@@ -119,7 +118,7 @@ static int refuse_quota(struct http_request *r, const struct caller *c, bool wai
     header_number(r, "Retry-After",
                   openai && seconds > OPENAI_WAIT_S ? OPENAI_WAIT_S : seconds);
     access_note(r, ACCESS_QUOTA, c->id, waiting ? "waiting" : "used up");
-    api_refuse(r, 429, openai ? "insufficient_quota" : "quota_exceeded",
+    api_refuse(r, 429, "quota_exceeded",
                "the %lld minutes of audio that this key has for a day %s",
                (long long)c->minutes_per_day,
                waiting ? "may be used up by the recordings that are waiting; try again "

@@ -10,11 +10,12 @@
 /* Their clients wait no longer, whatever they are told. */
 #define RETRY_AFTER_MAX_SECONDS 120
 
-static const char *type_of(int status)
+static const char *type_of(int status, const char *code)
 {
-    return status == 429   ? "rate_limit_error"
-           : status >= 500 ? "server_error"
-                           : "invalid_request_error";
+    return !strcmp(code, "insufficient_quota") ? code
+           : status == 429                     ? "rate_limit_error"
+           : status >= 500                     ? "server_error"
+                                               : "invalid_request_error";
 }
 
 json_t *openai_error(int status, const char *code, const char *param,
@@ -30,7 +31,7 @@ json_t *openai_error(int status, const char *code, const char *param,
     if (message.length)
         message.data[0] = (char)toupper((unsigned char)message.data[0]);
     json_t *error = json_pack("{s:{s:s, s:s, s:s?, s:s}}", "error", "message",
-                              buf_cstr(&message), "type", type_of(status), "param",
+                              buf_cstr(&message), "type", type_of(status, code), "param",
                               param ? buf_cstr(&name) : NULL, "code", code);
     buf_release(&message);
     buf_release(&name);
@@ -77,10 +78,11 @@ static json_t *shape(struct http_response *r, int *status, const char *error_cod
 {
     *status = their_status(*status);
     advise(r, !will_fail_again(*status, error_code));
-    bool quota = !strcmp(error_code, "insufficient_quota");
-    const char *code = *status == 429 && !quota ? "rate_limit_exceeded"
-                       : *status == 401         ? "invalid_api_key"
-                                                : error_code;
+    bool quota = !strcmp(error_code, "quota_exceeded");
+    const char *code = quota            ? "insufficient_quota"
+                       : *status == 429 ? "rate_limit_exceeded"
+                       : *status == 401 ? "invalid_api_key"
+                                        : error_code;
     return openai_error(*status, code, NULL, detail);
 }
 

@@ -7,8 +7,8 @@
 
 #include "api/access.h"
 #include "api/api.h"
-#include "api/credentials.h"
 #include "api/openai.h"
+#include "api/credentials.h"
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -133,6 +133,13 @@ struct fixture {
     struct http_request request;
 };
 
+/* As the server has it: errors look as the path's door has them. */
+static void at(struct fixture *f, const char *path)
+{
+    f->request.path = path;
+    f->request.response.shape = openai_error_shape(path);
+}
+
 static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
@@ -185,25 +192,18 @@ static void body_has(const struct fixture *f, const char *text)
         fail_msg("%s is not in %s", text, buf_cstr(&f->request.response.body));
 }
 
-/* As the server does before it asks who may. */
-static void knock_at(struct fixture *f, const char *path)
-{
-    f->request.path = path;
-    f->request.response.shape = openai_error_shape(path);
-}
-
 static void each_door_has_its_shape_of_errors(void **state)
 {
     struct fixture *f = *state;
     api_refuse(&f->request, 403, "insufficient_scope", "no \"%s\"", "admin");
     body_has(f, "{\"detail\":\"No \\\"admin\\\"\",\"error_code\":"
                 "\"insufficient_scope\",\"timestamp\":");
-    knock_at(f, "/v1/models");
+    at(f, "/v1/models");
     api_refuse(&f->request, 401, "unauthorized", "no key");
     body_has(f, "{\"error\":{\"message\":\"No key\",\"type\":"
                 "\"invalid_request_error\",\"param\":null,"
                 "\"code\":\"invalid_api_key\"}}");
-    knock_at(f, "/v1x");
+    at(f, "/v1x");
     api_refuse(&f->request, 401, "unauthorized", "no key");
     body_has(f, "\"error_code\":\"unauthorized\"");
 }
@@ -219,14 +219,14 @@ static void the_rate_is_told_and_kept(void **state)
     f->request.client = "10.0.0.2";
     assert_int_equal(api_take_allowance(&f->request, &a), 0);
     assert_string_equal(header(f, "RateLimit-Remaining"), "0");
-    knock_at(f, "/v1/audio/transcriptions");
+    at(f, "/v1/audio/transcriptions");
     assert_int_equal(api_take_allowance(&f->request, &a), ERR_STATE);
     assert_int_equal(f->request.response.status, 429);
     assert_string_equal(header(f, "Retry-After"), "120");
     body_has(f, "\"code\":\"rate_limit_exceeded\"");
     body_has(f, "with this key");
     /* The address has used up both of its own with that. */
-    knock_at(f, "/transcribe");
+    at(f, "/transcribe");
     assert_int_equal(api_take_allowance(&f->request, &b), ERR_STATE);
     assert_string_equal(header(f, "Retry-After"), "1800");
     body_has(f, "\"error_code\":\"rate_limited\"");
@@ -269,7 +269,7 @@ static void the_minutes_of_a_day_end(void **state)
     int64_t wait = strtoll(header(f, "Retry-After"), NULL, 10);
     int64_t left = 86400 - clock_wall_ms() / 1000 % 86400;
     assert_true(wait - left >= -5 && wait - left <= 5);
-    knock_at(f, "/v1/audio/transcriptions");
+    at(f, "/v1/audio/transcriptions");
     f->request.client = "10.0.0.2";
     assert_int_equal(api_take_allowance(&f->request, &a), ERR_STATE);
     body_has(f, "\"code\":\"insufficient_quota\"");

@@ -80,7 +80,7 @@ static void report(const struct whisper_callbacks *c, struct whisper_result *r)
     r->report.detector = WHISPER_DETECTOR_ENERGY;
 }
 
-/* Nothing here asks only for the language. */
+/* Nothing here asks for the language alone. */
 int whisper_detect_language(struct whisper_session *s, const float *samples,
                             size_t n_samples, int *language, float *probabilities,
                             struct err *e)
@@ -90,7 +90,8 @@ int whisper_detect_language(struct whisper_session *s, const float *samples,
     (void)n_samples;
     (void)language;
     (void)probabilities;
-    return err_set(e, ERR_UNSUPPORTED, "this engine does not detect");
+    (void)e;
+    return ERR_UNSUPPORTED;
 }
 
 /* Says one segment more than there are, and tells of it. */
