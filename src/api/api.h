@@ -43,6 +43,8 @@ void api_cancel(struct http_request *r);
 void api_retry(struct http_request *r);
 void api_transcribe(struct http_request *r); /* submit.c */
 extern const struct http_form_handler api_transcribe_form;
+/* Answer what is wrong with the parameters of a job; returns the code. */
+int api_refuse_request(struct http_request *r, const struct err *e);
 extern const struct http_ws_handler api_progress; /* progress.c */
 
 #endif

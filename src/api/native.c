@@ -1,6 +1,7 @@
 /* The native door: jobs as resources. */
 #include "api/api.h"
 #include "api/errors.h"
+#include "api/extras.h"
 #include "api/fleeting.h"
 #include "api/options.h"
 #include "api/present.h"
@@ -84,7 +85,10 @@ static void answer_job(struct http_request *r, int status, struct job *job,
         api_error(&r->response, e);
         return;
     }
-    http_respond_json(&r->response, 200, present_job(job, true));
+    struct api *api = r->app;
+    json_t *shown = present_job(job, true);
+    api_add_webhook(api->jobs, job->id, shown);
+    http_respond_json(&r->response, 200, shown);
     job_release(job);
 }
 

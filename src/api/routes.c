@@ -5,6 +5,7 @@
 #include "api/models.h"
 #include "api/openai.h"
 #include "api/recording.h"
+#include "api/tus.h"
 
 #include "base/mem.h"
 #include "http/json_body.h"
@@ -40,6 +41,15 @@ static const struct http_route routes[] = {
      .access = API_ADMIN},
     {"DELETE", "/models/{name}", api_model_remove, .access = API_ADMIN},
     {"GET", "/ws/models/{name}", .ws = &api_model_progress, .access = API_READ},
+    /* Uploads in several requests: the tus protocol. What it can do is no secret. */
+    {"OPTIONS", "/uploads", tus_options, .access = API_PUBLIC},
+    {"POST", "/uploads", tus_create, .body = &tus_create_body, .limited = true,
+     .access = API_TRANSCRIBE},
+    {"OPTIONS", "/uploads/{id}", tus_options, .access = API_PUBLIC},
+    {"GET", "/uploads/{id}", tus_get, .access = API_TRANSCRIBE},
+    {"PATCH", "/uploads/{id}", tus_patch, .body = &tus_patch_body,
+     .access = API_TRANSCRIBE},
+    {"DELETE", "/uploads/{id}", tus_delete, .access = API_TRANSCRIBE},
     /* OpenAI's door. */
     {"POST", "/v1/audio/transcriptions", openai_transcribe, &openai_transcription_form,
      .limited = true, .access = API_TRANSCRIBE},

@@ -3,6 +3,7 @@
  * behind the files, so the whole is judged again at the end. */
 #include "api/api.h"
 #include "api/errors.h"
+#include "api/extras.h"
 #include "api/options.h"
 #include "api/present.h"
 
@@ -17,7 +18,8 @@
 /* One file of the form. What is wrong with it is kept until the others have come. */
 struct part {
     struct upload *upload; /* owned until it is submitted; NULL: refused */
-    char *filename;        /* owned */
+    char *filename;        /* owned; NULL: that of the URL */
+    bool by_url;           /* instead of a file: the recording is fetched */
     bool empty;            /* no byte of the file has come */
     struct err error;
 };
@@ -25,6 +27,7 @@ struct part {
 struct submission {
     struct api *api; /* borrowed */
     struct api_options options;
+    struct api_extras extras;
     struct part *parts; /* owned [n_parts] */
     size_t n_parts, parts_capacity;
     const char *key; /* of the request's header; borrowed; NULL: none is taken */
@@ -65,10 +68,12 @@ static void refuse_model(struct http_request *r, const struct err *e)
 }
 
 /* What is wrong with a request, as opposed to its file. */
-static int refuse_request(struct http_request *r, const struct err *e)
+int api_refuse_request(struct http_request *r, const struct err *e)
 {
     if (e->code == ERR_NOT_FOUND)
         refuse_model(r, e);
+    else if (e->code == ERR_DENIED)
+        api_error_as(&r->response, 400, "forbidden_address", e);
     else if (e->code == ERR_UNSUPPORTED)
         api_error_as(&r->response, 422, "unsupported_option", e);
     else if (e->code == ERR_TOO_LARGE)
@@ -108,12 +113,13 @@ static int refuse_file(struct http_request *r, const struct err *e)
 static int make_request(const struct http_request *r, struct job_request *out,
                         char **json)
 {
-    const struct submission *s = r->state;
+    struct submission *s = r->state;
     *json = s->options.rest ? json_dumps(s->options.rest, JSON_COMPACT | JSON_SORT_KEYS)
                             : NULL;
     if (s->options.rest && !*json)
         return ERR_NOMEM;
     *out = (struct job_request){.caller = api_owner(r),
+                                .webhook = api_extras_webhook(&s->extras),
                                 .model = s->options.model,
                                 .language = s->options.language,
                                 .task = s->options.task,
@@ -133,8 +139,10 @@ static int check(struct http_request *r)
     if (make_request(r, &request, &json))
         return out_of_memory(r);
     int status = jobs_check(s->api->jobs, &request, &e);
+    if (!status && s->extras.url)
+        status = jobs_check_url(s->api->jobs, s->extras.url, &e);
     free(json);
-    return status ? refuse_request(r, &e) : 0;
+    return status ? api_refuse_request(r, &e) : 0;
 }
 
 static bool key_valid(const char *key)
@@ -182,8 +190,9 @@ static int begin(struct http_request *r)
     r->state = s;
     s->api = r->app;
     struct err e;
-    if (api_options_set_all(&s->options, &r->query, &e))
-        return refuse_request(r, &e);
+    if (api_options_set_all(&s->options, &r->query, &e) ||
+        api_extras_set_all(&s->extras, &r->query, &e))
+        return api_refuse_request(r, &e);
     int status = check(r);
     return status ? status : take_key(r);
 }
@@ -209,8 +218,9 @@ static int field(struct http_request *r, const char *name, const char *value)
 {
     struct submission *s = r->state;
     struct err e;
-    if (api_options_set(&s->options, name, value, &e))
-        return outcome(r, refuse_request(r, &e));
+    if (api_options_set(&s->options, name, value, &e) ||
+        api_extras_set(&s->extras, name, value, &e))
+        return outcome(r, api_refuse_request(r, &e));
     /* Behind the file there is nothing left to save; the end is near. */
     return outcome(r, s->n_parts ? 0 : check(r));
 }
@@ -235,14 +245,31 @@ static struct part *last_part(const struct http_request *r)
     return &s->parts[s->n_parts - 1];
 }
 
+static int refuse_both(struct http_request *r)
+{
+    http_respond_error(&r->response, 400, "invalid",
+                       "The form has both a file and a url: send one of them");
+    return ERR_INVALID;
+}
+
+static struct part *add_part(struct submission *s)
+{
+    if (mem_grow(&s->parts, &s->parts_capacity, s->n_parts + 1, sizeof *s->parts))
+        return NULL;
+    struct part *p = &s->parts[s->n_parts++];
+    *p = (struct part){.empty = true};
+    return p;
+}
+
 static int file_begin(struct http_request *r, const char *filename)
 {
     struct submission *s = r->state;
     struct err e;
-    if (mem_grow(&s->parts, &s->parts_capacity, s->n_parts + 1, sizeof *s->parts))
+    if (s->extras.url)
+        return outcome(r, refuse_both(r));
+    struct part *p = add_part(s);
+    if (!p)
         return outcome(r, out_of_memory(r));
-    struct part *p = &s->parts[s->n_parts++];
-    *p = (struct part){.empty = true};
     p->filename = strdup(*filename ? filename : "recording");
     if (!p->filename)
         return outcome(r, out_of_memory(r));
@@ -281,6 +308,7 @@ static void done(struct http_request *r)
     }
     free(s->parts);
     api_options_release(&s->options);
+    api_extras_release(&s->extras);
     free(s);
     r->state = NULL;
 }
@@ -309,7 +337,7 @@ static int submit(struct http_request *r, size_t index, const struct job_request
     struct job_request request = *common;
     char key[KEY_OF_MANY], scope[48];
     *repeated = false;
-    if (!p->upload)
+    if (!p->upload && !p->by_url)
         return p->error.code;
     request.original_filename = p->filename;
     request.repeated = repeated;
@@ -322,7 +350,9 @@ static int submit(struct http_request *r, size_t index, const struct job_request
     }
     struct upload *upload = p->upload;
     p->upload = NULL; /* taken over in every case */
-    int status = jobs_submit(s->api->jobs, upload, &request, out, &p->error);
+    int status =
+        upload ? jobs_submit(s->api->jobs, upload, &request, out, &p->error)
+               : jobs_submit_url(s->api->jobs, s->extras.url, &request, out, &p->error);
     if (status == ERR_STATE && s->key)
         (void)err_set(&p->error, ERR_STATE,
                       "This Idempotency-Key was used for another recording or with "
@@ -335,7 +365,7 @@ static void refuse_part(struct http_request *r, const struct part *p)
     const struct submission *s = r->state;
     if (p->error.code == ERR_STATE && s->key)
         api_error_as(&r->response, 422, "key_reused", &p->error);
-    else if (p->error.code == ERR_INVALID && p->empty)
+    else if (p->error.code == ERR_INVALID && p->empty && !p->by_url)
         api_error_as(&r->response, 400, "empty_file", &p->error);
     else
         (void)refuse_file(r, &p->error);
@@ -403,12 +433,35 @@ static void accept_many(struct http_request *r, const struct job_request *reques
                       json_pack("{s:o}", "jobs", list));
 }
 
+/* Whether there is something to transcribe. */
+static bool has_recording(struct http_request *r)
+{
+    struct submission *s = r->state;
+    if (s->extras.url && s->n_parts) {
+        (void)refuse_both(r);
+        return false;
+    }
+    if (s->extras.url) {
+        struct part *p = add_part(s);
+        if (p)
+            p->by_url = true;
+        else
+            (void)out_of_memory(r);
+        return p != NULL;
+    }
+    if (!s->n_parts)
+        http_respond_error(
+            &r->response, 400, "file_missing",
+            "the form has no part named \"file\": send the recording there");
+    return s->n_parts > 0;
+}
+
 static void submit_all(struct http_request *r)
 {
     const struct submission *s = r->state;
     struct job_request request;
     char *json = NULL;
-    if (check(r))
+    if (!has_recording(r) || check(r))
         return;
     if (make_request(r, &request, &json))
         (void)out_of_memory(r);

@@ -37,9 +37,13 @@ struct setting {
 
 static const char *const level_choices[] = {"DEBUG", "INFO", "WARNING", "ERROR", NULL};
 static const char *const log_format_choices[] = {"text", "json", NULL};
+static const char *const off_on_choices[] = {"off", "on", NULL};
 static const char *const auth_choices[] = {"auto", "off", "key", "proxy", NULL};
 
 #define PATH_ALLOWED "a path"
+#define HOSTS_ALLOWED                                                                    \
+    "names, addresses, networks or loopback, each with :PORT or without, separated by "  \
+    "commas"
 #define FIELD(field) offsetof(struct config, field)
 #define DAYS_ALLOWED 0, 36500
 
@@ -151,6 +155,20 @@ static const struct setting settings[] = {
      NULL, NULL, NULL,
      "MiB that models and transcriptions may take together; 0: 80 % of what the machine, "
      "or the container, has"},
+    {"URL_FETCH", NULL, SETTING_BOOLEAN, FIELD(url_fetch), "off", 0, 0, off_on_choices,
+     NULL, NULL, "whether recordings may be named by a URL that this server fetches"},
+    {"URL_FETCH_ALLOW", NULL, SETTING_TEXT, FIELD(url_fetch_allow), NULL, 0, 0, NULL,
+     setting_is_host_list, HOSTS_ALLOWED,
+     "where recordings may be fetched from beyond the public internet"},
+    {"URL_FETCH_TIMEOUT_SECONDS", NULL, SETTING_INTEGER, FIELD(url_fetch_timeout_seconds),
+     "30", 1, 3600, NULL, NULL, NULL,
+     "seconds without progress after which a fetch counts as stalled"},
+    {"WEBHOOK_SECRET", NULL, SETTING_TEXT, FIELD(webhook_secret), NULL, 0, 0, NULL,
+     setting_is_secret, "8 to 256 characters, or whsec_ and base64",
+     "signs the webhooks of requests that bring no secret of their own"},
+    {"WEBHOOK_ALLOW", NULL, SETTING_TEXT, FIELD(webhook_allow), NULL, 0, 0, NULL,
+     setting_is_host_list, HOSTS_ALLOWED,
+     "where webhooks may lead beyond the public internet"},
 };
 _Static_assert(ARRAY_LENGTH(settings) <= CONFIG_MAX_SETTINGS, "sources[] is too short");
 
@@ -203,7 +221,7 @@ static int refuse(const struct setting *s, const char *name, const char *value,
     char allowed[400];
     describe_allowed(s, allowed, sizeof allowed);
     /* An address with a user in it is one with a password, and messages end in logs. */
-    if (strchr(value, '@'))
+    if (strchr(value, '@') || s->check == setting_is_secret)
         return err_set(e, ERR_INVALID, "%s is not understood; it must be %s%s", name,
                        s->choices ? "one of: " : "", allowed);
     return err_set(e, ERR_INVALID, "%s is \"%.60s\"; it must be %s%s", name, value,
@@ -429,7 +447,9 @@ static void print_value(const struct config *c, const struct setting *s, char *o
         return;
     case SETTING_TEXT:
         text = *(char *const *)field;
-        if (text)
+        if (text && s->check == setting_is_secret)
+            (void)snprintf(out, size, "(set)");
+        else if (text)
             print_url(text, out, size);
         else
             (void)snprintf(out, size, "(unset)");

@@ -68,6 +68,11 @@ struct config {
     char *wyoming_host;                 /* WYOMING_HOST, optional: host */
     int64_t model_idle_seconds;         /* MODEL_IDLE_SECONDS; 0: models stay */
     int64_t memory_limit_mb;            /* MEMORY_LIMIT_MB, MiB; 0: decide */
+    bool url_fetch;                     /* URL_FETCH */
+    char *url_fetch_allow;              /* URL_FETCH_ALLOW, optional */
+    int64_t url_fetch_timeout_seconds;  /* URL_FETCH_TIMEOUT_SECONDS: of silence */
+    char *webhook_secret;               /* WEBHOOK_SECRET, optional; never shown */
+    char *webhook_allow;                /* WEBHOOK_ALLOW, optional */
     struct config_source sources[CONFIG_MAX_SETTINGS]; /* in the order of the table */
 };
 

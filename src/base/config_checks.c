@@ -87,6 +87,20 @@ bool setting_is_address_list(const char *value)
     return true;
 }
 
+bool setting_is_host_list(const char *value)
+{
+    for (const char *p = value; *p; p++)
+        if (!isalnum((unsigned char)*p) && !strchr(".:/-_, []", *p))
+            return false;
+    return true;
+}
+
+bool setting_is_secret(const char *value)
+{
+    size_t length = strlen(value);
+    return length >= 8 && length <= 256 && setting_is_printable(value);
+}
+
 /* What people call files, first the names that are the default, then other names of the
  * same. The media layer knows all of them. */
 static const char *const audio_formats[] = {

@@ -21,6 +21,10 @@ bool setting_is_address_list(const char *value);
 bool setting_is_format_list(const char *value);
 bool setting_is_compute_type(const char *value);
 bool setting_is_header_name(const char *value);
+/* Names, addresses and networks with or without ports; the guard judges them later. */
+bool setting_is_host_list(const char *value);
+/* Never shown, not even in an error. */
+bool setting_is_secret(const char *value);
 
 /* Is everything to be computed in 32-bit floats, whatever it costs? */
 bool compute_type_is_exact(const char *compute_type);

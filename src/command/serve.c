@@ -5,7 +5,9 @@
 #include "api/api.h"
 #include "api/events.h"
 #include "api/openai.h"
+#include "api/present.h"
 #include "api/teller.h"
+#include "api/tus.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
@@ -235,6 +237,10 @@ static int run(const struct config *c, struct err *e)
         status = teller_start(&api.teller, api.jobs, e);
     if (!status)
         status = access_new(&api.access, c, jobs_store(api.jobs), e);
+    if (!status) {
+        tus_finish_all(&api);
+        status = jobs_start_webhooks(api.jobs, present_job, e);
+    }
     if (!status)
         status = open_wyoming(c, api.jobs, &wyoming, e);
     if (!status)

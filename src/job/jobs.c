@@ -6,9 +6,15 @@
 #include "format/text.h"
 #include "job/models_door.h"
 #include "job/pulls.h"
+#include "job/fetcher.h"
+#include "job/resumable.h"
 #include "job/service.h"
+#include "job/state.h"
 #include "job/supervisor.h"
+#include "job/webhooks.h"
+#include "net/guard.h"
 #include "store/share.h"
+#include "store/webhooks.h"
 
 /* A transcript of 10 hours takes about 10 MB. */
 #define TRANSCRIPT_MAX_BYTES (256u << 20)
@@ -18,8 +24,10 @@ static int is_wanted(void *arg, const char *id)
     struct jobs *s = arg;
     struct job j;
     int status = store_get(s->store, id, &j, NULL);
+    if (status == ERR_NOT_FOUND)
+        return resumable_wanted(s, id);
     if (status)
-        return status == ERR_NOT_FOUND ? 0 : status;
+        return status;
     bool wanted = j.audio_present;
     job_release(&j);
     return wanted;
@@ -64,6 +72,10 @@ int jobs_open(struct jobs **out, const struct config *c, struct err *e)
         status = queue_embedded_open(&s->queue, s->store, e);
     if (!status)
         status = events_new(&s->events, e);
+    if (!status && (status = net_guard_new(&s->fetch_guard, c->url_fetch_allow, e)))
+        err_prefix(e, "URL_FETCH_ALLOW");
+    if (!status && (status = net_guard_new(&s->webhook_guard, c->webhook_allow, e)))
+        err_prefix(e, "WEBHOOK_ALLOW");
     if (!status)
         status = key_set_new(&s->keys, e);
     if (!status)
@@ -73,7 +85,13 @@ int jobs_open(struct jobs **out, const struct config *c, struct err *e)
     if (!status)
         status = go_on(s, e);
     if (!status)
+        status = webhooks_new(&s->webhooks, s, e);
+    if (!status)
+        status = fetcher_new(&s->fetcher, s, e);
+    if (!status)
         status = supervisor_start(&s->supervisor, s, e);
+    if (!status)
+        status = fetcher_start(s->fetcher, e);
     if (status) {
         jobs_close(s);
         return status;
@@ -87,7 +105,11 @@ void jobs_close(struct jobs *s)
     if (!s)
         return;
     pulls_free(s->pulls);
+    fetcher_close(s->fetcher);
     supervisor_close(s->supervisor);
+    webhooks_close(s->webhooks);
+    net_guard_free(s->fetch_guard);
+    net_guard_free(s->webhook_guard);
     queue_close(s->queue);
     blob_store_close(s->blobs);
     store_close(s->store);
@@ -124,6 +146,8 @@ void jobs_post(struct jobs *s, const struct job *j)
                                                                       : "";
     copy_cut(event.message, sizeof event.message, message);
     events_post(s->events, &event);
+    if (job_state_ended(j->status))
+        webhooks_wake(s->webhooks);
 }
 
 int jobs_get(struct jobs *s, const char *id, struct job *out, struct err *e)
@@ -232,8 +256,32 @@ int jobs_retry(struct jobs *s, const char *id, struct job *out, struct err *e)
     if (!status) {
         queue_push(s->queue, id);
         supervisor_wake(s->supervisor);
+        fetcher_wake(s->fetcher);
     }
     return status;
+}
+
+int jobs_start_webhooks(struct jobs *s, jobs_present_fn present, struct err *e)
+{
+    return webhooks_start(s->webhooks, present, e);
+}
+
+int jobs_webhook_report(struct jobs *s, const char *id, struct job_webhook_report *out,
+                        struct err *e)
+{
+    struct store_webhook_state row;
+    int status = store_webhook_state(s->store, id, &row, e);
+    if (status)
+        return status;
+    *out = (struct job_webhook_report){
+        .attempts = row.attempts, .http_status = row.http_status, .last_ms = row.last_ms};
+    if (!strcmp(row.state, "waiting"))
+        out->next_ms = row.next_ms;
+    (void)net_url_origin(row.url, out->origin, sizeof out->origin);
+    (void)snprintf(out->state, sizeof out->state, "%s", row.state);
+    copy_cut(out->error, sizeof out->error, row.error);
+    store_webhook_state_release(&row);
+    return 0;
 }
 
 int jobs_forget(struct jobs *s, const char *id, struct err *e)

@@ -13,6 +13,7 @@
 #include "store/event.h"
 #include "store/job.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -41,7 +42,15 @@ int upload_write(struct upload *u, const void *bytes, size_t length, struct err 
 /* Forget it and its file; NULL is fine. */
 void upload_abort(struct upload *u);
 
+/* Whom to tell when a job ends. */
+struct job_webhook {
+    const char *url;    /* borrowed, as is the other */
+    const char *secret; /* NULL or "": the service's own, if it has one */
+    bool with_transcript;
+};
+
 struct job_request {
+    const struct job_webhook *webhook; /* borrowed; NULL: nobody */
     const char *caller; /* whose the job is to be: a key's id; NULL or "": nobody's */
     const char *original_filename, *model, *language, *task, *options_json; /* borrowed;
         model NULL or "": default; language NULL or "": the configured one; task NULL or
@@ -81,6 +90,13 @@ int jobs_check(struct jobs *s, const struct job_request *request, struct err *e)
 int jobs_submit(struct jobs *s, struct upload *u, const struct job_request *request,
                 struct job *out, struct err *e);
 
+/* Whether recordings may be fetched from this URL, as far as it shows by itself:
+ * ERR_UNSUPPORTED when URL_FETCH is off, ERR_INVALID, ERR_DENIED. */
+int jobs_check_url(struct jobs *s, const char *url, struct err *e);
+/* As jobs_submit, of a recording that is fetched from `url` as the job's first part. */
+int jobs_submit_url(struct jobs *s, const char *url, const struct job_request *request,
+                    struct job *out, struct err *e);
+
 /* ERR_NOT_FOUND for an unknown id or a text that is none. */
 int jobs_get(struct jobs *s, const char *id, struct job *out, struct err *e);
 /* Whether a job is this caller's; everything is where `caller` is NULL. ERR_NOT_FOUND
@@ -113,6 +129,25 @@ void jobs_fetched(struct jobs *s, const char *id);
 int jobs_log_extent(struct jobs *s, struct store_log_extent *out, struct err *e);
 int jobs_log_read(struct jobs *s, int64_t after, const char *caller, size_t max,
                   struct store_event_list *out, struct err *e);
+
+/* ---- webhooks ---- */
+/* Begin to tell of ended jobs, of those from before as well. `present` makes what is told
+ * of a job, a new reference, or NULL when memory is out; it is called on threads of the
+ * service. */
+typedef json_t *(*jobs_present_fn)(const struct job *j, bool with_transcript);
+int jobs_start_webhooks(struct jobs *s, jobs_present_fn present, struct err *e);
+
+/* What became of the last notice of a job. */
+struct job_webhook_report {
+    char origin[300]; /* where it goes: of the URL what is no secret */
+    char state[16];  /* "none": the job has not ended; "waiting", "delivered", "failed" */
+    char error[500]; /* of the last attempt; "": none */
+    int attempts, http_status;
+    int64_t last_ms, next_ms; /* 0: never */
+};
+/* ERR_NOT_FOUND: the job has no webhook. */
+int jobs_webhook_report(struct jobs *s, const char *id, struct job_webhook_report *out,
+                        struct err *e);
 
 /* ---- progress ---- */
 struct job_event {

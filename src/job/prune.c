@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "job/resumable.h"
 
 #define DAY_MS  (INT64_C(86400) * 1000)
 #define HOUR_MS (INT64_C(3600) * 1000)
@@ -75,6 +76,7 @@ static int64_t prune(struct jobs *s, enum store_aged what, int64_t age_ms)
 void prune_run(struct jobs *s)
 {
     const struct config *c = s->config;
+    resumable_prune(s);
     int64_t jobs = prune(s, STORE_AGED_OWN, 0), audio = 0;
     if (c->transcript_retention_days > 0)
         jobs += prune(s, STORE_AGED_JOBS, c->transcript_retention_days * DAY_MS);

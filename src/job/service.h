@@ -21,6 +21,9 @@
 struct supervisor;
 struct key_set;
 struct pulls;
+struct fetcher;
+struct webhooks;
+struct net_guard;
 
 struct jobs {
     const struct config *config; /* borrowed */
@@ -30,6 +33,9 @@ struct jobs {
     struct events *events;
     struct supervisor *supervisor;
     struct pulls *pulls;
+    struct net_guard *fetch_guard, *webhook_guard;
+    struct fetcher *fetcher;
+    struct webhooks *webhooks;
     /* Held over a change of state and the posting of its event, so that events of one job
      * come in the order of its changes. */
     pthread_mutex_t order;
@@ -43,6 +49,23 @@ struct jobs {
 /* once.c */
 int key_set_new(struct key_set **out, struct err *e);
 void key_set_free(struct key_set *k);
+
+/* Judge the first bytes of a recording: ERR_NOT_MEDIA or ERR_UNSUPPORTED for what is
+ * plainly none. */
+#define JOBS_HEAD_BYTES 512
+int jobs_judge_head(struct jobs *s, const uint8_t *head, size_t length, struct err *e);
+
+/* The job of a recording that is in the storage, or (blob NULL) is to be fetched from
+ * `url`: judge the request, write the row, tell of it and wake who is to do it. When it
+ * asks for what another has asked for before, *out is that job, and the recording is the
+ * caller's to remove. ERR_EXISTS when there is a job of that id. */
+struct jobs_recording {
+    const char *id;
+    const struct blob_info *blob;
+    const char *url;
+};
+int jobs_record(struct jobs *s, const struct jobs_recording *rec,
+                const struct job_request *request, struct job *out, struct err *e);
 
 /* Post the state that `j` is in now. Call with `order` held. */
 void jobs_post(struct jobs *s, const struct job *j);

@@ -5,30 +5,32 @@
 #include "catalog/catalog.h"
 #include "format/text.h"
 #include "job/detect.h"
+#include "job/fetcher.h"
 #include "job/jobs.h"
 #include "job/model_names.h"
 #include "job/options.h"
 #include "job/room.h"
 #include "job/service.h"
 #include "job/supervisor.h"
+#include "job/webhooks.h"
 #include "media/formats.h"
 #include "media/sniff.h"
+#include "net/guard.h"
 #include "store/share.h"
-
-#include <sodium.h>
+#include "store/sources.h"
+#include "store/webhooks.h"
 
 #include <sodium.h>
 
 #define FILENAME_MAX_BYTES 512
 #define KEY_SIZE           (2 * crypto_hash_sha256_BYTES + 1)
-#define HEAD_BYTES         512 /* enough to know a file that is plainly no recording */
 
 struct upload {
     struct jobs *jobs;        /* borrowed */
     char id[ID_SIZE];         /* becomes the job's */
     struct blob_writer *blob; /* owned */
     int64_t bytes;
-    uint8_t head[HEAD_BYTES]; /* the first bytes */
+    uint8_t head[JOBS_HEAD_BYTES]; /* the first bytes */
     size_t head_length;
     bool judged; /* by its head */
 };
@@ -52,25 +54,29 @@ int upload_begin(struct jobs *s, struct upload **out, struct err *e)
 
 /* The decoder judges a recording; here only what is plainly none is turned away, before
  * the rest of it has come. */
-static int judge_head(struct upload *u, struct err *e)
+int jobs_judge_head(struct jobs *s, const uint8_t *head, size_t length, struct err *e)
 {
-    u->judged = true;
-    const char *what = sniff_name(u->head, u->head_length);
+    const char *what = sniff_name(head, length);
     if (what)
         return err_set(e, ERR_NOT_MEDIA,
                        "this is %s, not a recording: send audio or video", what);
-    const char *allowed = u->jobs->config->allowed_formats;
-    return formats_admit_head(u->head, u->head_length,
-                              allowed && *allowed ? allowed : NULL, e);
+    const char *allowed = s->config->allowed_formats;
+    return formats_admit_head(head, length, allowed && *allowed ? allowed : NULL, e);
+}
+
+static int judge_head(struct upload *u, struct err *e)
+{
+    u->judged = true;
+    return jobs_judge_head(u->jobs, u->head, u->head_length, e);
 }
 
 static int look_at_head(struct upload *u, const void *bytes, size_t length, struct err *e)
 {
-    size_t room = HEAD_BYTES - u->head_length;
+    size_t room = JOBS_HEAD_BYTES - u->head_length;
     size_t n = length < room ? length : room;
     memcpy(u->head + u->head_length, bytes, n);
     u->head_length += n;
-    return u->head_length == HEAD_BYTES ? judge_head(u, e) : 0;
+    return u->head_length == JOBS_HEAD_BYTES ? judge_head(u, e) : 0;
 }
 
 int upload_write(struct upload *u, const void *bytes, size_t length, struct err *e)
@@ -180,15 +186,20 @@ static int check_options(const char *json, struct err *e)
     return status;
 }
 
-/* A hash of all that a request asks for: it is the same request only if all is. */
-static void request_hash(const struct job_request *r, const char *sha256, char out[65])
+/* A hash of all that a request asks for: it is the same request only if all is. `source`
+ * is the recording's hash or URL. */
+static void request_hash(const struct job_request *r, const char *source, char out[65])
 {
+    static const struct job_webhook none;
+    const struct job_webhook *hook = r->webhook ? r->webhook : &none;
     char numbers[48];
     unsigned char hash[32];
     crypto_generichash_state state;
-    (void)snprintf(numbers, sizeof numbers, "%d %d", r->priority, r->retain_days);
-    const char *const parts[] = {sha256,  r->model,        r->language, r->task,
-                                 numbers, r->options_json, r->key_scope};
+    (void)snprintf(numbers, sizeof numbers, "%d %d %d", r->priority, r->retain_days,
+                   hook->with_transcript);
+    const char *const parts[] = {source,    r->model,     r->language,
+                                 r->task,   numbers,      r->options_json,
+                                 hook->url, hook->secret, r->key_scope};
     crypto_generichash_init(&state, NULL, 0, sizeof hash);
     for (size_t i = 0; i < ARRAY_LENGTH(parts); i++) {
         const char *text = parts[i] ? parts[i] : "";
@@ -215,11 +226,12 @@ static void share_key(const struct job *j, const char *sha256, char out[KEY_SIZE
 }
 
 static int insert(struct jobs *s, const struct job_request *r, const struct job *j,
-                  const char *sha256, char first[ID_SIZE], struct err *e)
+                  const struct jobs_recording *rec, char first[ID_SIZE], struct err *e)
 {
     char request[65], key[KEY_SIZE];
+    const char *sha256 = rec->blob ? rec->blob->sha256 : "";
     if (r->key) {
-        request_hash(r, sha256, request);
+        request_hash(r, rec->blob ? sha256 : rec->url, request);
         struct store_once once = {.caller = r->caller ? r->caller : "",
                                   .key = r->key,
                                   .request = request,
@@ -227,7 +239,7 @@ static int insert(struct jobs *s, const struct job_request *r, const struct job 
                                   .since_ms = j->created_ms - JOB_KEY_HOURS * 3600000};
         return store_insert_once(s->store, j, sha256, &once, first, e);
     }
-    if (!r->share)
+    if (!r->share || !rec->blob)
         return store_insert(s->store, j, sha256, e);
     share_key(j, sha256, key);
     int status = store_insert_shared(s->store, j, sha256, key,
@@ -235,26 +247,63 @@ static int insert(struct jobs *s, const struct job_request *r, const struct job 
     return status ? status : first[0] ? ERR_EXISTS : 0;
 }
 
-/* Commit the row and tell of it. ERR_EXISTS: *out is the job that was made before. */
-static int record(struct jobs *s, const struct job_request *r, const struct job *j,
-                  const char *sha256, struct job *out, struct err *e)
+/* What belongs to a row comes before it, so that nobody finds the job without. */
+static int attach(struct jobs *s, const struct jobs_recording *rec,
+                  const struct job_webhook *hook, struct err *e)
+{
+    int status = 0;
+    if (hook) {
+        struct store_webhook row = {hook->url, hook->secret, hook->with_transcript};
+        status = store_webhook_put(s->store, rec->id, &row, e);
+    }
+    if (!status && !rec->blob)
+        status = store_source_put(s->store, rec->id, rec->url, e);
+    return status;
+}
+
+/* The job did not come about: neither does what belongs to it. Should this fail, the next
+ * start does it. */
+static void detach(struct jobs *s, const char *id)
+{
+    (void)store_webhook_drop(s->store, id, NULL);
+    (void)store_source_drop(s->store, id, NULL);
+}
+
+/* Commit the row and tell of it. `*again`: *out is a job that was made before. */
+static int commit(struct jobs *s, const struct job *j, const struct jobs_recording *rec,
+                  const struct job_request *r, struct job *out, bool *again,
+                  struct err *e)
 {
     char first[ID_SIZE] = "";
     int status = job_copy(out, j);
     if (status)
         return err_set(e, ERR_NOMEM, "out of memory");
     pthread_mutex_lock(&s->order);
-    status = insert(s, r, j, sha256, first, e);
+    status = attach(s, rec, r->webhook, e);
+    if (!status)
+        status = insert(s, r, j, rec, first, e);
     if (!status)
         jobs_post(s, out);
+    else if (r->webhook || !rec->blob)
+        detach(s, rec->id);
     pthread_mutex_unlock(&s->order);
     if (status)
         job_release(out);
-    if (status == ERR_EXISTS && first[0]) {
-        int found = store_get(s->store, first, out, e);
-        return found ? found : ERR_EXISTS;
-    }
-    return status;
+    *again = status == ERR_EXISTS && first[0];
+    return *again ? store_get(s->store, first, out, e) : status;
+}
+
+/* A webhook may be anywhere on the internet, but nowhere near us. */
+static int check_webhook(const struct jobs *s, const struct job_webhook *hook,
+                         struct err *e)
+{
+    size_t length = hook->secret ? strlen(hook->secret) : 0;
+    if (length && (length < WEBHOOK_SECRET_MIN || length > WEBHOOK_SECRET_MAX))
+        return err_set(e, ERR_INVALID,
+                       "webhook_secret must have from %d to %d characters",
+                       WEBHOOK_SECRET_MIN, WEBHOOK_SECRET_MAX);
+    int status = net_guard_url(s->webhook_guard, hook->url, e);
+    return status ? err_prefix(e, "webhook_url") : 0;
 }
 
 /* What a request comes to once its defaults are filled in. */
@@ -290,6 +339,8 @@ static int judge(struct jobs *s, const struct job_request *r, struct wanted *out
         status = known_task(r->task, out->model, &out->task, e);
     if (r->detect)
         out->task = JOB_TASK_DETECT;
+    if (!status && r->webhook)
+        status = check_webhook(s, r->webhook, e);
     if (!status)
         status = check_options(r->options_json, e);
     return status ? status : check_memory(s, out->model, r->options_json, e);
@@ -299,6 +350,56 @@ int jobs_check(struct jobs *s, const struct job_request *request, struct err *e)
 {
     struct wanted wanted;
     return judge(s, request, &wanted, e);
+}
+
+int jobs_record(struct jobs *s, const struct jobs_recording *rec,
+                const struct job_request *r, struct job *out, struct err *e)
+{
+    struct wanted wanted;
+    bool again = false;
+    int status = judge(s, r, &wanted, e);
+    if (status)
+        return status;
+    /* The strings are borrowed: this job is never released. */
+    char *name = clean_filename(r->original_filename);
+    struct job j = {
+        .caller = (char *)(uintptr_t)r->caller,
+        .original_filename = name,
+        .filename = (char *)(uintptr_t)rec->id,
+        .model = wanted.model,
+        .language_asked = (char *)(uintptr_t)wanted.language,
+        .task = (char *)(uintptr_t)wanted.task,
+        .options = r->options_json && *r->options_json
+                       ? (char *)(uintptr_t)r->options_json
+                       : (char *)(uintptr_t) "{}",
+        .message = (char *)(uintptr_t)(rec->blob ? "Waiting" : "Downloading"),
+        .file_bytes = rec->blob ? rec->blob->bytes : 0,
+        .created_ms = clock_wall_ms(),
+        .priority = r->priority,
+        .retain_days = r->retain_days,
+    };
+    memcpy(j.id, rec->id, ID_SIZE);
+    status = name ? commit(s, &j, rec, r, out, &again, e)
+                  : err_set(e, ERR_NOMEM, "out of memory");
+    free(name);
+    if (r->repeated)
+        *r->repeated = again;
+    if (status)
+        return status;
+    if (again) {
+        log_event(LOG_INFO, out->id, "asked for once more, it is %s",
+                  job_status_name(out->status));
+        return 0;
+    }
+    log_event(LOG_INFO, rec->id, "accepted: %lld bytes, model %s, language %s",
+              (long long)out->file_bytes, out->model, out->language_asked);
+    if (rec->blob) {
+        queue_push(s->queue, rec->id);
+        supervisor_wake(s->supervisor);
+    } else {
+        fetcher_wake(s->fetcher);
+    }
+    return 0;
 }
 
 static int submit(struct upload *u, const struct job_request *r, struct job *out,
@@ -313,34 +414,13 @@ static int submit(struct upload *u, const struct job_request *r, struct job *out
         status = judge_head(u, e);
     if (status)
         return status;
-
     struct blob_info blob;
     status = blob_finish(u->blob, &blob, e);
     u->blob = NULL;
     if (status)
         return status;
-    /* The strings are borrowed: this job is never released. */
-    char *name = clean_filename(r->original_filename);
-    struct job j = {
-        .caller = (char *)(uintptr_t)r->caller,
-        .original_filename = name,
-        .filename = u->id,
-        .model = wanted.model,
-        .language_asked = (char *)(uintptr_t)wanted.language,
-        .task = (char *)(uintptr_t)wanted.task,
-        .options = r->options_json && *r->options_json
-                       ? (char *)(uintptr_t)r->options_json
-                       : (char *)(uintptr_t) "{}",
-        .message = (char *)(uintptr_t) "Waiting",
-        .file_bytes = blob.bytes,
-        .created_ms = clock_wall_ms(),
-        .priority = r->priority,
-        .retain_days = r->retain_days,
-    };
-    memcpy(j.id, u->id, ID_SIZE);
-    status = name ? record(s, r, &j, blob.sha256, out, e)
-                  : err_set(e, ERR_NOMEM, "out of memory");
-    free(name);
+    struct jobs_recording rec = {.id = u->id, .blob = &blob};
+    status = jobs_record(s, &rec, r, out, e);
     if (status || strcmp(out->id, u->id) != 0)
         (void)blob_remove(s->blobs, u->id, NULL);
     return status;
@@ -349,19 +429,32 @@ static int submit(struct upload *u, const struct job_request *r, struct job *out
 int jobs_submit(struct jobs *s, struct upload *u, const struct job_request *request,
                 struct job *out, struct err *e)
 {
+    (void)s; /* the upload knows it */
     int status = submit(u, request, out, e);
-    if (request->repeated)
-        *request->repeated = status == ERR_EXISTS;
-    if (status == ERR_EXISTS && (request->repeated || request->share)) {
-        status = 0;
-        log_event(LOG_INFO, out->id, "asked for once more: %lld bytes, it is %s",
-                  (long long)u->bytes, job_status_name(out->status));
-    } else if (!status) {
-        log_event(LOG_INFO, u->id, "accepted: %lld bytes, model %s, language %s",
-                  (long long)u->bytes, out->model, out->language_asked);
-        queue_push(s->queue, u->id);
-        supervisor_wake(s->supervisor);
-    }
     upload_abort(u);
     return status;
+}
+
+int jobs_check_url(struct jobs *s, const char *url, struct err *e)
+{
+    if (!s->config->url_fetch)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "this server does not fetch recordings by URL: send the file, or "
+                       "ask its operator to set URL_FETCH=on");
+    int status = net_guard_url(s->fetch_guard, url, e);
+    return status ? err_prefix(e, "url") : 0;
+}
+
+int jobs_submit_url(struct jobs *s, const char *url, const struct job_request *request,
+                    struct job *out, struct err *e)
+{
+    char id[ID_SIZE], name[FILENAME_MAX_BYTES];
+    struct job_request named = *request;
+    int status = jobs_check_url(s, url, e);
+    if (status)
+        return status;
+    if (!named.original_filename || !*named.original_filename)
+        named.original_filename = net_url_filename(url, name, sizeof name);
+    struct jobs_recording rec = {.id = id_new(id), .url = url};
+    return jobs_record(s, &rec, &named, out, e);
 }

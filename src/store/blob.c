@@ -14,6 +14,7 @@
 /* The free space is asked for again after so many bytes. */
 #define SPACE_CHECK_BYTES (8 << 20)
 #define FLUSH_BYTES       (8 << 20)
+#define HASH_BLOCK_BYTES  (256u << 10)
 
 struct blob_store {
     char *uploads; /* owned */
@@ -28,6 +29,7 @@ struct blob_writer {
     int64_t bytes;
     int64_t checked_at; /* bytes when the free space was last asked for */
     int64_t flushed_at; /* bytes that the disk was told to begin with */
+    bool kept;          /* a part of several sittings: its hash is taken at the end */
     crypto_hash_sha256_state hash;
 };
 
@@ -164,10 +166,19 @@ int blob_write(struct blob_writer *w, const void *bytes, size_t length, struct e
             err_prefix(e, "the recording cannot be stored");
         return status;
     }
-    crypto_hash_sha256_update(&w->hash, bytes, length);
+    if (!w->kept)
+        crypto_hash_sha256_update(&w->hash, bytes, length);
     w->bytes += (int64_t)length;
     begin_flush(w);
     return 0;
+}
+
+/* A child that is just being forked has the descriptor, too, until it execs: closing ours
+ * would leave the part locked for that long. */
+static int let_go(int fd)
+{
+    (void)flock(fd, LOCK_UN);
+    return close(fd);
 }
 
 static void remove_part(struct blob_writer *w)
@@ -177,27 +188,54 @@ static void remove_part(struct blob_writer *w)
         unlink(path);
 }
 
+/* Hash what a descriptor holds, from its beginning. */
+static int hash_file(int fd, crypto_hash_sha256_state *hash, int64_t *bytes,
+                     struct err *e)
+{
+    size_t size = HASH_BLOCK_BYTES;
+    unsigned char *block = malloc(size);
+    if (!block)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    crypto_hash_sha256_init(hash);
+    *bytes = 0;
+    ssize_t n;
+    while ((n = pread(fd, block, size, *bytes)) > 0 || (n < 0 && errno == EINTR)) {
+        if (n < 0)
+            continue;
+        crypto_hash_sha256_update(hash, block, (size_t)n);
+        *bytes += n;
+    }
+    int status = n < 0 ? err_errno(e, "cannot read a recording in the storage") : 0;
+    free(block);
+    return status;
+}
+
+static void set_info(struct blob_info *out, crypto_hash_sha256_state *hash, int64_t bytes)
+{
+    unsigned char digest[crypto_hash_sha256_BYTES];
+    crypto_hash_sha256_final(hash, digest);
+    sodium_bin2hex(out->sha256, sizeof out->sha256, digest, sizeof digest);
+    out->bytes = bytes;
+}
+
 int blob_finish(struct blob_writer *w, struct blob_info *out, struct err *e)
 {
     char from[PATH_MAX], to[PATH_MAX];
-    unsigned char digest[crypto_hash_sha256_BYTES];
     int status = path_of(w->store, w->id, ".part", from, e);
     if (!status)
         status = path_of(w->store, w->id, "", to, e);
+    if (!status && w->kept)
+        status = hash_file(w->fd, &w->hash, &w->bytes, e);
     if (!status && fsync(w->fd))
         status = err_errno(e, "cannot sync %s", from);
-    if (close(w->fd) && !status)
-        status = err_errno(e, "cannot close %s", from);
-    w->fd = -1;
     if (!status)
         status = fs_rename_durable(from, to, e);
-    if (status) {
+    (void)let_go(w->fd); /* only now: nobody may take the part from under us */
+    w->fd = -1;
+    if (!status)
+        set_info(out, &w->hash, w->bytes);
+    else if (!w->kept)
         remove_part(w);
-    } else {
-        crypto_hash_sha256_final(&w->hash, digest);
-        sodium_bin2hex(out->sha256, sizeof out->sha256, digest, sizeof digest);
-        out->bytes = w->bytes;
-    }
     free(w);
     return status;
 }
@@ -207,20 +245,126 @@ void blob_abort(struct blob_writer *w)
     if (!w)
         return;
     remove_part(w);
-    close(w->fd);
+    (void)let_go(w->fd);
     free(w);
 }
 
-int blob_open(struct blob_store *s, const char *id, struct err *e)
+/* ---- parts of several sittings ---- */
+
+/* Ours alone, until we let go or die. */
+static int claim_part(struct blob_writer *w, struct err *e)
+{
+    struct stat st;
+    if (flock(w->fd, LOCK_EX | LOCK_NB))
+        return errno == EWOULDBLOCK
+                   ? err_set(e, ERR_STATE, "another request writes this upload just now")
+                   : err_errno(e, "cannot lock an upload");
+    if (fstat(w->fd, &st))
+        return err_errno(e, "cannot look at an upload");
+    w->bytes = w->checked_at = w->flushed_at = st.st_size;
+    return 0;
+}
+
+int blob_resume(struct blob_store *s, const char *id, bool create,
+                struct blob_writer **out, struct err *e)
+{
+    *out = NULL;
+    char path[PATH_MAX];
+    int status = path_of(s, id, ".part", path, e);
+    if (!status)
+        status = check_space(s, e);
+    if (status)
+        return status;
+    struct blob_writer *w = calloc(1, sizeof *w);
+    if (!w)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    w->store = s;
+    w->kept = true;
+    memcpy(w->id, id, ID_SIZE);
+    int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | (create ? O_CREAT : 0);
+    w->fd = open(path, flags, 0640);
+    status = w->fd < 0 ? err_errno(e, "cannot open an upload") : claim_part(w, e);
+    if (!status && create)
+        status = fs_sync_folder_of(path, e); /* the name must last, too */
+    if (status) {
+        blob_pause(w);
+        return status;
+    }
+    *out = w;
+    return 0;
+}
+
+int blob_sync(struct blob_writer *w, struct err *e)
+{
+    return fsync(w->fd) ? err_errno(e, "cannot sync an upload") : 0;
+}
+
+int64_t blob_bytes(const struct blob_writer *w)
+{
+    return w->bytes;
+}
+
+int blob_head(struct blob_writer *w, void *out, size_t size, struct err *e)
+{
+    ssize_t n = pread(w->fd, out, size, 0);
+    return n < 0 ? err_errno(e, "cannot read an upload") : (int)n;
+}
+
+int blob_cut(struct blob_writer *w, int64_t bytes, struct err *e)
+{
+    if (bytes > w->bytes)
+        return err_set(e, ERR_CORRUPT,
+                       "the upload has lost bytes in the storage: begin it anew");
+    if (ftruncate(w->fd, bytes) || lseek(w->fd, bytes, SEEK_SET) < 0)
+        return err_errno(e, "cannot cut an upload");
+    w->bytes = w->checked_at = w->flushed_at = bytes;
+    return 0;
+}
+
+void blob_pause(struct blob_writer *w)
+{
+    if (!w)
+        return;
+    if (w->fd >= 0)
+        (void)let_go(w->fd);
+    free(w);
+}
+
+int blob_look(struct blob_store *s, const char *id, struct blob_info *out, struct err *e)
+{
+    crypto_hash_sha256_state hash;
+    int64_t bytes;
+    int fd = blob_open(s, id, e);
+    if (fd < 0)
+        return fd;
+    int status = hash_file(fd, &hash, &bytes, e);
+    if (!status)
+        set_info(out, &hash, bytes);
+    close(fd);
+    return status;
+}
+
+static int open_file(struct blob_store *s, const char *id, const char *suffix,
+                     struct err *e)
 {
     char path[PATH_MAX];
-    int status = path_of(s, id, "", path, e);
+    int status = path_of(s, id, suffix, path, e);
     if (status)
         return status;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return err_errno(e, "cannot open the recording %s", path);
     return fd;
+}
+
+int blob_open(struct blob_store *s, const char *id, struct err *e)
+{
+    return open_file(s, id, "", e);
+}
+
+int blob_open_part(struct blob_store *s, const char *id, struct err *e)
+{
+    return open_file(s, id, ".part", e);
 }
 
 int blob_remove(struct blob_store *s, const char *id, struct err *e)
@@ -231,7 +375,10 @@ int blob_remove(struct blob_store *s, const char *id, struct err *e)
         return status;
     if (unlink(path) && errno != ENOENT)
         return err_errno(e, "cannot remove the recording %s", path);
-    return 0;
+    status = path_of(s, id, ".part", path, e);
+    if (!status && unlink(path) && errno != ENOENT)
+        return err_errno(e, "cannot remove the recording %s", path);
+    return status;
 }
 
 /* Whether the writer of a part is still there. */
@@ -257,14 +404,11 @@ static int sweep_one(struct blob_store *s, const char *name, blob_wanted_fn want
     const char *suffix = name + ID_SIZE - 1;
     if ((*suffix && strcmp(suffix, ".part") != 0) || path_of(s, id, suffix, path, NULL))
         return 0; /* not ours */
-    if (*suffix) {
-        if (part_is_written(path))
-            return 0;
-    } else {
-        int answer = wanted(arg, id);
-        if (answer)
-            return answer < 0 ? answer : 0;
-    }
+    if (*suffix && part_is_written(path))
+        return 0;
+    int answer = wanted(arg, id);
+    if (answer)
+        return answer < 0 ? answer : 0;
     return unlink(path) ? 0 : 1;
 }
 

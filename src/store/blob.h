@@ -44,12 +44,32 @@ int blob_finish(struct blob_writer *w, struct blob_info *out, struct err *e);
 /* Forget it and its file; NULL is fine. */
 void blob_abort(struct blob_writer *w);
 
+/* A part that comes in several sittings: take it for oneself, as it is, then blob_cut it
+ * to what is known to be durable. `create`: it may be missing. ERR_STATE while another
+ * writes it. Such a part stays when the writer is paused; blob_abort removes it. */
+int blob_resume(struct blob_store *s, const char *id, bool create,
+                struct blob_writer **out, struct err *e);
+/* fsync: what was written until now is durable. */
+int blob_sync(struct blob_writer *w, struct err *e);
+/* Bytes of the part. */
+int64_t blob_bytes(const struct blob_writer *w);
+/* Its first bytes, as many as there are and fit; how many, or an error. */
+int blob_head(struct blob_writer *w, void *out, size_t size, struct err *e);
+/* Cut it to `bytes` and go on behind them; ERR_CORRUPT when fewer are there. */
+int blob_cut(struct blob_writer *w, int64_t bytes, struct err *e);
+/* Let go of the part, which stays; NULL is fine. */
+void blob_pause(struct blob_writer *w);
+/* Open a part for reading: a descriptor, or ERR_NOT_FOUND. */
+int blob_open_part(struct blob_store *s, const char *id, struct err *e);
+/* Length and hash of a whole blob. ERR_NOT_FOUND when there is none. */
+int blob_look(struct blob_store *s, const char *id, struct blob_info *out, struct err *e);
+
 /* Open for reading: a descriptor, or ERR_NOT_FOUND. */
 int blob_open(struct blob_store *s, const char *id, struct err *e);
-/* A blob that is not there counts as removed. */
+/* Also its part. What is not there counts as removed. */
 int blob_remove(struct blob_store *s, const char *id, struct err *e);
 
-/* Remove what a crash left: parts that nobody writes, and blobs for which `wanted` says
+/* Remove what a crash left: blobs, and parts that nobody writes, for which `wanted` says
  * 0. A negative answer of `wanted` ends the sweep. Returns how many went, or an error. */
 typedef int (*blob_wanted_fn)(void *arg, const char *id);
 int blob_sweep(struct blob_store *s, blob_wanted_fn wanted, void *arg, struct err *e);

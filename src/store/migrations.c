@@ -107,6 +107,82 @@ static const char keys_sql[] =
     "  client TEXT NOT NULL,"
     "  detail TEXT NOT NULL"
     ") STRICT;";
+/* Uploads that come in several requests: `received` bytes are durable in the part. */
+static const char uploads_sql[] =
+    "CREATE TABLE uploads ("
+    "  id TEXT PRIMARY KEY,"
+    "  caller TEXT NOT NULL,"
+    "  params TEXT NOT NULL,"    /* of the job that it becomes: an object of texts */
+    "  metadata TEXT NOT NULL,"  /* as it was sent */
+    "  length INTEGER NOT NULL," /* -1: not said yet */
+    "  received INTEGER NOT NULL DEFAULT 0,"
+    "  done INTEGER NOT NULL DEFAULT 0,"
+    "  concat TEXT NOT NULL," /* Upload-Concat; '': neither part nor joined */
+    "  created_ms INTEGER NOT NULL,"
+    "  expires_ms INTEGER NOT NULL"
+    ") STRICT;"
+    "CREATE INDEX uploads_expiry ON uploads (expires_ms);";
+
+/* Rows of job_sources and job_webhooks are written before the row of their job, so that
+ * no job is without them; a trigger takes them away with it. The same way the end of a
+ * job and the notice of it are one transaction, whoever ends it. */
+static const char webhooks_sql[] =
+    "CREATE TABLE job_sources ("
+    "  job_id TEXT PRIMARY KEY,"
+    "  url TEXT NOT NULL,"
+    "  fetched INTEGER NOT NULL DEFAULT 0,"
+    "  attempts INTEGER NOT NULL DEFAULT 0,"
+    "  claimed INTEGER NOT NULL DEFAULT 0,"
+    "  received INTEGER NOT NULL DEFAULT 0,"
+    "  validator TEXT NOT NULL DEFAULT '',"
+    "  next_ms INTEGER NOT NULL DEFAULT 0"
+    ") STRICT;"
+    "CREATE INDEX job_sources_due ON job_sources (next_ms) WHERE NOT fetched;"
+    "CREATE TABLE job_webhooks ("
+    "  job_id TEXT PRIMARY KEY,"
+    "  url TEXT NOT NULL,"
+    "  secret TEXT NOT NULL," /* '': the service's own, if it has one */
+    "  with_transcript INTEGER NOT NULL"
+    ") STRICT;"
+    "CREATE TABLE webhook_outbox ("
+    "  id TEXT PRIMARY KEY,"
+    "  job_id TEXT NOT NULL,"
+    "  event TEXT NOT NULL,"
+    "  state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN"
+    "    ('waiting', 'delivered', 'failed')),"
+    "  attempts INTEGER NOT NULL DEFAULT 0,"
+    "  claimed INTEGER NOT NULL DEFAULT 0,"
+    "  next_ms INTEGER NOT NULL,"
+    "  created_ms INTEGER NOT NULL,"
+    "  last_ms INTEGER NOT NULL DEFAULT 0,"
+    "  http_status INTEGER NOT NULL DEFAULT 0,"
+    "  error TEXT NOT NULL DEFAULT ''"
+    ") STRICT;"
+    "CREATE INDEX webhook_outbox_due ON webhook_outbox (next_ms)"
+    "  WHERE state = 'waiting';"
+    "CREATE INDEX webhook_outbox_job ON webhook_outbox (job_id, created_ms);"
+    "CREATE TRIGGER webhook_of_end AFTER UPDATE OF status ON jobs"
+    "  WHEN NEW.status IN ('completed', 'failed', 'cancelled')"
+    "    AND OLD.status <> NEW.status"
+    "  BEGIN"
+    "    INSERT INTO webhook_outbox (id, job_id, event, next_ms, created_ms)"
+    "    SELECT 'msg_' || lower(hex(randomblob(16))), NEW.id, 'job.' || NEW.status,"
+    "      NEW.completed_ms, NEW.completed_ms"
+    "    FROM job_webhooks WHERE job_id = NEW.id;"
+    "  END;"
+    /* Tried again before anybody could be told: there is nothing to tell any more. */
+    "CREATE TRIGGER webhook_overtaken AFTER UPDATE OF status ON jobs"
+    "  WHEN NEW.status = 'pending' AND OLD.status IN ('failed', 'cancelled')"
+    "  BEGIN"
+    "    DELETE FROM webhook_outbox WHERE job_id = NEW.id AND state = 'waiting';"
+    "  END;"
+    "CREATE TRIGGER job_without_row AFTER DELETE ON jobs"
+    "  BEGIN"
+    "    DELETE FROM job_sources WHERE job_id = OLD.id;"
+    "    DELETE FROM job_webhooks WHERE job_id = OLD.id;"
+    "    DELETE FROM webhook_outbox WHERE job_id = OLD.id;"
+    "  END;";
+
 /* Who asks for the same again gets the same job: `share_key` names caller, recording and
  * parameters. */
 static const char shares_sql[] =
@@ -134,6 +210,8 @@ static const struct migration steps_of_this_version[] = {
     {4, "whose a job is", callers_sql},
     {5, "keys, sessions, usage and the audit log", keys_sql},
     {6, "search, priorities, events, retention by job", schema_native_sql},
+    {7, "uploads in several requests", uploads_sql},
+    {8, "recordings from elsewhere, and webhooks", webhooks_sql},
     {9, "jobs that several requests share", shares_sql},
     {10, "settings made while it runs", settings_sql},
     {11, "waveforms of recordings", waveforms_sql},

@@ -97,7 +97,13 @@ static int sqlite_erase(struct store *s, const char *id, struct err *e)
         "options = '{}', sha256 = '', language = NULL WHERE id = ?",
         "DELETE FROM transcripts WHERE job_id = ?",
         "DELETE FROM job_windows WHERE job_id = ?",
-        "DELETE FROM request_keys WHERE job_id = ?", NULL};
+        "DELETE FROM request_keys WHERE job_id = ?",
+        "DELETE FROM job_sources WHERE job_id = ?",
+        "UPDATE uploads SET metadata = '' WHERE id = ?",
+        /* Whom to tell stays until they were told; then it goes with the row. */
+        "DELETE FROM job_webhooks WHERE job_id = ?1 AND NOT EXISTS (SELECT 1 "
+        "FROM webhook_outbox WHERE job_id = ?1 AND state = 'waiting')",
+        NULL};
     return run_all(s, statements, id, e);
 }
 

@@ -19,7 +19,7 @@ int sqlite_no_such_job(struct err *e, const char *id)
     return err_set(e, ERR_NOT_FOUND, "there is no job %.36s", id);
 }
 
-static char *column_text(sqlite3_stmt *stmt, int column, bool *failed)
+char *sqlite_column_text(sqlite3_stmt *stmt, int column, bool *failed)
 {
     if (sqlite3_column_type(stmt, column) == SQLITE_NULL)
         return NULL;
@@ -44,16 +44,16 @@ static int read_job(struct sqlite_conn *c, sqlite3_stmt *stmt, struct job *j,
                        c->path);
     memcpy(j->id, id, ID_SIZE);
     j->attempt = sqlite3_column_int(stmt, 2);
-    j->original_filename = column_text(stmt, 3, &failed);
-    j->filename = column_text(stmt, 4, &failed);
-    j->model = column_text(stmt, 5, &failed);
-    j->language_asked = column_text(stmt, 6, &failed);
-    j->language = column_text(stmt, 7, &failed);
-    j->task = column_text(stmt, 8, &failed);
-    j->options = column_text(stmt, 9, &failed);
-    j->error_message = column_text(stmt, 10, &failed);
-    j->error_code = column_text(stmt, 11, &failed);
-    j->message = column_text(stmt, 12, &failed);
+    j->original_filename = sqlite_column_text(stmt, 3, &failed);
+    j->filename = sqlite_column_text(stmt, 4, &failed);
+    j->model = sqlite_column_text(stmt, 5, &failed);
+    j->language_asked = sqlite_column_text(stmt, 6, &failed);
+    j->language = sqlite_column_text(stmt, 7, &failed);
+    j->task = sqlite_column_text(stmt, 8, &failed);
+    j->options = sqlite_column_text(stmt, 9, &failed);
+    j->error_message = sqlite_column_text(stmt, 10, &failed);
+    j->error_code = sqlite_column_text(stmt, 11, &failed);
+    j->message = sqlite_column_text(stmt, 12, &failed);
     j->created_ms = sqlite3_column_int64(stmt, 13);
     j->started_ms = sqlite3_column_int64(stmt, 14);
     j->completed_ms = sqlite3_column_int64(stmt, 15);
@@ -61,13 +61,13 @@ static int read_job(struct sqlite_conn *c, sqlite3_stmt *stmt, struct job *j,
     j->duration_seconds = sqlite3_column_double(stmt, 17);
     j->progress = sqlite3_column_int(stmt, 18);
     j->audio_present = sqlite3_column_int(stmt, 19) != 0;
-    j->caller = column_text(stmt, 20, &failed);
+    j->caller = sqlite_column_text(stmt, 20, &failed);
     j->priority = sqlite3_column_int(stmt, 21);
     j->retain_days = sqlite3_column_int(stmt, 22);
     j->erased = sqlite3_column_int(stmt, 23) != 0;
     if (sqlite3_column_count(stmt) > COLUMN_TRANSCRIPT + 1) {
-        j->transcript_text = column_text(stmt, COLUMN_TRANSCRIPT, &failed);
-        j->quality = column_text(stmt, COLUMN_TRANSCRIPT + 1, &failed);
+        j->transcript_text = sqlite_column_text(stmt, COLUMN_TRANSCRIPT, &failed);
+        j->quality = sqlite_column_text(stmt, COLUMN_TRANSCRIPT + 1, &failed);
     }
     if (!failed)
         return 0;
@@ -249,7 +249,7 @@ static int read_windows(struct sqlite_conn *c, const char *id, struct store_resu
             status = sqlite_conn_error(c, e);
             break;
         }
-        char *segments = column_text(stmt, 0, &failed);
+        char *segments = sqlite_column_text(stmt, 0, &failed);
         if (!segments || mem_grow(&out->windows, &capacity, out->n_windows + 1,
                                   sizeof *out->windows)) {
             free(segments);
@@ -276,7 +276,7 @@ static int read_resume(struct sqlite_conn *c, const char *id, struct store_resum
     bool failed = false;
     if (step == SQLITE_ROW) {
         out->next_frame = sqlite3_column_int64(stmt, 0);
-        out->language = column_text(stmt, 1, &failed);
+        out->language = sqlite_column_text(stmt, 1, &failed);
         out->language_probability = sqlite3_column_double(stmt, 2);
         if (failed)
             status = err_set(e, ERR_NOMEM, "out of memory");

@@ -17,6 +17,8 @@ int sqlite_read_aged(struct store *s, enum store_aged what, int64_t before_ms,
 /* One job on a connection that the caller holds. */
 int sqlite_get_with(struct sqlite_conn *c, const char *id, struct job *out,
                     struct err *e);
+/* A copy of a column's text, NULL for NULL; sets *failed when memory is out. */
+char *sqlite_column_text(sqlite3_stmt *stmt, int column, bool *failed);
 /* Fills `e` and returns ERR_NOT_FOUND. */
 int sqlite_no_such_job(struct err *e, const char *id);
 

@@ -76,6 +76,8 @@ static int claim_id(struct sqlite_conn *c, const struct store_wish *wish,
         "lease_until_ms = ?, message = 'Starting', "
         "started_ms = CASE WHEN started_ms = 0 THEN ?3 ELSE started_ms END "
         "WHERE id = (SELECT id FROM jobs WHERE status = 'pending' AND run_after_ms <= ?3 "
+        "            AND NOT EXISTS (SELECT 1 FROM job_sources WHERE job_id = jobs.id "
+        "                            AND NOT fetched) "
         "            AND (?4 IS NULL OR (model = ?4 AND file_bytes <= ?5 AND attempt = "
         "0)) "
         "            ORDER BY " SQLITE_QUEUE_ORDER ", id LIMIT 1) RETURNING id",
@@ -447,4 +449,7 @@ const struct store_ops sqlite_store_ops = {
     .share = &sqlite_share_ops,
     .settings = &sqlite_settings_ops,
     .waveform = &sqlite_waveform_ops,
+    .uploads = &sqlite_uploads_ops,
+    .sources = &sqlite_sources_ops,
+    .webhooks = &sqlite_webhooks_ops,
 };

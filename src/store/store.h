@@ -70,6 +70,9 @@ enum store_aged {
 struct store;
 struct store_keys_ops;
 struct store_audit_ops;
+struct store_uploads_ops;
+struct store_sources_ops;
+struct store_webhooks_ops;
 
 struct store_waveform_ops;
 
@@ -118,6 +121,9 @@ struct store_ops {
     const struct store_share_ops *share;       /* store/share.h */
     const struct store_settings_ops *settings; /* store/settings.h */
     const struct store_waveform_ops *waveform; /* store/waveform.h */
+    const struct store_uploads_ops *uploads;   /* store/uploads.h */
+    const struct store_sources_ops *sources;   /* store/sources.h */
+    const struct store_webhooks_ops *webhooks; /* store/webhooks.h */
 };
 
 /* Embedded at the beginning of every back end's own struct. */

@@ -152,6 +152,29 @@ describe('every route with every key', needsModel, () => {
     assert.equal(hidden.body.detail.replace(others, 'ID'), none.body.detail.replace(unknownJob, 'ID'));
   });
 
+  test('an upload in parts is its creator\'s, and an admin\'s', async () => {
+    const bytes = wav();
+    const tus = (name, method, to, headers = {}, body = undefined) => fetch(server.url + to, {
+      method, body, headers: { ...bearer(key[name]), 'tus-resumable': '1.0.0', ...headers },
+    });
+    const made = await tus('owner', 'POST', '/uploads', { 'upload-length': String(bytes.length) });
+    assert.equal(made.status, 201);
+    const where = made.headers.get('location');
+    const add = (name) => tus(name, 'PATCH', where, {
+      'upload-offset': '0', 'content-type': 'application/offset+octet-stream',
+    }, bytes);
+    for (const [name, code] of [['other', 404], ['read', 403], ['none', 401]]) {
+      assert.equal((await add(name)).status, code, name);
+      for (const method of ['HEAD', 'GET', 'DELETE']) assert.equal((await tus(name, method, where)).status, code, `${name} ${method}`);
+    }
+    assert.equal((await tus('admin', 'GET', where)).status, 200);
+    const done = await add('owner');
+    assert.equal(done.status, 204);
+    const job = done.headers.get('location');
+    assert.equal((await ask(server, 'GET', job, { key: key.owner })).status, 200);
+    assert.equal((await ask(server, 'GET', job, { key: key.other })).status, 404);
+  });
+
   test('a key is taken from X-API-Key, and Bearer in any case', async () => {
     assert.equal((await ask(server, 'GET', '/jobs', { headers: { 'x-api-key': key.read } })).status, 200);
     assert.equal((await ask(server, 'GET', '/jobs', { headers: { authorization: `bearer ${key.read}` } })).status, 200);

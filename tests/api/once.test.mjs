@@ -1,7 +1,10 @@
 // Idempotency-Key: a request that is sent again makes no second job.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import fs from 'node:fs';
+import http from 'node:http';
 import net from 'node:net';
+import path from 'node:path';
 import { describe, test } from 'node:test';
 import { form, getJson, hasModel, startServer, tempFolder, until, wav } from '../lib/server.mjs';
 
@@ -123,6 +126,42 @@ describe('an Idempotency-Key', needsModel, () => {
     assert.ok(answers.every((a) => [200, 202, 409].includes(a.status)));
     assert.equal(await total(server), 1);
     await server.stop();
+  });
+
+  test('holds for a recording by URL, which is fetched once, and for its webhook', async () => {
+    const seen = [];
+    const place = http.createServer((request, response) => {
+      seen.push(`${request.method} ${request.url}`);
+      request.resume().on('end', () => response.end(request.method === 'GET' ? wav() : ''));
+    });
+    place.listen(0, '127.0.0.1');
+    await once(place, 'listening');
+    const here = `127.0.0.1:${place.address().port}`;
+    const server = await startServer({ env: { URL_FETCH: 'on', URL_FETCH_ALLOW: here, WEBHOOK_ALLOW: here } });
+    const ask = (fields) => send(server, 'far', form(null, null, { webhook_url: `http://${here}/hook`, ...fields }));
+    const first = await ask({ url: `http://${here}/a.wav` });
+    assert.equal(first.status, 202, JSON.stringify(first.body));
+    const again = await ask({ url: `http://${here}/a.wav` });
+    assert.equal(again.status, 200, JSON.stringify(again.body));
+    assert.equal(again.headers.get('idempotency-replayed'), 'true');
+    assert.equal(again.body.job_id, first.body.job_id);
+    for (const other of [
+      { url: `http://${here}/b.wav` }, { url: `http://${here}/a.wav`, webhook_url: '' },
+      { url: `http://${here}/a.wav`, webhook_transcript: 'true' }, { url: `http://${here}/a.wav`, webhook_secret: 'another one' },
+    ]) assert.equal((await ask(other)).status, 422, JSON.stringify(other));
+    const { body } = await until(() => getJson(server, `/jobs/${first.body.job_id}`), (a) => a.body.webhook.state === 'delivered');
+    assert.equal(body.status, 'completed', body.error_message);
+    const late = await ask({ url: `http://${here}/a.wav` });
+    assert.equal(late.body.job_id, first.body.job_id);
+    assert.equal(late.body.status, 'completed');
+    assert.equal(await total(server), 1);
+    assert.deepEqual(seen, ['GET /a.wav', 'POST /hook']);
+    await server.stop();
+    place.close();
+    // Nothing waits for a job that never came about.
+    const bytes = fs.readFileSync(path.join(server.folder, 'data/app.db'), 'latin1');
+    assert.ok(!bytes.includes('b.wav'));
+    assert.ok(!bytes.includes('another one'));
   });
 
   test('holds for each file of a batch', async () => {

@@ -1,6 +1,8 @@
 // retain: how long a job is kept, and nothing left behind where that was asked for.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import fs from 'node:fs';
+import http from 'node:http';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import {
@@ -115,6 +117,56 @@ describe('retain', needsModel, () => {
     assert.match(body.detail, /removed.*send it again/s);
     assert.equal((await getJson(server, `/jobs/${id}`)).body.status, 'cancelled');
     await server.stop();
+  });
+
+  test('none leaves nothing of an upload in parts, of a URL, nor of a webhook that was told', async () => {
+    const told = [];
+    const place = http.createServer((request, response) => {
+      let text = '';
+      request.on('data', (data) => { text += data; }).on('end', () => {
+        if (request.method === 'POST') told.push(JSON.parse(text));
+        response.end(request.method === 'GET' ? wav() : '');
+      });
+    });
+    place.listen(0, '127.0.0.1');
+    await once(place, 'listening');
+    const here = `127.0.0.1:${place.address().port}`;
+    const server = await startServer({ env: { URL_FETCH: 'on', URL_FETCH_ALLOW: here, WEBHOOK_ALLOW: here } });
+    const hook = { retain: 'none', webhook_url: `http://${here}/armadillo`, webhook_transcript: 'true' };
+    const byUrl = await transcribe(server, form(null, null, { url: `http://${here}/pangolin.wav`, ...hook }));
+    assert.equal(byUrl.status, 202, JSON.stringify(byUrl.body));
+    const metadata = Object.entries({ filename: 'wombat.wav', ...hook, webhook_url: hook.webhook_url + 2 })
+      .map(([name, value]) => `${name} ${Buffer.from(value).toString('base64')}`).join(',');
+    const inParts = await fetch(`${server.url}/uploads`, {
+      method: 'POST', body: wav(),
+      headers: {
+        'tus-resumable': '1.0.0', 'upload-length': String(wav().length), 'upload-metadata': metadata,
+        'content-type': 'application/offset+octet-stream',
+      },
+    });
+    assert.equal(inParts.status, 201);
+    const ids = [byUrl.body.job_id, inParts.headers.get('job-id')];
+    for (const id of ids) await until(() => fetch(`${server.url}/jobs/${id}`, { method: 'HEAD' }), (r) => r.status === 410);
+    assert.deepEqual(told.map((each) => [each.event, typeof each.job.transcript]), Array(2).fill(['job.completed', 'string']));
+    assert.deepEqual(server.stored().filter((name) => ids.some((id) => name.includes(id))), []);
+    const words = ['pangolin', 'wombat', 'armadillo'].flatMap((word) => [word, Buffer.from(`${word}.wav`).toString('base64').slice(0, 8)]);
+    await until(() => holding(path.join(server.folder, 'data'), words), (found) => found.length === 0);
+    await server.stop();
+    place.close();
+  });
+
+  test('none drops the recording of a job whose download fails', async () => {
+    const place = http.createServer((_, response) => response.end('<!DOCTYPE html><html></html>'));
+    place.listen(0, '127.0.0.1');
+    await once(place, 'listening');
+    const here = `127.0.0.1:${place.address().port}`;
+    const server = await startServer({ env: { URL_FETCH: 'on', URL_FETCH_ALLOW: here } });
+    const { body } = await transcribe(server, form(null, null, { url: `http://${here}/a.wav`, retain: 'none' }));
+    assert.equal((await ended(server, body.job_id)).status, 'failed');
+    assert.deepEqual(server.stored().filter((name) => name.includes(body.job_id)), []);
+    assert.equal((await getJson(server, `/jobs/${body.job_id}/retry`, { method: 'POST' })).status, 409);
+    await server.stop();
+    place.close();
   });
 
   test('none goes on when the service is killed before the end', async () => {

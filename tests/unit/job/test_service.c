@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "fake_worker.h"
 #include "job/jobs.h"
+#include "job/resumable.h"
 #include "job/state.h"
 #include "job/worker.h"
 
@@ -772,6 +773,87 @@ static void one_job_can_be_listened_to(void **state)
     assert_int_equal(jobs_get(f->jobs, "no id", &j, NULL), ERR_NOT_FOUND);
 }
 
+/* A complete upload of two requests, as its row is. */
+static struct store_upload upload_in_two(struct fixture *f, char id[ID_SIZE])
+{
+    char caller[] = "key-a", params[] = "{}", metadata[] = "";
+    const char bytes[] = "\1two halves";
+    struct store_upload u = {
+        .caller = caller, .params = params, .metadata = metadata, .length = 11};
+    struct resumable *r, *other;
+    struct err e;
+    if (resumable_create(f->jobs, &u, &e))
+        fail_msg("%s", e.message);
+    memcpy(id, u.id, ID_SIZE);
+    assert_int_equal(resumable_open(f->jobs, id, 0, false, &r, NULL), 0);
+    assert_int_equal(resumable_open(f->jobs, id, 0, false, &other, NULL), ERR_STATE);
+    assert_int_equal(resumable_remove(f->jobs, id, NULL), ERR_STATE);
+    assert_int_equal(resumable_write(r, bytes, 4, NULL), 0);
+    assert_int_equal(resumable_commit(r, NULL), 0);
+    assert_int_equal(resumable_write(r, "lost", 4, NULL), 0); /* never committed */
+    resumable_close(r);
+    assert_int_equal(resumable_open(f->jobs, id, 8, false, &r, NULL), ERR_EXISTS);
+    assert_int_equal(resumable_open(f->jobs, id, 4, false, &r, NULL), 0);
+    assert_int_equal(resumable_write(r, bytes + 4, 8, NULL), ERR_TOO_LARGE);
+    assert_int_equal(resumable_write(r, bytes + 4, 7, NULL), 0);
+    assert_int_equal(resumable_commit(r, NULL), 0);
+    resumable_close(r);
+    assert_int_equal(resumable_open(f->jobs, id, 11, false, &r, NULL), ERR_EXISTS);
+    assert_int_equal(resumable_get(f->jobs, "key-b", id, &u, NULL), ERR_NOT_FOUND);
+    assert_int_equal(resumable_get(f->jobs, "key-a", id, &u, NULL), 0);
+    assert_int_equal(u.received, 11);
+    return u;
+}
+
+static void an_upload_in_parts_is_its_creators_and_one_job(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE];
+    struct job j;
+    struct job_request request = {.caller = "key-a", .original_filename = "a.wav"};
+    struct store_upload u = upload_in_two(f, id);
+    for (int i = 0; i < 3; i++) {
+        struct err e;
+        if (resumable_finish(f->jobs, &u, &request, &j, &e))
+            fail_msg("%s", e.message);
+        assert_string_equal(j.id, id);
+        assert_string_equal(j.caller, "key-a");
+        assert_int_equal(j.file_bytes, 11);
+        job_release(&j);
+    }
+    store_upload_release(&u);
+    struct job_list list;
+    struct job_filter all = {.limit = 10};
+    assert_int_equal(jobs_list(f->jobs, &all, &list, NULL), 0);
+    assert_int_equal(list.total, 1);
+    job_list_release(&list);
+}
+
+/* The service died when the part had its last name, and no job was written. */
+static void an_upload_survives_between_file_and_row(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE], part[PATH_MAX + 64], whole[PATH_MAX + 64], ids[2][ID_SIZE];
+    size_t count;
+    struct job j;
+    struct job_request request = {.caller = "key-a"};
+    struct store_upload u = upload_in_two(f, id);
+    stop(f);
+    (void)snprintf(part, sizeof part, "%s/uploads/%s.part", f->storage, id);
+    (void)snprintf(whole, sizeof whole, "%s/uploads/%s", f->storage, id);
+    assert_int_equal(rename(part, whole), 0);
+    start(f); /* and sweeps */
+    assert_int_equal(resumable_unfinished(f->jobs, ids, 2, &count, NULL), 0);
+    assert_int_equal(count, 1);
+    assert_string_equal(ids[0], id);
+    assert_int_equal(resumable_finish(f->jobs, &u, &request, &j, NULL), 0);
+    assert_int_equal(j.file_bytes, 11);
+    job_release(&j);
+    store_upload_release(&u);
+    assert_int_equal(resumable_unfinished(f->jobs, ids, 2, &count, NULL), 0);
+    assert_int_equal(count, 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && !strcmp(argv[1], "worker"))
@@ -802,6 +884,8 @@ int main(int argc, char **argv)
         TEST(what_comes_twice_is_one_job),
         TEST(a_running_job_is_overheard),
         TEST(one_job_can_be_listened_to),
+        TEST(an_upload_in_parts_is_its_creators_and_one_job),
+        TEST(an_upload_survives_between_file_and_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

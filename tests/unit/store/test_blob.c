@@ -165,6 +165,53 @@ static void a_sweep_takes_leftovers_only(void **state)
     assert_true(exists(f, kept));
 }
 
+static void a_part_goes_on_where_it_was_durable(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE], part[64];
+    struct blob_writer *w, *other;
+    struct blob_info info, again;
+    (void)snprintf(part, sizeof part, "%s.part", id_new(id));
+    assert_int_equal(blob_resume(f->blobs, id, false, &w, NULL), ERR_NOT_FOUND);
+    CHECK(blob_resume(f->blobs, id, true, &w, e));
+    assert_int_equal(blob_resume(f->blobs, id, true, &other, NULL), ERR_STATE);
+    CHECK(blob_write(w, "hello, wor", 10, e));
+    CHECK(blob_sync(w, e));
+    blob_pause(w);
+    assert_true(exists(f, part));
+
+    CHECK(blob_resume(f->blobs, id, false, &w, e));
+    assert_int_equal(blob_bytes(w), 10);
+    assert_int_equal(blob_cut(w, 11, NULL), ERR_CORRUPT);
+    CHECK(blob_cut(w, 7, e)); /* the rest was never promised */
+    CHECK(blob_write(w, "world", 5, e));
+    char head[5];
+    assert_int_equal(blob_head(w, head, sizeof head, NULL), 5);
+    assert_memory_equal(head, "hello", 5);
+    CHECK(blob_finish(w, &info, e));
+    assert_int_equal(info.bytes, 12);
+    assert_string_equal(
+        info.sha256, "09ca7e4eaa6e8ae9c7d261167129184883644d07dfba7cbfbc4c8a2e08360d5b");
+    CHECK(blob_look(f->blobs, id, &again, e));
+    assert_string_equal(again.sha256, info.sha256);
+    assert_int_equal(again.bytes, 12);
+    assert_false(exists(f, part));
+}
+
+static void a_sweep_keeps_parts_that_are_wanted(void **state)
+{
+    struct fixture *f = *state;
+    char kept[ID_SIZE], part[64];
+    struct blob_writer *w;
+    (void)snprintf(part, sizeof part, "%s.part", id_new(kept));
+    CHECK(blob_resume(f->blobs, kept, true, &w, e));
+    blob_pause(w);
+    assert_int_equal(blob_sweep(f->blobs, is_kept, kept, NULL), 0);
+    assert_true(exists(f, part));
+    CHECK(blob_remove(f->blobs, kept, e));
+    assert_false(exists(f, part));
+}
+
 static void a_folder_that_is_a_file_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -187,6 +234,8 @@ int main(void)
         TEST(only_ids_become_paths),
         TEST(removing_twice_is_fine),
         TEST(a_sweep_takes_leftovers_only),
+        TEST(a_part_goes_on_where_it_was_durable),
+        TEST(a_sweep_keeps_parts_that_are_wanted),
         TEST(a_folder_that_is_a_file_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

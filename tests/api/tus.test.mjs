@@ -1,0 +1,437 @@
+// Uploads in several requests: the tus protocol, with its own client and by hand.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import * as tus from 'tus-js-client';
+import {
+  getJson, hasModel, startServer, tempFolder, tone, until, waitForJob, wav,
+} from '../lib/server.mjs';
+
+const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS' };
+const unknown = '01a20eeb-3efb-7eac-bbbd-01910af80753';
+const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
+const base64 = (text) => Buffer.from(text).toString('base64');
+const recording = wav({ seconds: 4, sample: tone });
+
+/** A request of this protocol. */
+async function ask(server, method, where, headers = {}, body = undefined) {
+  const response = await fetch(where.startsWith('http') ? where : server.url + where, {
+    method,
+    headers: { 'Tus-Resumable': '1.0.0', ...headers },
+    body,
+    ...(body ? { duplex: 'half' } : {}),
+  });
+  const text = await response.text();
+  const h = (name) => response.headers.get(name);
+  return {
+    status: response.status,
+    offset: h('upload-offset') === null ? null : Number(h('upload-offset')),
+    h,
+    body: text ? JSON.parse(text) : null,
+  };
+}
+
+const bytesType = { 'Content-Type': 'application/offset+octet-stream' };
+
+async function create(server, length, metadata = { filename: 'a.wav' }, headers = {}, body = undefined) {
+  const pairs = Object.entries(metadata).map(([k, v]) => `${k} ${base64(v)}`).join(',');
+  return ask(server, 'POST', '/uploads', {
+    'Upload-Length': String(length), ...(pairs ? { 'Upload-Metadata': pairs } : {}), ...headers,
+  }, body);
+}
+
+const patch = (server, where, offset, bytes, headers = {}) =>
+  ask(server, 'PATCH', where, { ...bytesType, 'Upload-Offset': String(offset), ...headers }, bytes);
+
+function isError(answer, status, code) {
+  assert.equal(answer.status, status, JSON.stringify(answer.body));
+  assert.equal(answer.body.error_code, code);
+  assert.match(answer.body.detail, /^[A-Z0-9"].{10,}/s);
+  assert.equal(answer.h('tus-resumable'), '1.0.0');
+}
+
+const blob = (server, id) => fs.readFileSync(path.join(server.folder, 'storage/uploads', id));
+
+describe('tus', needsModel, () => {
+  let server;
+  before(async () => { server = await startServer({ env: { MAX_FILE_SIZE_MB: '2', WORKER_CONCURRENCY: '1' } }); });
+  after(async () => {
+    const { code } = await server.stop();
+    assert.equal(code, 0, server.log());
+  });
+
+  test('says what it can do', async () => {
+    const answer = await ask(server, 'OPTIONS', '/uploads');
+    assert.equal(answer.status, 204);
+    assert.equal(answer.h('tus-version'), '1.0.0');
+    assert.equal(answer.h('tus-max-size'), String(2 * 1048576));
+    assert.equal(answer.h('tus-checksum-algorithm'), 'sha1,sha256');
+    for (const name of ['creation', 'creation-with-upload', 'creation-defer-length', 'concatenation', 'termination', 'expiration', 'checksum'])
+      assert.ok(answer.h('tus-extension').split(',').includes(name), name);
+  });
+
+  test('takes a recording in parts and makes a job of it', async () => {
+    const made = await create(server, recording.length, { filename: 'Gespräch.wav', language: 'de', beam_size: '1' });
+    assert.equal(made.status, 201, JSON.stringify(made.body));
+    const where = made.h('location');
+    assert.match(where, /^\/uploads\/[0-9a-f-]{36}$/);
+    assert.equal(made.offset, 0);
+    const half = recording.length >> 1;
+    const first = await patch(server, where, 0, recording.subarray(0, half));
+    assert.equal(first.status, 204);
+    assert.equal(first.offset, half);
+    assert.equal(first.h('job-id'), null);
+    const expires = Date.parse(first.h('upload-expires'));
+    assert.ok(expires > Date.now() + 23 * 3600e3 && expires < Date.now() + 25 * 3600e3);
+    const head = await ask(server, 'HEAD', where);
+    assert.equal(head.status, 200);
+    assert.equal(head.offset, half);
+    assert.equal(head.h('upload-length'), String(recording.length));
+    assert.equal(head.h('cache-control'), 'no-store');
+    assert.match(head.h('upload-metadata'), /^filename /);
+    const shown = await getJson(server, where);
+    assert.deepEqual(shown.body, { id: where.slice(9), offset: half, length: recording.length, job_id: null });
+    const last = await patch(server, where, half, recording.subarray(half));
+    assert.equal(last.status, 204);
+    const id = last.h('job-id');
+    assert.equal(last.h('location'), `/jobs/${id}`);
+    assert.equal((await getJson(server, where)).body.job_id, id);
+    assert.equal((await ask(server, 'HEAD', where)).h('job-id'), id);
+    assert.equal(sha256(blob(server, id)), sha256(recording));
+    const job = await waitForJob(server, id);
+    assert.equal(job.status, 'completed', job.error_message);
+    assert.equal(job.original_filename, 'Gespräch.wav');
+    assert.equal(job.language, 'de');
+    assert.equal(job.file_size, recording.length);
+    // Complete is complete: nothing more, and asking again does no harm.
+    isError(await patch(server, where, recording.length, Buffer.from('more')), 413, 'too_large');
+    assert.equal((await patch(server, where, recording.length, undefined)).h('job-id'), id);
+    assert.equal((await getJson(server, `/jobs?search=${encodeURIComponent('Gespräch')}`)).body.total, 1);
+    // The upload can go, the job stays.
+    assert.equal((await ask(server, 'DELETE', where)).status, 204);
+    assert.equal((await ask(server, 'HEAD', where)).status, 404);
+    assert.equal((await getJson(server, `/jobs/${id}`)).status, 200);
+  });
+
+  test('takes every parameter of a form, and none that is wrong', async () => {
+    isError(await create(server, 5, { priority: '11' }), 400, 'invalid');
+    isError(await create(server, 5, { retain: 'never' }), 400, 'invalid');
+    isError(await create(server, 5, { webhook_url: 'http://127.0.0.1/' }), 400, 'forbidden_address');
+    const of = async (metadata) => {
+      const made = await create(server, recording.length, metadata, bytesType, recording);
+      assert.equal(made.status, 201, JSON.stringify(made.body));
+      const { body } = await getJson(server, '/jobs?limit=500');
+      return body.jobs.find((job) => job.id === made.h('job-id'));
+    };
+    const urgent = await of({ priority: 'high', retain: '30' });
+    assert.deepEqual([urgent.priority, urgent.retain], [8, 30]);
+    const plain = await of({});
+    assert.deepEqual([plain.priority, plain.retain], [5, 'default']);
+  });
+
+  test('takes the bytes with the creation, and the length at the end', async () => {
+    const whole = await create(server, recording.length, { filename: 'x.wav' }, bytesType, recording);
+    assert.equal(whole.status, 201, JSON.stringify(whole.body));
+    assert.equal(whole.offset, recording.length);
+    assert.match(whole.h('location'), /^\/uploads\//);
+    assert.ok(whole.h('job-id'));
+    const made = await ask(server, 'POST', '/uploads?model=tiny', { 'Upload-Defer-Length': '1' });
+    assert.equal(made.status, 201, JSON.stringify(made.body));
+    const where = made.h('location');
+    assert.equal((await ask(server, 'HEAD', where)).h('upload-defer-length'), '1');
+    assert.equal((await patch(server, where, 0, recording)).offset, recording.length);
+    const end = await patch(server, where, recording.length, undefined, { 'Upload-Length': String(recording.length) });
+    assert.equal(end.status, 204);
+    assert.ok(end.h('job-id'));
+    assert.equal(sha256(blob(server, end.h('job-id'))), sha256(recording));
+  });
+
+  test('checks what it is told to check', async () => {
+    const made = await create(server, recording.length);
+    const where = made.h('location');
+    const sum = (name, bytes) => `${name} ${createHash(name).update(bytes).digest('base64')}`;
+    const piece = recording.subarray(0, 1000);
+    isError(await patch(server, where, 0, piece, { 'Upload-Checksum': sum('sha1', recording) }), 460, 'checksum_mismatch');
+    assert.equal((await ask(server, 'HEAD', where)).offset, 0);
+    isError(await patch(server, where, 0, piece, { 'Upload-Checksum': `md5 ${base64('x')}` }), 400, 'invalid');
+    isError(await patch(server, where, 0, piece, { 'Upload-Checksum': 'sha1 short' }), 400, 'invalid');
+    assert.equal((await patch(server, where, 0, piece, { 'Upload-Checksum': sum('sha1', piece) })).offset, 1000);
+    const rest = recording.subarray(1000);
+    const end = await patch(server, where, 1000, rest, { 'Upload-Checksum': sum('sha256', rest) });
+    assert.equal(end.status, 204);
+    assert.equal(sha256(blob(server, end.h('job-id'))), sha256(recording));
+  });
+
+  test('refuses what is wrong at once', async () => {
+    isError(await create(server, 3 * 1048576), 413, 'too_large');
+    assert.equal((await create(server, 3 * 1048576)).h('tus-max-size'), String(2 * 1048576));
+    isError(await create(server, 0), 400, 'empty_file');
+    isError(await create(server, -1), 400, 'invalid');
+    isError(await create(server, '5x'), 400, 'invalid');
+    isError(await create(server, 5, {}, { 'Upload-Defer-Length': '1' }), 400, 'invalid');
+    isError(await ask(server, 'POST', '/uploads'), 400, 'invalid');
+    isError(await ask(server, 'POST', '/uploads', { 'Upload-Defer-Length': '2' }), 400, 'invalid');
+    isError(await create(server, 5, { model: 'enormous' }), 400, 'invalid');
+    isError(await create(server, 5, { model: 'medium' }), 400, 'model_not_found');
+    isError(await create(server, 5, { language: 'klingon' }), 400, 'invalid');
+    isError(await create(server, 5, { beam_size: '99' }), 400, 'invalid');
+    isError(await create(server, 5, {}, { 'Upload-Metadata': 'filename ***' }), 400, 'invalid');
+    isError(await create(server, 5, {}, { 'Upload-Metadata': 'a YQ==,a YQ==' }), 400, 'invalid');
+    isError(await create(server, 5, {}, { 'Upload-Metadata': `a ${Buffer.from([0xff, 0xfe]).toString('base64')}` }), 400, 'invalid');
+    isError(await create(server, 9, {}, { 'Content-Type': 'text/plain' }, Buffer.from('some text')), 415, 'unsupported');
+    isError(await ask(server, 'POST', '/uploads', { 'Tus-Resumable': '0.2.2', 'Upload-Length': '5' }), 412, 'tus_version');
+    for (const [method, where] of [['HEAD', unknown], ['PATCH', unknown], ['DELETE', unknown], ['PATCH', 'x'], ['DELETE', '..%2f..']]) {
+      const answer = await ask(server, method, `/uploads/${where}`,
+        method === 'PATCH' ? { ...bytesType, 'Upload-Offset': '0' } : {});
+      assert.equal(answer.status, 404, `${method} ${where}`);
+      assert.equal(answer.offset, null);
+    }
+    const where = (await create(server, recording.length)).h('location');
+    isError(await patch(server, where, 5, Buffer.from('x')), 409, 'offset_conflict');
+    isError(await ask(server, 'PATCH', where, bytesType, Buffer.from('x')), 400, 'invalid');
+    isError(await patch(server, where, 0, Buffer.from('x'), { 'Content-Type': 'text/plain' }), 415, 'unsupported');
+    isError(await patch(server, where, 0, Buffer.from('x'), { 'Upload-Length': '7' }), 400, 'invalid');
+    isError(await patch(server, where, 0, Buffer.concat([recording, recording])), 413, 'too_large');
+    isError(await patch(server, where, 0, Buffer.from('x'), { 'Tus-Resumable': '2.0.0' }), 412, 'tus_version');
+    assert.equal((await ask(server, 'HEAD', where)).offset, 0);
+    assert.equal((await ask(server, 'DELETE', where)).status, 204);
+    isError(await ask(server, 'DELETE', where), 404, 'not_found');
+  });
+
+  test('turns away what is no recording while it comes', async () => {
+    const page = Buffer.from(`<!DOCTYPE html><html><body>${'hello '.repeat(400)}</body></html>`);
+    const where = (await create(server, page.length, { filename: 'a.mp3' })).h('location');
+    isError(await patch(server, where, 0, page.subarray(0, 1000)), 415, 'not_media');
+    assert.equal((await ask(server, 'HEAD', where)).status, 404);
+    const short = Buffer.from('<!DOCTYPE html><html></html>');
+    isError(await create(server, short.length, {}, bytesType, short), 415, 'not_media');
+    assert.deepEqual(server.stored().filter((name) => name.endsWith('.part') && fs.statSync(path.join(server.folder, 'storage', name)).size > 0), []);
+  });
+
+  test('lets one write at a time, and keeps what a broken request brought', async () => {
+    const where = (await create(server, recording.length)).h('location');
+    const head = `PATCH ${where} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n`
+      + `Content-Type: application/offset+octet-stream\r\nContent-Length: ${recording.length}\r\n\r\n`;
+    const { connect } = await import('node:net');
+    const socket = connect(server.port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write(head);
+    socket.write(recording.subarray(0, 4000));
+    // Refused in any case, so that it does no harm when it is the first to come.
+    const refused = () => patch(server, where, 0, recording, { 'Upload-Length': '7' });
+    isError(await until(refused, (a) => a.status !== 400), 423, 'locked');
+    isError(await patch(server, where, 0, recording), 423, 'locked');
+    isError(await ask(server, 'DELETE', where), 423, 'locked');
+    socket.destroy();
+    const { offset } = await until(() => ask(server, 'HEAD', where), (a) => a.offset === 4000);
+    const end = await until(() => patch(server, where, offset, recording.subarray(offset)), (a) => a.status !== 423);
+    assert.equal(end.status, 204, JSON.stringify(end.body));
+    assert.equal(sha256(blob(server, end.h('job-id'))), sha256(recording));
+  });
+
+  test('its own client uploads one file in several parts at once', async () => {
+    const bytes = wav({ seconds: 20, sample: tone });
+    const upload = await new Promise((resolve, reject) => {
+      const one = new tus.Upload(bytes, {
+        endpoint: `${server.url}/uploads`,
+        parallelUploads: 4,
+        metadata: { filename: 'joined.wav', language: 'en' },
+        onError: reject,
+        onSuccess: () => resolve(one),
+      });
+      one.start();
+    });
+    const head = await ask(server, 'HEAD', upload.url);
+    assert.equal(head.offset, bytes.length);
+    assert.match(head.h('upload-concat'), /^final;/);
+    const id = head.h('job-id');
+    assert.equal(sha256(blob(server, id)), sha256(bytes));
+    const job = await waitForJob(server, id);
+    assert.equal(job.status, 'completed', job.error_message);
+    assert.equal(job.original_filename, 'joined.wav');
+    assert.equal((await getJson(server, '/jobs?search=joined')).body.total, 1);
+    const parts = head.h('upload-concat').slice(6).split(' ');
+    assert.equal(parts.length, 4);
+    for (const part of parts) assert.equal((await ask(server, 'HEAD', part)).status, 404);
+    assert.equal((await patch(server, upload.url, bytes.length, Buffer.from('x'))).status, 403);
+  });
+
+  test('parts are joined only when they are parts, and whole', async () => {
+    const partial = { 'Upload-Concat': 'partial' };
+    const final = (...where) => ask(server, 'POST', '/uploads', { 'Upload-Concat': `final;${where.join(' ')}` });
+    const one = (await create(server, 1000, {}, partial)).h('location');
+    await patch(server, one, 0, recording.subarray(0, 1000));
+    const head = await ask(server, 'HEAD', one);
+    assert.equal(head.h('upload-concat'), 'partial');
+    assert.equal(head.h('job-id'), null);
+    const half = (await create(server, 1000, {}, partial)).h('location');
+    await patch(server, half, 0, recording.subarray(1000, 1500));
+    const whole = (await create(server, 1000, {})).h('location');
+    isError(await final(one, half), 409, 'not_complete');
+    isError(await final(one, whole), 400, 'invalid');
+    isError(await final(one, `/uploads/${unknown}`), 404, 'not_found');
+    isError(await final('/uploads/x'), 400, 'invalid');
+    isError(await final(), 400, 'invalid');
+    isError(await create(server, 5, {}, { 'Upload-Concat': 'some' }), 400, 'invalid');
+    isError(await create(server, 5, {}, { 'Upload-Concat': `final;${one}` }), 400, 'invalid');
+    isError(await final(...Array(101).fill(one)), 400, 'invalid');
+    await patch(server, half, 500, recording.subarray(1500, 2000));
+    const joined = await final(one, half);
+    assert.equal(joined.status, 201, JSON.stringify(joined.body));
+    assert.equal(sha256(blob(server, joined.h('job-id'))), sha256(recording.subarray(0, 2000)));
+    // What is no recording shows when it is joined: a part alone may be anything.
+    const text = Buffer.from('<!DOCTYPE html><html></html>');
+    const page = (await create(server, text.length, {}, { ...partial, ...bytesType }, text));
+    assert.equal(page.status, 201, JSON.stringify(page.body));
+    isError(await final(page.h('location')), 415, 'not_media');
+  });
+
+  test('its own client uploads several files at once', async () => {
+    const files = [1, 2, 3, 4, 5].map((seconds) => wav({ seconds, sample: (t) => 0.2 * Math.sin(seconds * 900 * t) }));
+    const ids = await Promise.all(files.map((bytes, i) => new Promise((resolve, reject) => {
+      let id;
+      new tus.Upload(bytes, {
+        endpoint: `${server.url}/uploads`,
+        chunkSize: 30000,
+        metadata: { filename: `file-${i}.wav`, language: 'en' },
+        onAfterResponse: (_, response) => { id = response.getHeader('Job-Id') ?? id; },
+        onError: reject,
+        onSuccess: () => resolve(id),
+      }).start();
+    })));
+    assert.equal(new Set(ids).size, files.length);
+    for (const [i, id] of ids.entries()) {
+      const job = await waitForJob(server, id);
+      assert.equal(job.status, 'completed', job.error_message);
+      assert.equal(job.original_filename, `file-${i}.wav`);
+      assert.equal(sha256(blob(server, id)), sha256(files[i]));
+    }
+  });
+});
+
+/** Change the database of a service that does not run. */
+function edit(folder, sql) {
+  const script = 'import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()';
+  const done = spawnSync('python3', ['-c', script, path.join(folder, 'data/app.db'), sql], { encoding: 'utf8' });
+  assert.equal(done.status, 0, done.stderr);
+}
+
+describe('tus, when the service dies', needsModel, () => {
+  for (const chunkSize of [5e6, Infinity]) test(`an upload goes on after kill -9, to the byte (${chunkSize} at once)`, async () => {
+    const folder = tempFolder();
+    const big = wav({ seconds: 1500, sample: (t) => (t % 7 < 0.01 ? 0.3 : 0) });
+    const env = { WORKER_CONCURRENCY: '1', LOG_LEVEL: 'INFO' };
+    let server = await startServer({ folder, env });
+    // The client does not learn of another port: it is given the same one.
+    env.PORT = String(server.port);
+    let kills = 0;
+    const resumedAt = [];
+    let restarting = null;
+    const id = await new Promise((resolve, reject) => {
+      let job;
+      const upload = new tus.Upload(big, {
+        endpoint: `${server.url}/uploads`,
+        chunkSize,
+        retryDelays: Array(60).fill(200),
+        metadata: { filename: 'big.wav' },
+        onAfterResponse: (request, response) => {
+          job = response.getHeader('Job-Id') ?? job;
+          if (request.getMethod() === 'HEAD') resumedAt.push(Number(response.getHeader('Upload-Offset')));
+        },
+        onProgress: (sent) => {
+          if (restarting || sent < (kills + 1) * 11e6 || kills >= 3) return;
+          kills++;
+          restarting = server.kill().then(() => startServer({ folder, env }))
+            .then((next) => { server = next; restarting = null; }, reject);
+        },
+        onError: reject,
+        onSuccess: () => resolve(job),
+      });
+      upload.start();
+    });
+    await restarting;
+    assert.ok(kills >= 2, `killed ${kills} times`);
+    // A request that was broken off has not brought its bytes in vain.
+    assert.ok(resumedAt.at(-1) >= 8e6 && resumedAt.at(-1) < big.length, `went on at ${resumedAt}`);
+    assert.ok(id);
+    assert.equal(sha256(blob(server, id)), sha256(big));
+    assert.equal((await getJson(server, '/jobs')).body.total, 1);
+    await server.kill();
+  });
+
+  test('only what is durable counts, and a complete upload becomes a job by itself', async () => {
+    const folder = tempFolder();
+    const env = { WORKER_CONCURRENCY: '1' };
+    let server = await startServer({ folder, env });
+    const where = (await create(server, recording.length)).h('location');
+    const id = where.slice(9);
+    await patch(server, where, 0, recording.subarray(0, 3000));
+    await server.kill();
+    // What a power cut may leave: bytes behind those that were promised.
+    const part = path.join(folder, 'storage/uploads', `${id}.part`);
+    fs.appendFileSync(part, Buffer.alloc(5000, 7));
+    server = await startServer({ folder, env });
+    assert.equal((await ask(server, 'HEAD', where)).offset, 3000);
+    assert.equal((await patch(server, where, 3000, recording.subarray(3000, 50000))).offset, 50000);
+    await server.kill();
+    // As if it had died between the last byte and the job.
+    fs.appendFileSync(part, recording.subarray(50000));
+    edit(folder, `UPDATE uploads SET received = ${recording.length}`);
+    server = await startServer({ folder, env });
+    const job = await waitForJob(server, id);
+    assert.equal(job.status, 'completed', job.error_message);
+    assert.equal(sha256(blob(server, id)), sha256(recording));
+    assert.equal((await ask(server, 'HEAD', where)).h('job-id'), id);
+    await server.kill();
+  });
+
+  test('an upload that rests for a day goes', async () => {
+    const folder = tempFolder();
+    let server = await startServer({ folder });
+    const [old, young] = [await create(server, 5000), await create(server, 5000)].map((a) => a.h('location'));
+    await patch(server, old, 0, recording.subarray(0, 3000));
+    await patch(server, young, 0, recording.subarray(0, 3000));
+    assert.equal(server.stored().filter((name) => name.endsWith('.part')).length, 2);
+    await server.stop();
+    edit(folder, `UPDATE uploads SET expires_ms = ${Date.now() - 1} WHERE id = '${old.slice(9)}'`);
+    server = await startServer({ folder });
+    assert.equal((await ask(server, 'HEAD', old)).status, 404);
+    await until(() => server.stored().filter((name) => name.endsWith('.part')).length, (n) => n === 1);
+    assert.equal((await ask(server, 'HEAD', young)).offset, 3000);
+    await server.stop();
+  });
+});
+
+const small = path.join(tempFolder(), 'small');
+fs.mkdirSync(small);
+let noMount = needsModel.skip;
+if (!noMount && spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=72m', 'tmpfs', small]).status !== 0)
+  noMount = 'no right to mount a small file system';
+
+describe('tus, on a full disk', { skip: noMount }, () => {
+  let server;
+  before(async () => { server = await startServer({ env: { STORAGE_DIR: small } }); });
+  after(async () => {
+    await server.stop();
+    assert.equal(spawnSync('umount', ['-l', small]).status, 0);
+  });
+
+  test('answers 507, keeps the offset, and goes on when there is room', async () => {
+    const where = (await create(server, recording.length)).h('location');
+    assert.equal((await patch(server, where, 0, recording.subarray(0, 2000))).offset, 2000);
+    const filler = path.join(small, 'filler');
+    fs.writeFileSync(filler, Buffer.alloc(16 * 1048576));
+    const full = await patch(server, where, 2000, recording.subarray(2000));
+    isError(full, 507, 'disk_full');
+    assert.equal((await ask(server, 'HEAD', where)).offset, 2000);
+    isError(await create(server, 5000), 507, 'disk_full');
+    fs.rmSync(filler);
+    const end = await patch(server, where, 2000, recording.subarray(2000));
+    assert.equal(end.status, 204, JSON.stringify(end.body));
+    const id = end.h('job-id');
+    assert.equal(sha256(fs.readFileSync(path.join(small, 'uploads', id))), sha256(recording));
+  });
+});
