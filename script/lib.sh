@@ -23,7 +23,7 @@ build_packages=(
 # a table of Chinese characters.
 test_packages=(
   libcmocka-dev nodejs npm chromium ffmpeg sox espeak-ng opencc clang clang-format
-  shellcheck curl
+  shellcheck curl zzuf
 )
 
 as_root() {
