@@ -3,6 +3,8 @@
  * or reads what other processes wrote, and the number of a line in the log is the id of
  * its event. */
 #include "api/events.h"
+
+#include "api/access.h"
 #include "api/errors.h"
 #include "api/present.h"
 
@@ -23,6 +25,8 @@ struct listener {
     struct api_events *hub;     /* borrowed */
     struct http_stream *stream; /* borrowed; valid while the listener is */
     char *caller;               /* owned; NULL: everybody's jobs */
+    struct access *access;      /* borrowed */
+    struct access_pass pass;    /* may be withdrawn while it listens */
     int64_t at;                 /* the log is sent up to here */
     int64_t sent_ns;            /* when something was sent last */
     /* Under the hub's lock: */
@@ -149,6 +153,11 @@ static bool feed(struct api_events *v, struct listener *l, int64_t newest)
 
 static bool tend(struct api_events *v, struct listener *l, int64_t newest)
 {
+    bool due = clock_monotonic_ns() >= l->sent_ns + HEARTBEAT_NS;
+    if ((l->at < newest || due) && !access_pass_holds(l->access, &l->pass)) {
+        http_stream_end(l->stream);
+        return false;
+    }
     bool more = l->at < newest && feed(v, l, newest);
     if (is_open(v, l) && clock_monotonic_ns() >= l->sent_ns + HEARTBEAT_NS)
         send_text(l, ":\n\n", 3);
@@ -377,11 +386,14 @@ void api_events_stream(struct http_request *r)
     struct store_log_extent extent;
     struct err e;
     struct listener *l;
-    if (jobs_log_extent(api->jobs, &extent, &e))
+    if (jobs_log_extent(api->jobs, &extent, &e)) {
         api_error(&r->response, &e);
-    else if ((l = add_listener(api->events, api_viewer(r))))
+    } else if ((l = add_listener(api->events, api_viewer(r)))) {
+        l->access = api->access;
+        l->pass = access_pass_of(r);
         begin(r, l, &extent);
-    else
+    } else {
         http_respond_error(&r->response, 503, "stopping",
                            "the server is stopping, or short of memory; try again later");
+    }
 }
