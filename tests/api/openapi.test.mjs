@@ -20,9 +20,10 @@ const silence = wav({ seconds: 0.3 });
 const files = [silence, wav({ seconds: 0.1, rate: 8000 }), Buffer.from('no recording'), Buffer.alloc(0), silence.subarray(0, 44), silence.subarray(0, 20)];
 const unknownJob = '0190b5d0-aaaa-7bbb-8ccc-0123456789ab';
 
-/** A folder with one model in it, which may be deleted: it is a link. */
+/** A folder with a model, and with a file that is none. */
 function oneModel() {
   const folder = tempFolder();
+  fs.writeFileSync(path.join(folder, 'ggml-other.bin'), Buffer.alloc(1000));
   fs.symlinkSync(path.join(models, 'ggml-tiny.bin'), path.join(folder, 'ggml-tiny.bin'));
   return folder;
 }
@@ -87,6 +88,9 @@ function check(description, request, answer) {
   assert.ok(answer.status < 500 || answer.status === 503, `${answer.status}: ${answer.text}`);
   assert.equal(description.judge(operation, answer), null);
   if (operation.method !== 'GET' || !request.plain) return;
+  if (request.query.every(([, , , right]) => right) && !/%(?![0-9A-F]{2})|%ff|%c0|%00|%ed/.test(request.path)) {
+    assert.notEqual(answer.status, 400, `what is described is refused: ${answer.text}`);
+  }
   const names = request.query.map(([name]) => name);
   const clear = request.query.filter(([name, , schema]) => schema && names.indexOf(name) === names.lastIndexOf(name));
   const wrong = clear.find(([, text, schema]) => description.forbids(schema, text));
@@ -123,7 +127,7 @@ describe('what is described', { skip: hasModel('tiny') ? false : 'ggml-tiny.bin 
     '/assets/{name}:name': ['app.js', 'style.css', 'index.html', 'icon.svg', 'openapi.json'],
     '/keys/{id}:id': keys,
     '/v1/models/{id}:id': ['tiny', 'whisper-1', 'base'],
-    name: ['tiny', 'base', 'silero', 'default'],
+    name: ['tiny', 'other', 'base', 'silero', 'default'],
     id: [...jobs, unknownJob],
   });
 
@@ -180,6 +184,7 @@ describe('what is described', { skip: hasModel('tiny') ? false : 'ggml-tiny.bin 
 
   describe('holds where keys are asked for', () => {
     const callers = [];
+    const others = ['0123456789abcdef'];
     before(async () => {
       await begin({ AUTH: 'key' }, undefined).catch(() => {});
       const make = (scopes, scope) => {
@@ -192,8 +197,9 @@ describe('what is described', { skip: hasModel('tiny') ? false : 'ggml-tiny.bin 
       const admin = make(['public', 'caller', 'read', 'transcribe', 'admin'], 'admin');
       make(['public', 'caller', 'read'], 'read');
       make(['public', 'caller', 'transcribe'], 'transcribe');
-      const revoked = `wt_0123456789abcdef_${'A'.repeat(43)}`;
-      callers.push({ scopes: ['public'], headers: {} }, { scopes: ['public'], headers: { authorization: `Bearer ${revoked}` } },
+      for (let i = 0; i < 5; i++) others.push(idOf(makeKey(server.folder, { name: `other ${i}` })));
+      const unknown = `wt_0123456789abcdef_${'A'.repeat(43)}`;
+      callers.push({ scopes: ['public'], headers: {} }, { scopes: ['public'], headers: { authorization: `Bearer ${unknown}` } },
         { scopes: ['public'], headers: { cookie: 'wt_session=0123456789abcdef' } });
       const { models: list, voice_detector: detector } = (await getJson(server, '/models', { headers: { authorization: `Bearer ${admin}` } })).body;
       kept.catalog = [...list.map((m) => m.name), detector.name];
@@ -202,7 +208,7 @@ describe('what is described', { skip: hasModel('tiny') ? false : 'ggml-tiny.bin 
 
     test('for callers of every kind, and none gets what is not theirs', async (t) => {
       const table = new Map(routes().map((r) => [`${r.method} ${r.path}`, r.access]));
-      const requests = fc.tuple(arbitrary(places([], ['0123456789abcdef'])), fc.constantFrom(...callers));
+      const requests = fc.tuple(arbitrary(places([], others)), fc.constantFrom(...callers));
       await property(t, requests, async ([request, caller]) => {
         const { authorization, cookie, 'x-api-key': key, ...headers } = request.headers;
         const asked = { ...request, headers: { ...headers, ...caller.headers } };

@@ -67,6 +67,7 @@ export class Description {
     const type = [].concat(schema.type ?? [])[0];
     if (schema.const !== undefined) return fc.constant(schema.const);
     if (schema.enum) return fc.constantFrom(...schema.enum);
+    if (schema.examples) return fc.constantFrom(...schema.examples);
     if (schema.anyOf) return fc.oneof(...schema.anyOf.map((s) => this.valid(s)));
     if (type === 'integer') {
       const { minimum = 0, maximum = 1e6 } = schema;
@@ -108,6 +109,7 @@ export class Description {
 /* ---- parts of requests ------------------------------------------------------------- */
 
 const often = (a, b) => fc.oneof({ arbitrary: a, weight: 4 }, { arbitrary: b, weight: 1 });
+const mostly = (a, b) => fc.oneof({ arbitrary: a, weight: 12 }, { arbitrary: b, weight: 1 });
 const written = (value) => (value === null || typeof value === 'object' ? JSON.stringify(value) : String(value));
 
 function pathValue(known) {
@@ -134,10 +136,13 @@ const oddHeaders = fc.dictionary(
 
 function query(description, parameters) {
   const each = parameters.map((p) => fc.option(
-    often(description.valid(p.schema).map(written), nonsense).map((text) => [p.name, text, p.schema]),
+    often(
+      description.valid(p.schema).map((value) => [p.name, written(value), p.schema, true]),
+      nonsense.map((text) => [p.name, text, p.schema, false]),
+    ),
     { nil: null, freq: 2 },
   ));
-  const extra = fc.array(fc.tuple(nonsense, nonsense, fc.constant(null)), { maxLength: 2 });
+  const extra = fc.array(fc.tuple(nonsense, nonsense, fc.constant(null), fc.constant(false)), { maxLength: 2 });
   return fc.tuple(fc.tuple(...each), fc.oneof({ arbitrary: fc.constant([]), weight: 4 }, { arbitrary: extra, weight: 1 }))
     .map(([list, more]) => [...list.filter(Boolean), ...more]);
 }
@@ -171,19 +176,21 @@ function formBody(description, schema, files) {
     .map(([name, s]) => often(description.valid(s).map(written), nonsense).map((text) => [name, text]));
   const fileName = Object.keys(members).find(isFile);
   const file = fc.tuple(
-    often(fc.constant(fileName), nonsense),
-    fc.oneof({ arbitrary: fc.constantFrom(...files), weight: 6 }, { arbitrary: fc.uint8Array({ maxLength: 300 }), weight: 1 }),
-    often(fc.constant('a.wav'), nonsense),
+    mostly(fc.constant(fileName), nonsense),
+    fc.oneof({ arbitrary: fc.constant(files[0]), weight: 6 }, { arbitrary: fc.constantFrom(...files), weight: 3 }, { arbitrary: fc.uint8Array({ maxLength: 300 }), weight: 1 }),
+    mostly(fc.constant('a.wav'), nonsense),
   );
-  const model = fields.length ? often(fc.constant([['model', 'tiny']]), fc.constant([])) : fc.constant([]);
-  const parts = fc.tuple(model, fields.length ? fc.array(fc.oneof(...fields), { maxLength: 3 }) : fc.constant([]),
-    fc.array(fc.tuple(nonsense, nonsense), { maxLength: 1 }), fc.array(file, { minLength: 1, maxLength: 2 }), fc.boolean())
-    .map(([first, some, odd, sent, before]) => [...first, ...(before ? [...some, ...odd, ...sent] : [...sent, ...some, ...odd])]);
-  const bytes = fc.tuple(parts, fc.constantFrom('--\r\n', '--\r\n', '--\r\n', '--\r\n', '\r\n', '', 'x'))
+  const model = fields.length ? mostly(fc.constant([['model', 'tiny']]), fc.constant([])) : fc.constant([]);
+  const none = fc.constant([]);
+  const some = fields.length ? fc.oneof(none, fc.array(fc.oneof(...fields), { maxLength: 3 })) : none;
+  const parts = fc.tuple(model, some, mostly(none, fc.tuple(fc.tuple(nonsense, nonsense))),
+    mostly(fc.tuple(file), fc.array(file, { maxLength: 3 })), fc.boolean())
+    .map(([first, more, odd, sent, before]) => [...first, ...(before ? [...more, ...odd, ...sent] : [...sent, ...more, ...odd])]);
+  const bytes = fc.tuple(parts, mostly(fc.constant('--\r\n'), fc.constantFrom('\r\n', '', 'x')))
     .map(([list, end]) => Buffer.concat([...list.map(encodePart), Buffer.from(`--${boundary}${end}`)]));
-  const type = fc.oneof(
-    { arbitrary: fc.constant(`multipart/form-data; boundary=${boundary}`), weight: 9 },
-    { arbitrary: fc.oneof(headerText, fc.constantFrom('multipart/form-data', 'application/json', 'multipart/form-data; boundary=')), weight: 1 },
+  const type = mostly(
+    fc.constant(`multipart/form-data; boundary=${boundary}`),
+    fc.oneof(headerText, fc.constantFrom('multipart/form-data', 'application/json', 'multipart/form-data; boundary=')),
   );
   return fc.record({ bytes, type });
 }
