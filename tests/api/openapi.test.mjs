@@ -28,7 +28,7 @@ function oneModel() {
   return folder;
 }
 
-const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+const agent = new http.Agent({ keepAlive: true, maxSockets: 8 });
 
 /** Send; {status, type, text}. `text` is null where the body is not read. */
 function send(server, { method, path: target, headers, body }) {
@@ -97,13 +97,13 @@ function check(description, request, answer) {
   if (wrong) assert.ok(answer.status >= 400, `"${wrong[0]}" must not be "${wrong[1]}", but that was answered with ${answer.status}`);
 }
 
-async function property(t, arbitrary, judge) {
+async function property(t, arbitrary, judge, runs = numRuns) {
   const seen = new Map();
   await fc.assert(fc.asyncProperty(arbitrary, async (request) => {
     const status = await judge(request);
     seen.set(status, (seen.get(status) ?? 0) + 1);
-  }), { numRuns, seed, includeErrorInReport: true });
-  t.diagnostic(`seed ${seed}, ${numRuns} requests, answered with ${[...seen].sort().map(([s, n]) => `${s}: ${n}`).join(', ')}`);
+  }), { numRuns: runs, seed, includeErrorInReport: true });
+  t.diagnostic(`seed ${seed}, ${runs} runs, answered with ${[...seen].sort().map(([s, n]) => `${s}: ${n}`).join(', ')}`);
 }
 
 describe('what is described', { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS' }, () => {
@@ -146,17 +146,22 @@ describe('what is described', { skip: hasModel('tiny') ? false : 'ggml-tiny.bin 
     });
     after(() => server?.stop());
 
-    test('for requests right and wrong', async (t) => {
-      await property(t, arbitrary(places(jobs, [])), async (request) => {
-        const answer = await send(server, request).catch((e) => assert.fail(`${e}\n${show(request)}\n${server.log().slice(-2000)}`));
-        try {
-          check(description, request, answer);
-        } catch (e) {
-          e.message += `\n${show(request)}`;
-          throw e;
-        }
-        return answer.status;
-      });
+    async function ask(request) {
+      const answer = await send(server, request).catch((e) => assert.fail(`${e}\n${show(request)}\n${server.log().slice(-2000)}`));
+      try {
+        check(description, request, answer);
+      } catch (e) {
+        e.message += `\n${show(request)}`;
+        throw e;
+      }
+      return answer.status;
+    }
+
+    test('for requests right and wrong', (t) => property(t, arbitrary(places(jobs, [])), ask));
+
+    test('for many of them at once', async (t) => {
+      const eight = fc.array(arbitrary(places(jobs, [])), { minLength: 8, maxLength: 8 });
+      await property(t, eight, async (list) => Math.max(...await Promise.all(list.map(ask))), Math.ceil(numRuns / 10));
     });
 
     test('for methods that a path does not have', async (t) => {
