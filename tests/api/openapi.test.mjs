@@ -111,10 +111,12 @@ describe('what is described', { skip: hasModel('tiny') ? false : 'ggml-tiny.bin 
   let description;
   const kept = { keys: [] };
 
-  async function begin(env, authorization) {
+  async function begin(env) {
     server = await startServer({ env: { WHISPER_MODEL_DIR: oneModel(), DEFAULT_WHISPER_MODEL: '', ...env } });
-    const headers = authorization ? { authorization } : {};
     description = new Description(await (await fetch(`${server.url}/openapi.json`)).json());
+  }
+
+  async function learnCatalog(headers = {}) {
     const { models: list, voice_detector: detector } = (await getJson(server, '/models', { headers })).body;
     kept.catalog = [...list.map((m) => m.name), detector.name];
   }
@@ -135,6 +137,7 @@ describe('what is described', { skip: hasModel('tiny') ? false : 'ggml-tiny.bin 
     const jobs = [];
     before(async () => {
       await begin({ AUTH: 'off' });
+      await learnCatalog();
       const speech = fs.readFileSync(new URL('../engine/golden/clean.wav', import.meta.url));
       for (const bytes of [speech, silence, Buffer.from('RIFF nothing'.padEnd(200, ' '))]) {
         const { body } = await transcribe(server, form(bytes, 'a.wav', { word_timestamps: 'true' }));
@@ -191,7 +194,7 @@ describe('what is described', { skip: hasModel('tiny') ? false : 'ggml-tiny.bin 
     const callers = [];
     const others = ['0123456789abcdef'];
     before(async () => {
-      await begin({ AUTH: 'key' }, undefined).catch(() => {});
+      await begin({ AUTH: 'key' });
       const make = (scopes, scope) => {
         const key = makeKey(server.folder, { scope, name: scope });
         kept.keys.push(idOf(key));
@@ -206,8 +209,7 @@ describe('what is described', { skip: hasModel('tiny') ? false : 'ggml-tiny.bin 
       const unknown = `wt_0123456789abcdef_${'A'.repeat(43)}`;
       callers.push({ scopes: ['public'], headers: {} }, { scopes: ['public'], headers: { authorization: `Bearer ${unknown}` } },
         { scopes: ['public'], headers: { cookie: 'wt_session=0123456789abcdef' } });
-      const { models: list, voice_detector: detector } = (await getJson(server, '/models', { headers: { authorization: `Bearer ${admin}` } })).body;
-      kept.catalog = [...list.map((m) => m.name), detector.name];
+      await learnCatalog({ authorization: `Bearer ${admin}` });
     });
     after(() => server?.stop());
 
