@@ -32,6 +32,11 @@ static struct MHD_Response *make_response(struct exchange *x)
     struct MHD_Response *m;
     if (x->request.stream) {
         m = exchange_stream_response(x);
+        /* After a head alone libmicrohttpd 0.9.75 ends the chunks that it has not sent,
+         * which the client takes for the next answer: no chunks then. */
+        if (m && x->is_head)
+            (void)MHD_set_response_options(m, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT,
+                                           MHD_RO_END);
     } else if (r->fd >= 0) {
         m = MHD_create_response_from_fd_at_offset64((uint64_t)r->length, r->fd,
                                                     (uint64_t)r->offset);

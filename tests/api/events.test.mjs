@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { describe, test } from 'node:test';
 import { EventSource } from 'eventsource';
 import {
-  form, getJson, hasModel, startServer, tempFolder, tone, transcribe, until, waitForJob, wav,
+  form, getJson, hasModel, raw, startServer, tempFolder, tone, transcribe, until, waitForJob, wav,
 } from '../lib/server.mjs';
 
 const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS' };
@@ -45,6 +45,15 @@ async function rawStream(server, headers, enough, where = '/events') {
 }
 
 describe('the stream of events', needsModel, () => {
+  test('is asked for by its head alone, and has then no body', async () => {
+    const server = await startServer();
+    const text = await raw(server, 'HEAD /events HTTP/1.1\r\nHost: a\r\n\r\n');
+    assert.match(text, /^HTTP\/1\.1 200 OK\r\n/);
+    assert.match(text, /text\/event-stream/);
+    assert.match(text, /\r\n\r\n$/);
+    assert.equal(text.split('\r\n\r\n').length, 2, text);
+    await server.stop();
+  });
   test('tells every change of state, in order, with the name of the file', async () => {
     const server = await startServer();
     const heard = listen(`${server.url}/events`);

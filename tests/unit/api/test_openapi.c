@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "api/access.h"
 #include "api/api.h"
 #include "base/mem.h"
 #include "job/options.h"
@@ -177,6 +178,42 @@ static void every_operation_is_whole(void **state)
     }
 }
 
+static const json_t *schema_of_error(const json_t *op, const char *status)
+{
+    const json_t *answer =
+        follow(json_object_get(json_object_get(op, "responses"), status));
+    const json_t *json =
+        json_object_get(json_object_get(answer, "content"), "application/json");
+    return json_object_get(json, "schema");
+}
+
+/* What is public asks for nothing, unless it takes a session; all others may refuse, in
+ * the shape that the clients of their door read. */
+static void every_operation_says_who_may(void **state)
+{
+    size_t count;
+    const struct http_route *routes = api_routes(&count);
+    (void)state;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *op = operation(routes[i].method, routes[i].pattern);
+        const json_t *security = json_object_get(op, "security");
+        bool public = routes[i].access == API_PUBLIC;
+        print_message("%s %s\n", routes[i].method, routes[i].pattern);
+        assert_int_equal(public, security != NULL);
+        if (public)
+            continue;
+        const char *shape = strncmp(routes[i].pattern, "/v1/", 4)
+                                ? "#/components/schemas/Error"
+                                : "#/components/schemas/OpenAIError";
+        for (const char *const *s = (const char *const[]){"401", "403", NULL}; *s; s++) {
+            const json_t *schema = schema_of_error(op, *s);
+            assert_non_null(schema);
+            assert_string_equal(json_string_value(json_object_get(schema, "$ref")),
+                                shape);
+        }
+    }
+}
+
 /* ---- options ---- */
 
 static const json_t *described_options(void)
@@ -272,6 +309,7 @@ int main(void)
         cmocka_unit_test(nothing_else_is_described),
         cmocka_unit_test(every_reference_leads_somewhere),
         cmocka_unit_test(every_operation_is_whole),
+        cmocka_unit_test(every_operation_says_who_may),
         cmocka_unit_test(every_option_is_described),
         cmocka_unit_test(a_download_takes_the_options_of_subtitles),
     };
