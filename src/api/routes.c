@@ -64,6 +64,7 @@ static const struct http_route routes[] = {
      .access = API_TRANSCRIBE},
     {"GET", "/health/live", api_health_live, .access = API_PUBLIC},
     {"GET", "/health/ready", api_health_ready, .access = API_PUBLIC},
+    {"GET", "/metrics", api_metrics, .access = API_READ},
 
     /* Who may. Whoever opens or closes a session says with what. */
     {"GET", "/keys", api_keys_list, .access = API_ADMIN},

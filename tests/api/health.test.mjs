@@ -77,4 +77,27 @@ describe('with a model', { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is no
     await assert.rejects(startServer({ folder: server.folder }), /ended with 1: [^\n]+\n$/);
     assert.equal((await server.stop()).code, 0);
   });
+
+  test('a monitor reads figures that follow what happens', async () => {
+    const server = await startServer();
+    const read = async () => {
+      const response = await fetch(`${server.url}/metrics`);
+      assert.equal(response.status, 200);
+      assert.match(response.headers.get('content-type'), /^text\/plain; version=0\.0\.4/);
+      const figures = new Map();
+      for (const line of (await response.text()).trimEnd().split('\n')) {
+        assert.match(line, /^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z]+="[^"]*"\})? [0-9.e+-]+)$/);
+        if (!line.startsWith('#')) figures.set(line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1)));
+      }
+      return figures;
+    };
+    await becomesReady(server);
+    const before = await read();
+    assert.equal(before.get('whisper_transcriber_jobs{status="completed"}'), 0);
+    assert.equal(before.get('whisper_transcriber_ready'), 1);
+    assert.ok(before.get('process_resident_memory_bytes') > 1e6);
+    assert.equal((await transcribe(server, form(wav()))).status, 202);
+    await until(read, (figures) => figures.get('whisper_transcriber_jobs{status="completed"}') === 1);
+    assert.equal((await server.stop()).code, 0);
+  });
 });
