@@ -474,12 +474,6 @@ static void submit_all(struct http_request *r)
 
 void api_transcribe(struct http_request *r)
 {
-    const struct submission *s = r->state;
-    if (s->n_parts)
-        submit_all(r);
-    else
-        http_respond_error(
-            &r->response, 400, "file_missing",
-            "the form has no part named \"file\": send the recording there");
+    submit_all(r);
     leave_key(r);
 }
