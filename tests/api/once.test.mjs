@@ -134,7 +134,7 @@ describe('an Idempotency-Key', needsModel, () => {
       seen.push(`${request.method} ${request.url}`);
       request.resume().on('end', () => response.end(request.method === 'GET' ? wav() : ''));
     });
-    place.listen(0, '127.0.0.1');
+    place.listen(0, '127.0.0.1').unref(); // a test that fails must not keep the runner waiting
     await once(place, 'listening');
     const here = `127.0.0.1:${place.address().port}`;
     const server = await startServer({ env: { URL_FETCH: 'on', URL_FETCH_ALLOW: here, WEBHOOK_ALLOW: here } });

@@ -128,7 +128,7 @@ describe('retain', needsModel, () => {
         response.end(request.method === 'GET' ? wav() : '');
       });
     });
-    place.listen(0, '127.0.0.1');
+    place.listen(0, '127.0.0.1').unref();
     await once(place, 'listening');
     const here = `127.0.0.1:${place.address().port}`;
     const server = await startServer({ env: { URL_FETCH: 'on', URL_FETCH_ALLOW: here, WEBHOOK_ALLOW: here } });
@@ -157,7 +157,7 @@ describe('retain', needsModel, () => {
 
   test('none drops the recording of a job whose download fails', async () => {
     const place = http.createServer((_, response) => response.end('<!DOCTYPE html><html></html>'));
-    place.listen(0, '127.0.0.1');
+    place.listen(0, '127.0.0.1').unref();
     await once(place, 'listening');
     const here = `127.0.0.1:${place.address().port}`;
     const server = await startServer({ env: { URL_FETCH: 'on', URL_FETCH_ALLOW: here } });
