@@ -1,9 +1,9 @@
 #include "api/intake.h"
 
 #include "api/errors.h"
+#include "api/refusals.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "catalog/catalog.h"
 #include "http/later.h"
 #include "job/options.h"
 
@@ -34,67 +34,14 @@ void intake_release(struct http_request *r)
 
 /* ---- refusals ---------------------------------------------------------------------- */
 
-/* "tiny, base.en"; "" when there are none. */
-static void models_present(const struct api *api, struct buf *out)
-{
-    struct catalog_present *models = NULL;
-    size_t count = 0;
-    if (catalog_list(api->config, &models, &count, NULL))
-        return;
-    for (size_t i = 0; i < count; i++)
-        buf_printf(out, "%s%s", i ? ", " : "", models[i].name);
-    free(models);
-}
-
-static void refuse_model(struct http_request *r, const struct err *e)
-{
-    struct buf names;
-    buf_init(&names, 4096);
-    models_present(r->app, &names);
-    if (names.length)
-        http_respond_error(&r->response, 404, "model_not_found",
-                           "%s. Models on this server: %s", e->message, buf_cstr(&names));
-    else
-        http_respond_error(&r->response, 503, "no_model",
-                           "This server has no model yet; its operator gets one with "
-                           "\"whisper-transcriber models pull small\"");
-    buf_release(&names);
-}
-
 static int refuse_request(struct http_request *r, const struct err *e)
 {
     if (e->code == ERR_NOT_FOUND)
-        refuse_model(r, e);
+        (void)api_refuse_model(r, 404, e);
     else if (e->code == ERR_UNSUPPORTED || e->code == ERR_TOO_LARGE)
         api_error_as(&r->response, 422, err_name(e->code), e);
     else
         api_error(&r->response, e);
-    return e->code;
-}
-
-static int out_of_memory(struct http_request *r)
-{
-    struct err e;
-    (void)err_set(&e, ERR_NOMEM, "out of memory");
-    api_error(&r->response, &e);
-    return ERR_NOMEM;
-}
-
-/* What is wrong with the file, or with our storage: of that a caller learns no details.
- */
-static int refuse_file(struct http_request *r, const struct err *e)
-{
-    static const int callers[] = {ERR_INVALID,   ERR_NOT_MEDIA, ERR_UNSUPPORTED,
-                                  ERR_TOO_LARGE, ERR_FULL,      ERR_NOMEM};
-    for (size_t i = 0; i < ARRAY_LENGTH(callers); i++)
-        if (e->code == callers[i]) {
-            api_error(&r->response, e);
-            return e->code;
-        }
-    log_error("an upload failed: %s", e->message);
-    http_response_header(&r->response, "Retry-After", "30");
-    http_respond_error(&r->response, 503, "storage_error",
-                       "The server cannot store the recording; its log says why");
     return e->code;
 }
 
@@ -125,11 +72,11 @@ int intake_file_begin(struct http_request *r, const char *filename)
     struct err e;
     in->filename = strdup(*filename ? filename : "recording");
     if (!in->filename)
-        return out_of_memory(r);
+        return api_out_of_memory(r);
     int status = upload_begin(api->jobs, &in->upload, &e);
     if (!status)
         status = write_header(in, &e);
-    return status ? refuse_file(r, &e) : 0;
+    return status ? api_refuse_file(r, &e) : 0;
 }
 
 int intake_file_data(struct http_request *r, const void *bytes, size_t length)
@@ -138,7 +85,7 @@ int intake_file_data(struct http_request *r, const void *bytes, size_t length)
     struct err e;
     in->empty = in->empty && !length;
     int status = upload_write(in->upload, bytes, length, &e);
-    return status ? refuse_file(r, &e) : 0;
+    return status ? api_refuse_file(r, &e) : 0;
 }
 
 int intake_file_end(struct http_request *r)
@@ -181,7 +128,7 @@ int intake_check(struct http_request *r)
     struct err e;
     char *json;
     if (make_request(r, &request, &json))
-        return out_of_memory(r);
+        return api_out_of_memory(r);
     int status = jobs_check(api->jobs, &request, &e);
     free(json);
     return status ? refuse_request(r, &e) : 0;
@@ -204,13 +151,13 @@ int intake_submit(struct http_request *r, const char *source, struct job *out)
     if (intake_check(r))
         return ERR_INVALID;
     if (set_source(in, source) || make_request(r, &request, &json))
-        return out_of_memory(r);
+        return api_out_of_memory(r);
     struct upload *upload = in->upload;
     in->upload = NULL; /* taken over in every case */
     int status = jobs_submit(api->jobs, upload, &request, out, &e);
     free(json);
     if (status)
-        return refuse_file(r, &e);
+        return api_refuse_file(r, &e);
     intake_name_job(r, out->id);
     return 0;
 }
@@ -320,7 +267,7 @@ void intake_answer(struct http_request *r, struct job *job,
     if (in->subscription > 0)
         go_on(r);
     else
-        (void)out_of_memory(r);
+        (void)api_out_of_memory(r);
 }
 
 /* ---- failures ---------------------------------------------------------------------- */

@@ -6,10 +6,10 @@
 #include "api/extras.h"
 #include "api/options.h"
 #include "api/present.h"
+#include "api/refusals.h"
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "catalog/catalog.h"
 
 #define MAX_FILES   100
 #define KEY_MAX     255
@@ -39,39 +39,11 @@ static int64_t max_file_bytes(struct http_request *r)
     return api->config->max_file_size_mb * 1048576;
 }
 
-/* "tiny, base.en"; "" when there are none. */
-static void models_present(const struct api *api, struct buf *out)
-{
-    struct catalog_present *models = NULL;
-    size_t count = 0;
-    if (catalog_list(api->config, &models, &count, NULL))
-        return;
-    for (size_t i = 0; i < count; i++)
-        buf_printf(out, "%s%s", i ? ", " : "", models[i].name);
-    free(models);
-}
-
-/* A model that is not here is the caller's mistake, unless there is none at all. */
-static void refuse_model(struct http_request *r, const struct err *e)
-{
-    struct buf names;
-    buf_init(&names, 4096);
-    models_present(r->app, &names);
-    if (names.length)
-        http_respond_error(&r->response, 400, "model_not_found",
-                           "%s. Models on this server: %s", e->message, buf_cstr(&names));
-    else
-        http_respond_error(&r->response, 503, "no_model",
-                           "This server has no model yet; its operator gets one with "
-                           "\"whisper-transcriber models pull small\"");
-    buf_release(&names);
-}
-
 /* What is wrong with a request, as opposed to its file. */
 int api_refuse_request(struct http_request *r, const struct err *e)
 {
     if (e->code == ERR_NOT_FOUND)
-        refuse_model(r, e);
+        (void)api_refuse_model(r, 400, e);
     else if (e->code == ERR_DENIED)
         api_error_as(&r->response, 400, "forbidden_address", e);
     else if (e->code == ERR_UNSUPPORTED)
@@ -80,32 +52,6 @@ int api_refuse_request(struct http_request *r, const struct err *e)
         api_error_as(&r->response, 422, "too_large", e);
     else
         api_error(&r->response, e);
-    return e->code;
-}
-
-static int out_of_memory(struct http_request *r)
-{
-    struct err e;
-    (void)err_set(&e, ERR_NOMEM, "out of memory");
-    api_error(&r->response, &e);
-    return ERR_NOMEM;
-}
-
-/* What is wrong with the file, or with our storage: of that a caller learns no details.
- */
-static int refuse_file(struct http_request *r, const struct err *e)
-{
-    static const int callers[] = {ERR_INVALID,   ERR_NOT_MEDIA, ERR_UNSUPPORTED,
-                                  ERR_TOO_LARGE, ERR_FULL,      ERR_NOMEM};
-    for (size_t i = 0; i < ARRAY_LENGTH(callers); i++)
-        if (e->code == callers[i]) {
-            api_error(&r->response, e);
-            return e->code;
-        }
-    log_error("an upload failed: %s", e->message);
-    http_response_header(&r->response, "Retry-After", "30");
-    http_respond_error(&r->response, 503, "storage_error",
-                       "The server cannot store the recording; its log says why");
     return e->code;
 }
 
@@ -137,7 +83,7 @@ static int check(struct http_request *r)
     struct err e;
     char *json;
     if (make_request(r, &request, &json))
-        return out_of_memory(r);
+        return api_out_of_memory(r);
     int status = jobs_check(s->api->jobs, &request, &e);
     if (!status && s->extras.url)
         status = jobs_check_url(s->api->jobs, s->extras.url, &e);
@@ -186,7 +132,7 @@ static int begin(struct http_request *r)
 {
     struct submission *s = calloc(1, sizeof *s);
     if (!s)
-        return out_of_memory(r);
+        return api_out_of_memory(r);
     r->state = s;
     s->api = r->app;
     struct err e;
@@ -236,7 +182,7 @@ static int give_up(struct http_request *r, struct part *p, const struct err *e)
     for (size_t i = 0; i < ARRAY_LENGTH(of_the_file); i++)
         if (e->code == of_the_file[i])
             return 0;
-    return outcome(r, refuse_file(r, e));
+    return outcome(r, api_refuse_file(r, e));
 }
 
 static struct part *last_part(const struct http_request *r)
@@ -269,10 +215,10 @@ static int file_begin(struct http_request *r, const char *filename)
         return outcome(r, refuse_both(r));
     struct part *p = add_part(s);
     if (!p)
-        return outcome(r, out_of_memory(r));
+        return outcome(r, api_out_of_memory(r));
     p->filename = strdup(*filename ? filename : "recording");
     if (!p->filename)
-        return outcome(r, out_of_memory(r));
+        return outcome(r, api_out_of_memory(r));
     int status = upload_begin(s->api->jobs, &p->upload, &e);
     return status ? give_up(r, p, &e) : 0;
 }
@@ -368,7 +314,7 @@ static void refuse_part(struct http_request *r, const struct part *p)
     else if (p->error.code == ERR_INVALID && p->empty && !p->by_url)
         api_error_as(&r->response, 400, "empty_file", &p->error);
     else
-        (void)refuse_file(r, &p->error);
+        (void)api_refuse_file(r, &p->error);
 }
 
 static void accept_one(struct http_request *r, const struct job_request *request)
@@ -446,7 +392,7 @@ static bool has_recording(struct http_request *r)
         if (p)
             p->by_url = true;
         else
-            (void)out_of_memory(r);
+            (void)api_out_of_memory(r);
         return p != NULL;
     }
     if (!s->n_parts)
@@ -464,7 +410,7 @@ static void submit_all(struct http_request *r)
     if (!has_recording(r) || check(r))
         return;
     if (make_request(r, &request, &json))
-        (void)out_of_memory(r);
+        (void)api_out_of_memory(r);
     else if (s->n_parts == 1)
         accept_one(r, &request);
     else
