@@ -9,6 +9,7 @@
 #include "job/resumable.h"
 
 #include <nettle/sha1.h>
+#include <nettle/sha2.h>
 #include <sodium.h>
 
 void tus_options(struct http_request *r); /* tus.c */
@@ -53,7 +54,7 @@ struct tus_checksum {
     enum { TUS_NONE, TUS_SHA1, TUS_SHA256 } kind;
     uint8_t expected[32];
     struct sha1_ctx sha1;
-    crypto_hash_sha256_state sha256;
+    struct sha256_ctx sha256;
 };
 /* ERR_INVALID with a sentence for an algorithm or a value that is none. */
 int tus_checksum_begin(struct tus_checksum *c, const char *header, struct err *e);

@@ -161,8 +161,8 @@ int tus_checksum_begin(struct tus_checksum *c, const char *header, struct err *e
         sha1_init(&c->sha1);
     } else if (name == 6 && !strncmp(header, "sha256", name)) {
         c->kind = TUS_SHA256;
-        wanted = crypto_hash_sha256_BYTES;
-        crypto_hash_sha256_init(&c->sha256);
+        wanted = SHA256_DIGEST_SIZE;
+        sha256_init(&c->sha256);
     } else {
         return err_set(e, ERR_INVALID, "Upload-Checksum must begin with sha1 or sha256");
     }
@@ -180,7 +180,7 @@ void tus_checksum_add(struct tus_checksum *c, const void *bytes, size_t length)
     if (c->kind == TUS_SHA1)
         sha1_update(&c->sha1, length, bytes);
     else if (c->kind == TUS_SHA256)
-        crypto_hash_sha256_update(&c->sha256, bytes, length);
+        sha256_update(&c->sha256, length, bytes);
 }
 
 bool tus_checksum_fits(struct tus_checksum *c)
@@ -189,9 +189,9 @@ bool tus_checksum_fits(struct tus_checksum *c)
     if (c->kind == TUS_SHA1)
         sha1_digest(&c->sha1, SHA1_DIGEST_SIZE, digest);
     else if (c->kind == TUS_SHA256)
-        crypto_hash_sha256_final(&c->sha256, digest);
+        sha256_digest(&c->sha256, sizeof digest, digest);
     size_t length = c->kind == TUS_SHA1     ? SHA1_DIGEST_SIZE
-                    : c->kind == TUS_SHA256 ? crypto_hash_sha256_BYTES
+                    : c->kind == TUS_SHA256 ? SHA256_DIGEST_SIZE
                                             : 0;
     return !memcmp(digest, c->expected, length);
 }

@@ -2,25 +2,26 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <nettle/sha2.h>
 #include <sodium.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-_Static_assert(DIGEST_HEX == 2 * crypto_hash_sha256_BYTES + 1, "room for the digits");
+_Static_assert(DIGEST_HEX == 2 * SHA256_DIGEST_SIZE + 1, "room for the digits");
 
 struct hash {
     bool sha512;
-    crypto_hash_sha256_state state256;
-    crypto_hash_sha512_state state512;
+    struct sha256_ctx state256;
+    struct sha512_ctx state512;
 };
 
 static void hash_update(struct hash *h, const unsigned char *bytes, size_t length)
 {
     if (h->sha512)
-        crypto_hash_sha512_update(&h->state512, bytes, length);
+        sha512_update(&h->state512, length, bytes);
     else
-        crypto_hash_sha256_update(&h->state256, bytes, length);
+        sha256_update(&h->state256, length, bytes);
 }
 
 static int hash_file(struct hash *h, const char *path, struct err *e)
@@ -28,8 +29,8 @@ static int hash_file(struct hash *h, const char *path, struct err *e)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, "cannot open %s", path);
-    crypto_hash_sha256_init(&h->state256);
-    crypto_hash_sha512_init(&h->state512);
+    sha256_init(&h->state256);
+    sha512_init(&h->state512);
     int status = 0;
     unsigned char block[65536];
     for (;;) {
@@ -49,11 +50,11 @@ static int hash_file(struct hash *h, const char *path, struct err *e)
 int digest_file(const char *path, char hex[DIGEST_HEX], struct err *e)
 {
     struct hash h = {.sha512 = false};
-    unsigned char sum[crypto_hash_sha256_BYTES];
+    unsigned char sum[SHA256_DIGEST_SIZE];
     int status = hash_file(&h, path, e);
     if (status)
         return status;
-    crypto_hash_sha256_final(&h.state256, sum);
+    sha256_digest(&h.state256, sizeof sum, sum);
     sodium_bin2hex(hex, DIGEST_HEX, sum, sizeof sum);
     return 0;
 }
@@ -65,7 +66,7 @@ int digest_check_integrity(const char *path, const char *integrity, struct err *
         return 0;
     base64 += strlen("sha512-");
     struct hash h = {.sha512 = true};
-    unsigned char sum[crypto_hash_sha512_BYTES], wanted[crypto_hash_sha512_BYTES];
+    unsigned char sum[SHA512_DIGEST_SIZE], wanted[SHA512_DIGEST_SIZE];
     size_t length = 0;
     if (sodium_base642bin(wanted, sizeof wanted, base64, strcspn(base64, " ?"), NULL,
                           &length, NULL, sodium_base64_VARIANT_ORIGINAL) ||
@@ -74,7 +75,7 @@ int digest_check_integrity(const char *path, const char *integrity, struct err *
     int status = hash_file(&h, path, e);
     if (status)
         return status;
-    crypto_hash_sha512_final(&h.state512, sum);
+    sha512_digest(&h.state512, sizeof sum, sum);
     if (memcmp(sum, wanted, sizeof sum) != 0)
         return err_set(e, ERR_CORRUPT, "the archive is not the one that was published");
     return 0;

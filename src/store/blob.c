@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <nettle/sha2.h>
 #include <sodium.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -30,7 +31,7 @@ struct blob_writer {
     int64_t checked_at; /* bytes when the free space was last asked for */
     int64_t flushed_at; /* bytes that the disk was told to begin with */
     bool kept;          /* a part of several sittings: its hash is taken at the end */
-    crypto_hash_sha256_state hash;
+    struct sha256_ctx hash;
 };
 
 static char *join(const char *folder, const char *name)
@@ -125,7 +126,7 @@ int blob_begin(struct blob_store *s, const char *id, struct blob_writer **out,
         return err_set(e, ERR_NOMEM, "out of memory");
     w->store = s;
     memcpy(w->id, id, ID_SIZE);
-    crypto_hash_sha256_init(&w->hash);
+    sha256_init(&w->hash);
     w->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
     if (w->fd < 0) {
         status = err_errno(e, "cannot store the recording as %s", path);
@@ -167,7 +168,7 @@ int blob_write(struct blob_writer *w, const void *bytes, size_t length, struct e
         return status;
     }
     if (!w->kept)
-        crypto_hash_sha256_update(&w->hash, bytes, length);
+        sha256_update(&w->hash, length, bytes);
     w->bytes += (int64_t)length;
     begin_flush(w);
     return 0;
@@ -189,20 +190,19 @@ static void remove_part(struct blob_writer *w)
 }
 
 /* Hash what a descriptor holds, from its beginning. */
-static int hash_file(int fd, crypto_hash_sha256_state *hash, int64_t *bytes,
-                     struct err *e)
+static int hash_file(int fd, struct sha256_ctx *hash, int64_t *bytes, struct err *e)
 {
     size_t size = HASH_BLOCK_BYTES;
     unsigned char *block = malloc(size);
     if (!block)
         return err_set(e, ERR_NOMEM, "out of memory");
-    crypto_hash_sha256_init(hash);
+    sha256_init(hash);
     *bytes = 0;
     ssize_t n;
     while ((n = pread(fd, block, size, *bytes)) > 0 || (n < 0 && errno == EINTR)) {
         if (n < 0)
             continue;
-        crypto_hash_sha256_update(hash, block, (size_t)n);
+        sha256_update(hash, (size_t)n, block);
         *bytes += n;
     }
     int status = n < 0 ? err_errno(e, "cannot read a recording in the storage") : 0;
@@ -210,10 +210,10 @@ static int hash_file(int fd, crypto_hash_sha256_state *hash, int64_t *bytes,
     return status;
 }
 
-static void set_info(struct blob_info *out, crypto_hash_sha256_state *hash, int64_t bytes)
+static void set_info(struct blob_info *out, struct sha256_ctx *hash, int64_t bytes)
 {
-    unsigned char digest[crypto_hash_sha256_BYTES];
-    crypto_hash_sha256_final(hash, digest);
+    unsigned char digest[SHA256_DIGEST_SIZE];
+    sha256_digest(hash, sizeof digest, digest);
     sodium_bin2hex(out->sha256, sizeof out->sha256, digest, sizeof digest);
     out->bytes = bytes;
 }
@@ -332,7 +332,7 @@ void blob_pause(struct blob_writer *w)
 
 int blob_look(struct blob_store *s, const char *id, struct blob_info *out, struct err *e)
 {
-    crypto_hash_sha256_state hash;
+    struct sha256_ctx hash;
     int64_t bytes;
     int fd = blob_open(s, id, e);
     if (fd < 0)
