@@ -73,6 +73,7 @@ compile() {
 
 build_optimised() {
   need_packages "${build_packages[@]}"
+  [ -e build/src/whisper-transcriber ] || say "building; the first time takes some minutes"
   configure build -Dtests=false
   compile build
   # One fixed place, whatever the layout of the build folder.
