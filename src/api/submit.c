@@ -4,6 +4,7 @@
 #include "api/api.h"
 #include "api/errors.h"
 #include "api/extras.h"
+#include "api/misspelt.h"
 #include "api/options.h"
 #include "api/present.h"
 #include "api/refusals.h"
@@ -136,7 +137,8 @@ static int begin(struct http_request *r)
     r->state = s;
     s->api = r->app;
     struct err e;
-    if (api_options_set_all(&s->options, &r->query, &e) ||
+    if (api_misspelt_any(&r->query, &e) ||
+        api_options_set_all(&s->options, &r->query, &e) ||
         api_extras_set_all(&s->extras, &r->query, &e))
         return api_refuse_request(r, &e);
     int status = check(r);
@@ -164,7 +166,7 @@ static int field(struct http_request *r, const char *name, const char *value)
 {
     struct submission *s = r->state;
     struct err e;
-    if (api_options_set(&s->options, name, value, &e) ||
+    if (api_misspelt(name, &e) || api_options_set(&s->options, name, value, &e) ||
         api_extras_set(&s->extras, name, value, &e))
         return outcome(r, api_refuse_request(r, &e));
     /* Behind the file there is nothing left to save; the end is near. */

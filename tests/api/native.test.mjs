@@ -142,6 +142,8 @@ describe('the native door', needsModel, () => {
         [{ vad_parameters: '{"treshold": 1}' }, 400, 'invalid', /treshold.*vad_parameters/],
         [{ clip_timestamps: '5,1' }, 400, 'invalid', /clip_timestamps.*rising/],
         [{ mode: 'quick' }, 400, 'invalid', /mode.*sequential, batched/],
+        [{ langauge: 'de' }, 400, 'invalid', /no parameter "langauge".*"language"/],
+        [{ word_timestamp: 'true' }, 400, 'invalid', /did you mean "word_timestamps"/],
       ]) {
         for (const fieldsFirst of [true, false]) {
           const answer = await transcribe(server, form(wav(), 'a.wav', fields, { fieldsFirst }));
@@ -151,6 +153,10 @@ describe('the native door', needsModel, () => {
         const query = `?${new URLSearchParams(fields)}`;
         isError(await transcribe(server, form(wav()), query), status, code);
       }
+    });
+
+    test('is taken with names that are like none of ours', async () => {
+      await accepted(form(wav(), 'a.wav', { colour: 'green', fil: 'x', x: 'y' }), '?utm_source=mail');
     });
 
     test('is refused without a file, with an empty one, or in another part', async () => {
