@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import WebSocket from 'ws';
 import { idOf, keys, makeKey, routes } from '../lib/keys.mjs';
 import {
-  form, getJson, hasModel, raw, startServer, tempFolder, tone, until, wav,
+  form, getJson, hasModel, hold, raw, startServer, tempFolder, tone, until, wav,
 } from '../lib/server.mjs';
 
 const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS' };
@@ -534,11 +534,7 @@ describe('the minutes of a day', needsModel, () => {
     const server = await startServer({ env: { AUTH: 'key', WORKER_CONCURRENCY: '1' } });
     const key = makeKey(server.folder, { 'minutes-per-day': 1 });
     // The only worker stands still: nothing is decoded.
-    await until(() => fetch(`${server.url}/health/ready`), (response) => response.status === 200);
-    const workers = fs.readdirSync(`/proc/${server.pid}/task`).flatMap((task) =>
-      fs.readFileSync(`/proc/${server.pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number));
-    assert.ok(workers.length > 0);
-    workers.forEach((pid) => process.kill(pid, 'SIGSTOP'));
+    const goOn = await hold(server);
     const large = () => ask(server, 'POST', '/transcribe', { key, body: form(wav({ seconds: 400 })) });
     assert.equal((await large()).status, 202);
     const refused = await large();
@@ -546,7 +542,7 @@ describe('the minutes of a day', needsModel, () => {
     assert.equal(refused.body.error_code, 'quota_exceeded');
     assert.ok(Number(refused.headers.get('retry-after')) <= 60);
     assert.match(refused.body.detail, /waiting/);
-    workers.forEach((pid) => process.kill(pid, 'SIGCONT'));
+    goOn();
     await server.stop();
   });
 });

@@ -1,9 +1,10 @@
 // Cancelling frees the processor within a second, and what runs beside goes on.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import path from 'node:path';
 import { describe, test } from 'node:test';
-import { form, getJson, hasModel, startServer, transcribe, until, waitForJob } from '../lib/server.mjs';
+import {
+  children, form, getJson, hasModel, hold, startServer, transcribe, until, waitForJob,
+} from '../lib/server.mjs';
 
 const needsModel = (name) => ({
   skip: hasModel(name) ? false : `ggml-${name}.bin is not in WT_TEST_MODELS`, timeout: 300_000,
@@ -24,15 +25,6 @@ function ticks(pid) {
   const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return Number(fields[11]) + Number(fields[12]);
-}
-
-function children(pid) {
-  return fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name)).filter((name) => {
-    try {
-      const stat = fs.readFileSync(path.join('/proc', name, 'stat'), 'latin1');
-      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === pid;
-    } catch { return false; }
-  }).map(Number);
 }
 
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
@@ -97,8 +89,11 @@ describe('cancelling', () => {
   test('lets the jobs beside it in the same worker go on', needsModel('tiny'), async () => {
     const server = await startServer({ env });
     const ids = [];
+    const goOn = await hold(server);
     for (let i = 0; i < 3; i++) ids.push(await submit(server, repeated(10)));
     for (const id of ids) await until(() => statusOf(server, id), (job) => job.status === 'processing');
+    goOn();
+    for (const id of ids) await until(() => statusOf(server, id), (job) => job.progress > 0);
     assert.equal((await cancel(server, ids[1])).body.status, 'cancelled');
     const a = await waitForJob(server, ids[0]);
     const c = await waitForJob(server, ids[2]);

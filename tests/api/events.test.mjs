@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { describe, test } from 'node:test';
 import { EventSource } from 'eventsource';
 import {
-  form, getJson, hasModel, raw, startServer, tempFolder, tone, transcribe, until, waitForJob, wav,
+  form, getJson, hasModel, hold, raw, startServer, tempFolder, tone, transcribe, until, waitForJob, wav,
 } from '../lib/server.mjs';
 
 const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS' };
@@ -81,9 +81,11 @@ describe('the stream of events', needsModel, () => {
     const env = { PORT: String(server.port), WORKER_CONCURRENCY: '1' };
     const heard = listen(`${server.url}/events`);
     await until(() => heard.ready, (n) => n === 1);
-    const ids = [await submit(server, wav({ seconds: 120, sample: tone }), { vad_filter: 'false' })];
+    const goOn = await hold(server);
+    const ids = [await submit(server, wav({ seconds: 30, sample: tone }), { vad_filter: 'false' })];
     await until(() => heard.of(ids[0]), (s) => s.includes('processing'));
     await server.kill();
+    goOn();
     server = await startServer({ folder, env });
     for (let i = 0; i < 5; i++) ids.push(await submit(server));
     for (const id of ids) assert.equal((await waitForJob(server, id)).status, 'completed');
