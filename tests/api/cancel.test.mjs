@@ -48,21 +48,28 @@ describe('cancelling', () => {
     test(`frees the processor within a second (${model})`, needsModel(model), async () => {
       const server = await startServer({ env });
       await until(() => fetch(`${server.url}/health/ready`), (r) => r.status === 200);
-      const [worker] = children(server.pid);
       for (const wait of [0, 300, 900]) {
         const id = await submit(server, repeated(60), { model });
         await until(() => statusOf(server, id), (job) => job.progress > 0);
         await pause(wait);
+        const [worker] = children(server.pid);
         const before = ticks(worker);
         await until(() => ticks(worker), (now) => now > before); // it is at work
+        const logged = server.log().length;
         const asked = Date.now();
+        const begun = ticks(worker);
         assert.equal((await cancel(server, id)).status, 200);
-        await pause(1000 - (Date.now() - asked));
+        let used = 0;
+        while (Date.now() - asked < 1000) {
+          used = (ticksOrNone(worker) ?? begun + used) - begun;
+          await pause(20);
+        }
         const stopped = ticksOrNone(worker);
         await pause(1000);
         const later = ticksOrNone(worker);
-        assert.ok(stopped === null || later - stopped <= 5, `${later - stopped} ticks in the second second`);
-        assert.ok(!/died|is ended/.test(server.log()));
+        assert.ok(stopped === null || later === null || later - stopped <= 5, `${later - stopped} ticks in the second second`);
+        // It stops by itself, unless others had the processors: it had less than half of what is there for two threads.
+        assert.ok(!/died|is ended/.test(server.log().slice(logged)) || used < 90, `it had ${used} ticks to stop\n${server.log()}`);
       }
       await server.stop();
     });
