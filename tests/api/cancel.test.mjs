@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { describe, test } from 'node:test';
 import {
-  children, form, getJson, hasModel, hold, startServer, transcribe, until, waitForJob,
+  children, form, getJson, hasModel, hold, startServer, ticks, transcribe, until, waitForJob,
 } from '../lib/server.mjs';
 
 const needsModel = (name) => ({
@@ -18,13 +18,6 @@ function repeated(times) {
   header.writeUInt32LE(36 + samples.length, 4);
   header.writeUInt32LE(samples.length, 40);
   return Buffer.concat([header, samples]);
-}
-
-/** Processor time of a process, in ticks of 10 ms: see proc(5). */
-function ticks(pid) {
-  const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return Number(fields[11]) + Number(fields[12]);
 }
 
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });

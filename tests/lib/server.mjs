@@ -104,6 +104,13 @@ export function children(pid) {
     read(() => fs.readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8'), '').split(' ').filter(Boolean).map(Number));
 }
 
+/** Processor time of a process, in ticks of 10 ms: see proc(5). */
+export function ticks(pid) {
+  const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return Number(fields[11]) + Number(fields[12]);
+}
+
 /**
  * Let a service's workers stand still, however fast they are: jobs that come in are not done
  * until the function that is returned lets them go on. Needs LOG_LEVEL INFO.
