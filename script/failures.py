@@ -61,7 +61,7 @@ def node(path):
         if found[2].startswith("#"):
             within[indent] = name
             continue
-        if re.search(r" # (TODO|SKIP)", name):
+        if " # SKIP" in name:
             continue
         kind, message = details(lines[at + 1:], indent)
         if kind == "subtestsFailed":
