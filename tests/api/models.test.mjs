@@ -15,6 +15,7 @@ import {
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 const skip = ['tiny', 'tiny-q5_1'].every(hasModel) ? false : 'tiny and tiny-q5_1 are not in WT_TEST_MODELS';
 const options = { skip, timeout: 900_000 };
+const PIECE = 1_500_000;
 const file = (name) => `ggml-${name}.bin`;
 const speech = fs.readFileSync(path.join(root, 'tests/engine/golden/noisy.wav'));
 
@@ -39,8 +40,11 @@ function isError(answer, status, code) {
   assert.equal(answer.body.error_code, code);
 }
 
-/** A server of model files that hands out `limit` bytes at first and then waits for `release`. */
-async function mirror(t, { limit = Infinity } = {}) {
+/**
+ * A server of model files that hands out `limit` bytes at first and then waits for `release`,
+ * and before each further piece for `heard`, which is told how much of the file is out.
+ */
+async function mirror(t, { limit = Infinity, heard } = {}) {
   const asked = [];
   let release = () => {};
   const gate = new Promise((resolve) => { release = resolve; });
@@ -55,7 +59,12 @@ async function mirror(t, { limit = Infinity } = {}) {
     const cut = Math.max(first, Math.min(limit, whole.length));
     response.write(whole.subarray(first, cut));
     if (cut < whole.length) await gate;
-    response.end(whole.subarray(cut));
+    let from = cut;
+    for (; heard && from + PIECE < whole.length; from += PIECE) {
+      response.write(whole.subarray(from, from + PIECE));
+      await heard((from + PIECE) / whole.length);
+    }
+    response.end(whole.subarray(from));
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -64,9 +73,8 @@ async function mirror(t, { limit = Infinity } = {}) {
 }
 
 /** Everything that a WebSocket says until it is closed. */
-function watch(server, where) {
+function watch(server, where, said = []) {
   const socket = new WebSocket(server.url.replace('http', 'ws') + where);
-  const said = [];
   socket.on('message', (text) => said.push(JSON.parse(text)));
   return once(socket, 'close').then(([code]) => ({ code, said }));
 }
@@ -98,13 +106,15 @@ describe('models', options, () => {
   });
 
   test('are pulled while somebody watches, and are then of use', async (t) => {
-    const source = await mirror(t, { limit: 12_000_000 });
+    const told = [];
+    const heard = (share) => until(() => told.at(-1)?.progress ?? 0, (progress) => progress >= Math.floor(100 * share) - 1);
+    const source = await mirror(t, { limit: 12_000_000, heard });
     const server = await start(tempFolder(), { WHISPER_MODEL_URL: source.url });
     assert.equal((await fetch(`${server.url}/health/ready`)).status, 503);
     const begun = await post(server, '/models/tiny-q5_1/pull');
     assert.equal(begun.status, 202);
     assert.equal(begun.body.pull.state, 'pulling');
-    const watched = watch(server, '/ws/models/tiny-q5_1');
+    const watched = watch(server, '/ws/models/tiny-q5_1', told);
     const { body: half } = await until(() => getJson(server, '/models/tiny-q5_1'), ({ body }) => body.pull.progress >= 35);
     assert.equal(half.present, false);
     assert.equal(half.pull.total_bytes, 32152673);
@@ -115,7 +125,7 @@ describe('models', options, () => {
     assert.equal(said.at(-1).status, 'done');
     assert.equal(said.at(-1).progress, 100);
     assert.equal(said.at(-1).name, 'tiny-q5_1');
-    assert.ok(said.length > 10, 'every step is told');
+    assert.ok(said.length > 12, 'every step is told');
     said.reduce((before, now) => { assert.ok(now.progress >= before.progress); return now; });
     const { body: done } = await getJson(server, '/models/tiny-q5_1');
     assert.deepEqual([done.present, done.default, done.pull.state], [true, true, 'done']);
