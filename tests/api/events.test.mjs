@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { describe, test } from 'node:test';
 import { EventSource } from 'eventsource';
 import {
-  form, getJson, hasModel, hold, raw, startServer, tempFolder, tone, transcribe, until, waitForJob, wav,
+  form, freePort, getJson, hasModel, hold, raw, startServer, tempFolder, tone, transcribe, until, waitForJob, wav,
 } from '../lib/server.mjs';
 
 const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS' };
@@ -77,8 +77,8 @@ describe('the stream of events', needsModel, () => {
 
   test('goes on without a gap when the service was killed and started again', { timeout: 120_000 }, async () => {
     const folder = tempFolder();
-    let server = await startServer({ folder, env: { WORKER_CONCURRENCY: '1' } });
-    const env = { PORT: String(server.port), WORKER_CONCURRENCY: '1' };
+    const env = { PORT: String(await freePort()), WORKER_CONCURRENCY: '1' };
+    let server = await startServer({ folder, env });
     const heard = listen(`${server.url}/events`);
     await until(() => heard.ready, (n) => n === 1);
     const goOn = await hold(server);

@@ -6,7 +6,7 @@ import http from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { Webhook } from 'standardwebhooks';
 import {
-  form, getJson, hasModel, hold, startServer, tempFolder, transcribe, until, waitForJob, wav,
+  form, freePort, getJson, hasModel, hold, startServer, tempFolder, transcribe, until, waitForJob, wav,
 } from '../lib/server.mjs';
 
 const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS' };
@@ -159,9 +159,7 @@ describe('webhooks', needsModel, () => {
 describe('webhooks, when services come and go', needsModel, () => {
   test('a receiver that is down is told by the next service, once', async () => {
     const folder = tempFolder();
-    const probe = await receiver();
-    const { port } = probe;
-    probe.close();
+    const port = await freePort();
     const env = { WEBHOOK_ALLOW: 'loopback' };
     let server = await startServer({ folder, env });
     const id = await submit(server, { webhook_url: `http://127.0.0.1:${port}/later` });

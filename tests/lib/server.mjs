@@ -128,6 +128,22 @@ export async function hold(server, count = 1) {
   return goOn;
 }
 
+/**
+ * A port that nobody has, for what must listen at the same one again: not one of those that the
+ * system gives to whoever connects somewhere, which may be taken meanwhile.
+ */
+export async function freePort() {
+  for (;;) {
+    const port = 15000 + Math.floor(17000 * Math.random());
+    const server = net.createServer().listen(port, '127.0.0.1');
+    const free = await Promise.race([once(server, 'listening').then(() => true), once(server, 'error').then(() => false)]);
+    if (!free) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
+}
+
 /** A sound that keeps the engine busy. */
 export const tone = (t) => 0.3 * Math.sin(2763 * t);
 

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { form, getJson, startServer, tempFolder, tone, transcribe, until, waitForJob, wav } from '../lib/server.mjs';
+import { form, freePort, getJson, startServer, tempFolder, tone, transcribe, until, waitForJob, wav } from '../lib/server.mjs';
 import { accessible, launch, openPage, picture, reason, recording, windows } from './browser.mjs';
 
 const hostile = '<img src=x onerror="document.title=\'owned\'"><script>document.title=\'owned\'</script>';
@@ -429,7 +429,8 @@ describe('the views of the page', { skip: reason }, () => {
       return;
     }
     const folder = tempFolder();
-    const first = await startServer({ folder });
+    const again = { folder, env: { PORT: String(await freePort()) } };
+    const first = await startServer(again);
     const { page, close } = await openPage(browser, first, {});
     await page.getByText('Online').waitFor();
     let patches = 0;
@@ -446,7 +447,7 @@ describe('the views of the page', { skip: reason }, () => {
     await page.locator('#files').setInputFiles(file);
     await page.locator('#uploads').getByText('Paused').waitFor();
     await page.unroute('**/uploads/*');
-    const second = await startServer({ folder, env: { PORT: String(first.port) } });
+    const second = await startServer(again);
     await page.evaluate(() => window.dispatchEvent(new Event('online')));
     const { jobs } = await until(async () => (await getJson(second, '/jobs')).body, (list) => list.total === 1);
     const digest = (data) => createHash('sha256').update(data).digest('hex');
