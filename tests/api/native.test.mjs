@@ -8,7 +8,7 @@ import path from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import WebSocket from 'ws';
 import {
-  form, getJson, hasEnded, hasModel, raw, startServer, tempFolder, tone, transcribe, until,
+  form, getJson, hasEnded, hasModel, hold, raw, startServer, tempFolder, tone, transcribe, until,
   waitForJob, wav,
 } from '../lib/server.mjs';
 
@@ -345,7 +345,7 @@ describe('the native door', needsModel, () => {
     });
 
     test('can be cancelled once, and then retried', async () => {
-      // Long enough to be still there when it is cancelled.
+      const goOn = await hold(server); // so that it is still there when it is cancelled
       const { job_id: id } = await accepted(form(wav({ seconds: 60, sample: tone }), 'long.wav', { vad_filter: 'false' }));
       const { status, body } = await getJson(server, `/jobs/${id}/cancel`, { method: 'POST' });
       assert.equal(status, 200);
@@ -356,6 +356,7 @@ describe('the native door', needsModel, () => {
       assert.equal(again.status, 200);
       assert.ok(['pending', 'processing'].includes(again.body.status));
       isError(await getJson(server, `/jobs/${id}/retry`, { method: 'POST' }), 409, 'conflict');
+      goOn();
     });
 
     test('are downloaded in five formats under a safe name', async () => {
@@ -466,6 +467,7 @@ describe('the native door', needsModel, () => {
     });
 
     test('tells of a cancellation', async () => {
+      const goOn = await hold(server);
       const { job_id: id } = await accepted(form(wav({ seconds: 60, sample: tone }), 'watched-long.wav', { vad_filter: 'false' }));
       const ws = connect(id);
       const messages = [];
@@ -473,6 +475,7 @@ describe('the native door', needsModel, () => {
       const closed = once(ws, 'close');
       await once(ws, 'message');
       await getJson(server, `/jobs/${id}/cancel`, { method: 'POST' });
+      goOn();
       const [code] = await closed;
       assert.equal(code, 1000);
       assert.equal(messages.at(-1).status, 'cancelled');
@@ -488,12 +491,14 @@ describe('the native door', needsModel, () => {
     });
 
     test('survives many sockets that come and go', async () => {
+      const goOn = await hold(server);
       const { job_id: id } = await accepted(form(wav({ seconds: 60, sample: tone }), 'crowd.wav', { vad_filter: 'false' }));
       const sockets = Array.from({ length: 60 }, () => connect(id));
       await Promise.all(sockets.map((ws) => once(ws, 'message')));
       sockets.forEach((ws, i) => (i % 2 ? ws.terminate() : ws.ping()));
       const closed = Promise.all(sockets.filter((_, i) => i % 2 === 0).map((ws) => once(ws, 'close')));
       await getJson(server, `/jobs/${id}`, { method: 'DELETE' });
+      goOn();
       for (const [code] of await closed) assert.equal(code, 1000);
     });
 
@@ -525,10 +530,8 @@ describe('the native door', needsModel, () => {
     }
 
     test('closes hostile frames with the right code', async () => {
-      // The last of several, so that it does not end meanwhile.
-      const ids = [];
-      for (let i = 0; i < 5; i++) ids.push((await accepted(form(wav({ seconds: 60, sample: tone }), 'hostile.wav', { vad_filter: 'false' }))).job_id);
-      const id = ids.at(-1);
+      const goOn = await hold(server); // so that it does not end meanwhile
+      const { job_id: id } = await accepted(form(wav({ seconds: 60, sample: tone }), 'hostile.wav', { vad_filter: 'false' }));
       const mask = [1, 2, 3, 4];
       assert.equal(await hostile(id, [0x81, 0x01, 0x61]), 1002, 'not masked');
       assert.equal(await hostile(id, [0xF1, 0x80, ...mask]), 1002, 'reserved bits');
@@ -538,6 +541,7 @@ describe('the native door', needsModel, () => {
       assert.equal(await hostile(id, [0x81, 0x81, ...mask, 0xFF ^ 1]), 1007, 'not UTF-8');
       assert.equal(await hostile(id, [0x82, 0xFF, 0, 0, 0, 1, 0, 0, 0, 0, ...mask, 7]), 1009, 'too big');
       assert.equal(await hostile(id, [0x88, 0x82, ...mask, 0x03 ^ 1, 0xE8 ^ 2]), 1000, 'close');
+      goOn();
     });
   });
 
@@ -703,12 +707,15 @@ describe('the rate limit', () => {
 
 describe('a stop', needsModel, () => {
   test('closes sockets with 1001 and ends with 0', async () => {
-    const server = await startServer();
+    const server = await startServer({ env: { WORKER_CONCURRENCY: '1' } });
+    const goOn = await hold(server);
     const { body } = await transcribe(server, form(wav({ seconds: 120, sample: tone }), 'long.wav', { vad_filter: 'false' }));
     const ws = new WebSocket(`${server.url.replace('http', 'ws')}/ws/jobs/${body.job_id}`);
     await once(ws, 'message');
     const closed = once(ws, 'close');
-    const { code } = await server.stop();
+    const stopped = server.stop();
+    goOn();
+    const { code } = await stopped;
     assert.equal(code, 0, server.log());
     assert.equal((await closed)[0], 1001);
   });

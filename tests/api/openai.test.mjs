@@ -7,7 +7,7 @@ import path from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import {
-  form, getJson, hasModel, models, raw, startServer, tempFolder, tone, transcribe, until, wav,
+  form, freePort, getJson, hasModel, models, raw, startServer, tempFolder, tone, transcribe, until, wav,
 } from '../lib/server.mjs';
 
 globalThis.File ??= buffer.File; // Node 18 has it there
@@ -400,11 +400,11 @@ describe('OpenAI\'s client goes on', needsModel, () => {
   test('when the service is killed in the middle and started again: one text, one job', async () => {
     const folder = tempFolder();
     const bytes = repeated(speech, 16);
-    let server = await startServer({ folder, env });
+    // The client knows one address, so the next one has to have the same.
+    const again = { folder, env: { ...env, PORT: String(await freePort()) } };
+    let server = await startServer(again);
     const undisturbed = await clientOf(server).audio.transcriptions.create({
       file: await file(bytes), model: 'tiny', prompt: 'A calm day.' });
-    // The client knows one address, so the next one has to have the same.
-    const port = String(server.port);
     const client = clientOf(server, { maxRetries: 8 });
     const answer = client.audio.transcriptions.create({
       file: await file(bytes), model: 'tiny', response_format: 'verbose_json' });
@@ -412,7 +412,7 @@ describe('OpenAI\'s client goes on', needsModel, () => {
     for (let i = 0; i < 2; i++) {
       await until(() => jobs(server), running);
       await server.kill();
-      server = await startServer({ folder, env: { ...env, PORT: port } });
+      server = await startServer(again);
     }
     const { text } = await answer;
     const list = await jobs(server);

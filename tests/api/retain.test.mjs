@@ -6,7 +6,7 @@ import http from 'node:http';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import {
-  form, getJson, hasModel, raw, startServer, tempFolder, tone, transcribe, until, waitForJob, wav,
+  form, getJson, hasModel, hold, raw, startServer, tempFolder, tone, transcribe, until, waitForJob, wav,
 } from '../lib/server.mjs';
 
 const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS' };
@@ -108,9 +108,11 @@ describe('retain', needsModel, () => {
   });
 
   test('none drops the recording of a job that is cancelled, which cannot be retried', async () => {
-    const server = await startServer();
+    const server = await startServer({ env: { WORKER_CONCURRENCY: '1' } });
+    const goOn = await hold(server);
     const id = await submit(server, wav({ seconds: 60, sample: tone }), 'a.wav', { retain: 'none', vad_filter: 'false' });
     assert.equal((await getJson(server, `/jobs/${id}/cancel`, { method: 'POST' })).status, 200);
+    goOn();
     await until(() => server.stored().filter((name) => name.includes(id)), (n) => n.length === 0);
     const { status, body } = await getJson(server, `/jobs/${id}/retry`, { method: 'POST' });
     assert.equal(status, 409);
@@ -171,9 +173,11 @@ describe('retain', needsModel, () => {
 
   test('none goes on when the service is killed before the end', async () => {
     const folder = tempFolder();
-    let server = await startServer({ folder });
+    let server = await startServer({ folder, env: { WORKER_CONCURRENCY: '1' } });
+    const goOn = await hold(server);
     const id = await submit(server, wav({ seconds: 60, sample: tone }), 'a.wav', { retain: 'none', vad_filter: 'false' });
     await server.kill();
+    goOn();
     server = await startServer({ folder });
     assert.equal((await ended(server, id)).status, 'completed');
     await until(() => server.stored().filter((name) => name.includes(id)), (n) => n.length === 0);

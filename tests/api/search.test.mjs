@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import {
-  form, getJson, hasModel, startServer, tone, transcribe, until, waitForJob, wav,
+  form, getJson, hasModel, hold, startServer, tone, transcribe, until, waitForJob, wav,
 } from '../lib/server.mjs';
 
 const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS' };
@@ -70,6 +70,7 @@ describe('priorities', needsModel, () => {
   test('are taken as words and digits, and decide which job is next', async () => {
     // Nothing is taken beside the first, which is larger than what has company.
     const server = await startServer({ env: { WORKER_CONCURRENCY: '1', MAX_FILE_SIZE_MB: '20' } });
+    const goOn = await hold(server); // however long it takes to send the others
     const busy = await submit(server, wav({ seconds: 300, sample: tone }), 'busy.wav', { vad_filter: 'false' });
     await until(async () => (await getJson(server, `/jobs/${busy}`)).body, (job) => job.status === 'processing');
     const order = [];
@@ -82,6 +83,7 @@ describe('priorities', needsModel, () => {
       assert.equal(body.priority, { low: 2, normal: 5, 0: 0, 9: 9, high: 8 }[priority]);
       assert.equal(body.status, 'pending');
     }
+    goOn();
     await getJson(server, `/jobs/${busy}/cancel`, { method: 'POST' });
     const jobs = [];
     for (const [priority, id] of order) jobs.push([priority, await waitForJob(server, id)]);

@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { form, getJson, hasModel, startServer, transcribe, until, waitForJob } from '../lib/server.mjs';
+import { form, getJson, hasModel, hold, startServer, transcribe, until, waitForJob } from '../lib/server.mjs';
 
 const golden = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../engine/golden');
 const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS' };
@@ -44,11 +44,14 @@ describe('jobs in one worker', needsModel, () => {
     for (const [name, bytes] of Object.entries(short)) alone[name] = await result(server, await submit(server, bytes, name));
     const longAlone = await result(server, await submit(server, long, 'long.wav'));
 
+    // However long it takes to send them: all are here before any is done.
+    const goOn = await hold(server);
     const longId = await submit(server, long, 'long.wav');
     await until(() => statusOf(server, longId), (status) => status === 'processing');
     const ids = [];
     for (const name of ['clean.wav', 'noisy.wav', 'clean.wav', 'noisy.wav', 'clean.wav'])
       ids.push([await submit(server, short[name], name), name]);
+    goOn();
     for (const [id, name] of ids) assert.equal(await result(server, id), alone[name]);
     assert.equal(await statusOf(server, longId), 'processing');
     assert.equal(await result(server, longId), longAlone);
@@ -58,8 +61,11 @@ describe('jobs in one worker', needsModel, () => {
   test('are cancelled one by one', async () => {
     const server = await startServer({ env });
     const ids = [];
+    const goOn = await hold(server);
     for (let i = 0; i < 3; i++) ids.push(await submit(server, long, `${i}.wav`));
     for (const id of ids) await until(() => statusOf(server, id), (status) => status === 'processing');
+    goOn();
+    for (const id of ids) await until(async () => (await getJson(server, `/jobs/${id}`)).body.progress, (progress) => progress > 0);
     await fetch(`${server.url}/jobs/${ids[1]}`, { method: 'DELETE' });
     const texts = [await result(server, ids[0]), await result(server, ids[2])];
     assert.equal(texts[0], texts[1]);

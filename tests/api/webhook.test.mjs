@@ -6,21 +6,21 @@ import http from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { Webhook } from 'standardwebhooks';
 import {
-  form, getJson, hasModel, startServer, tempFolder, tone, transcribe, until, waitForJob, wav,
+  form, freePort, getJson, hasModel, hold, startServer, tempFolder, transcribe, until, waitForJob, wav,
 } from '../lib/server.mjs';
 
 const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS' };
 const secret = `whsec_${Buffer.from('a key of twenty-four by').toString('base64')}`;
 const plain = 'a-plain-secret-of-the-caller';
 
-/** A receiver; `answer(n)` gives the status of the nth call, or 0 to hang. */
+/** A receiver; `answer(n)` gives the status of the nth call, at once or later, or 0 to hang. */
 async function receiver(answer = () => 204, port = 0) {
   const calls = [];
   const server = http.createServer((request, response) => {
     let text = '';
-    request.setEncoding('utf8').on('data', (data) => { text += data; }).on('end', () => {
+    request.setEncoding('utf8').on('data', (data) => { text += data; }).on('end', async () => {
       calls.push({ url: request.url, method: request.method, headers: request.headers, text, at: Date.now() });
-      const status = answer(calls.filter((c) => c.url === request.url).length, request);
+      const status = await answer(calls.filter((c) => c.url === request.url).length, request);
       if (status) response.writeHead(status, status >= 300 && status < 400 ? { Location: '/elsewhere' } : {}).end();
     });
   });
@@ -32,8 +32,8 @@ async function receiver(answer = () => 204, port = 0) {
   };
 }
 
-async function submit(server, fields, sample = undefined) {
-  const answer = await transcribe(server, form(wav(sample ? { seconds: 30, sample } : {}), 'a.wav', fields));
+async function submit(server, fields) {
+  const answer = await transcribe(server, form(wav(), 'a.wav', fields));
   assert.equal(answer.status, 202, JSON.stringify(answer.body));
   return answer.body.job_id;
 }
@@ -44,9 +44,11 @@ const settled = (server, id) => until(() => webhookOf(server, id), (w) => ['deli
 describe('webhooks', needsModel, () => {
   let server;
   let hooks;
+  let seen; // what the first failure left was looked at
+  const looked = new Promise((resolve) => { seen = resolve; });
   before(async () => {
     hooks = await receiver((n, { url }) => ({
-      '/third': n < 3 ? 500 : 200, '/gone': 410, '/redirect': 302, '/hang': n < 2 ? 0 : 200,
+      '/third': n === 2 ? looked.then(() => 500) : n < 3 ? 500 : 200, '/gone': 410, '/redirect': 302, '/hang': n < 2 ? 0 : 200,
     }[url] ?? 204));
     server = await startServer({ env: { WEBHOOK_ALLOW: `127.0.0.1:${hooks.port}`, WEBHOOK_SECRET: secret, WORKER_CONCURRENCY: '1' } });
   });
@@ -94,10 +96,11 @@ describe('webhooks', needsModel, () => {
     const failed = JSON.parse(hooks.calls.find((c) => c.url === '/bad').text);
     assert.equal(failed.event, 'job.failed');
     assert.ok(failed.job.error_message);
-    await submit(server, {}, tone);
+    const goOn = await hold(server);
     const id = await submit(server, { webhook_url: `${hooks.url}/cancelled` });
     assert.deepEqual((await webhookOf(server, id)).state, 'none');
     await getJson(server, `/jobs/${id}/cancel`, { method: 'POST' });
+    goOn();
     await settled(server, id);
     assert.equal(JSON.parse(hooks.calls.find((c) => c.url === '/cancelled').text).event, 'job.cancelled');
     await getJson(server, `/jobs/${id}/retry`, { method: 'POST' });
@@ -110,7 +113,8 @@ describe('webhooks', needsModel, () => {
 
   test('tries again, later each time, under the same id', async () => {
     const id = await submit(server, { webhook_url: `${hooks.url}/third` });
-    const waiting = await until(() => webhookOf(server, id), (w) => w.attempts === 1 && w.last_status);
+    const waiting = await until(() => webhookOf(server, id), (w) => w.last_status);
+    seen();
     assert.deepEqual([waiting.state, waiting.last_status], ['waiting', 500]);
     assert.ok(Date.parse(waiting.next_attempt_at) > Date.parse(waiting.last_attempt_at));
     const state = await settled(server, id);
@@ -155,9 +159,7 @@ describe('webhooks', needsModel, () => {
 describe('webhooks, when services come and go', needsModel, () => {
   test('a receiver that is down is told by the next service, once', async () => {
     const folder = tempFolder();
-    const probe = await receiver();
-    const { port } = probe;
-    probe.close();
+    const port = await freePort();
     const env = { WEBHOOK_ALLOW: 'loopback' };
     let server = await startServer({ folder, env });
     const id = await submit(server, { webhook_url: `http://127.0.0.1:${port}/later` });

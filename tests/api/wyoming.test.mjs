@@ -4,8 +4,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { getJson, hasModel, startServer, until } from '../lib/server.mjs';
-import { Client, event, freePort } from '../lib/wyoming.mjs';
+import { freePort, getJson, hasModel, startServer, until } from '../lib/server.mjs';
+import { Client, event } from '../lib/wyoming.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS', timeout: 900_000 };

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import {
-  form, getJson, hasModel, startServer, tempFolder, transcribe, until, waitForJob,
+  children, form, getJson, hasModel, startServer, tempFolder, transcribe, until, waitForJob,
 } from '../lib/server.mjs';
 
 const golden = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../engine/golden');
@@ -110,12 +110,6 @@ async function judge(server, { name, bytes }) {
 }
 
 const descriptors = (pid) => fs.readdirSync(`/proc/${pid}/fd`).length;
-// Of every thread: the supervisor's started the workers.
-function children(pid) {
-  return fs.readdirSync(`/proc/${pid}/task`)
-    .flatMap((thread) => fs.readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').trim().split(' '))
-    .filter(Boolean).map(Number);
-}
 const family = (pid) => [pid, ...children(pid).flatMap(family)];
 function privateKib(pid) {
   const rollup = fs.readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');

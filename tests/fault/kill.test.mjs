@@ -8,7 +8,7 @@ import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { join, noise, recording, save, skip as needsSound } from '../speech/helper.mjs';
 import {
-  form, getJson, hasModel, startServer, tempFolder, transcribe, until, waitForJob,
+  children, form, getJson, hasModel, startServer, tempFolder, transcribe, until, waitForJob,
 } from '../lib/server.mjs';
 
 const golden = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../engine/golden');
@@ -69,15 +69,10 @@ async function undisturbed() {
   return texts;
 }
 
-/** The children of a process. */
-function children(pid) {
-  return fs.readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-    fs.readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number));
+function signalled(pid, signal) {
+  try { process.kill(pid, signal); } catch { /* it was gone */ }
 }
-
-function killed(pid) {
-  try { process.kill(pid, 'SIGKILL'); } catch { /* it was gone */ }
-}
+const killed = (pid) => signalled(pid, 'SIGKILL');
 
 describe('kill -9', needsModel, () => {
   test(`loses nothing, does nothing twice (WT_FAULT_SEED=${seed})`, async () => {
@@ -181,7 +176,7 @@ describe('kill -9', needsModel, () => {
     const id = await submit(server, 'clean.wav');
     for (let i = 0; i < 4; i++) { // more often than a job may crash its worker
       await until(async () => (await getJson(server, `/jobs/${id}`)).body, (job) => job.status === 'processing');
-      for (const pid of children(server.pid)) process.kill(pid, 'SIGTERM');
+      for (const pid of children(server.pid)) signalled(pid, 'SIGTERM');
       const { code } = await server.stop();
       assert.equal(code, 0);
       assert.doesNotMatch(server.log(), /worker died/);
@@ -198,9 +193,7 @@ describe('kill -9', needsModel, () => {
     killed(first);
     // As fast as can be, for the time in which the next one comes up.
     for (const end = Date.now() + 1500; Date.now() < end;) {
-      for (const pid of children(server.pid)) {
-        try { process.kill(pid, 'SIGTERM'); } catch { /* it was gone */ }
-      }
+      for (const pid of children(server.pid)) signalled(pid, 'SIGTERM');
     }
     const id = await submit(server, 'clean.wav');
     assert.equal((await waitForJob(server, id)).status, 'completed');

@@ -6,6 +6,7 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import './end.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 
@@ -94,6 +95,53 @@ export async function startServer({ folder = tempFolder(), env = {}, args = [] }
     stop: () => end('SIGTERM'),
     kill: () => end('SIGKILL'),
   };
+}
+
+/** The children of a process, of every thread; none of one that is gone. */
+export function children(pid) {
+  const read = (what, otherwise) => { try { return what(); } catch { return otherwise; } };
+  return read(() => fs.readdirSync(`/proc/${pid}/task`), []).flatMap((thread) =>
+    read(() => fs.readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8'), '').split(' ').filter(Boolean).map(Number));
+}
+
+/** Processor time of a process, in ticks of 10 ms: see proc(5). */
+export function ticks(pid) {
+  const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return Number(fields[11]) + Number(fields[12]);
+}
+
+/**
+ * Let a service's workers stand still, however fast they are: jobs that come in are not done
+ * until the function that is returned lets them go on. Needs LOG_LEVEL INFO.
+ */
+export async function hold(server, count = 1) {
+  // One that is only starting would be taken for dead.
+  const up = () => [...server.log().matchAll(/worker \d+ is up, process (\d+)/g)].map(([, pid]) => Number(pid));
+  const workers = await until(() => up().filter((pid) => children(server.pid).includes(pid)), (pids) => pids.length >= count);
+  const tell = (signal) => workers.forEach((pid) => {
+    try { process.kill(pid, signal); } catch { /* it was ended meanwhile */ }
+  });
+  tell('SIGSTOP');
+  const goOn = () => tell('SIGCONT');
+  process.on('exit', goOn); // who stands still does not see that the service has ended
+  return goOn;
+}
+
+/**
+ * A port that nobody has, for what must listen at the same one again: not one of those that the
+ * system gives to whoever connects somewhere, which may be taken meanwhile.
+ */
+export async function freePort() {
+  for (;;) {
+    const port = 15000 + Math.floor(17000 * Math.random());
+    const server = net.createServer().listen(port, '127.0.0.1');
+    const free = await Promise.race([once(server, 'listening').then(() => true), once(server, 'error').then(() => false)]);
+    if (!free) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 /** A sound that keeps the engine busy. */

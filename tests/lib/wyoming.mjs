@@ -23,16 +23,6 @@ export function event(type, data, payload) {
   return Buffer.concat([Buffer.from(`${dumps(header)}\n`), bytes, payload ?? Buffer.alloc(0)]);
 }
 
-/** A port that nobody has now. */
-export async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
 export class Client {
   #bytes = Buffer.alloc(0);
   #wake = () => {};

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import '../lib/end.mjs';
 
 export const binary = process.env.WT_BINARY ?? 'build/whisper-transcriber';
 export const root = path.resolve(import.meta.dirname ?? new URL('.', import.meta.url).pathname, '../..');
@@ -23,6 +24,9 @@ function environment(extra) {
 // Start the binary; `done` resolves to { code, signal, out, err }.
 export function start(args, { env = {}, cwd, input } = {}) {
   const child = spawn(path.resolve(binary), args, { cwd, env: environment(env) });
+  // A test that fails must not leave it behind.
+  const onExit = () => child.kill('SIGKILL');
+  process.setMaxListeners(0).on('exit', onExit);
   const out = [], err = [];
   child.stdout.on('data', (d) => out.push(d));
   child.stderr.on('data', (d) => err.push(d));
@@ -30,9 +34,10 @@ export function start(args, { env = {}, cwd, input } = {}) {
   if (input) child.stdin.end(input); else child.stdin.end();
   const done = new Promise((resolve, reject) => {
     child.on('error', reject);
-    child.on('close', (code, signal) => resolve({
-      code, signal, out: Buffer.concat(out).toString(), err: Buffer.concat(err).toString(),
-    }));
+    child.on('close', (code, signal) => {
+      process.off('exit', onExit);
+      resolve({ code, signal, out: Buffer.concat(out).toString(), err: Buffer.concat(err).toString() });
+    });
   });
   return { child, done };
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import {
-  form, getJson, startServer, tempFolder, tone, transcribe, until, waitForJob, wav,
+  form, freePort, getJson, startServer, tempFolder, tone, transcribe, until, waitForJob, wav,
 } from '../lib/server.mjs';
 import { accessible, launch, openPage as openIn, reason, recording } from './browser.mjs';
 
@@ -163,7 +163,8 @@ describe('the page', { skip: reason }, () => {
 
   test('says when the service is gone, and when it is back', async () => {
     const folder = tempFolder();
-    const first = await startServer({ folder });
+    const again = { folder, env: { PORT: String(await freePort()) } };
+    const first = await startServer(again);
     const context = await browser.newContext();
     const page = await context.newPage();
     await page.goto(first.url);
@@ -173,7 +174,7 @@ describe('the page', { skip: reason }, () => {
     await page.getByText('Offline').waitFor();
     await page.locator('#files').setInputFiles({ name: 'a.wav', mimeType: 'audio/wav', buffer: wav() });
     await page.locator('#uploads').getByText('the service cannot be reached').waitFor();
-    const second = await startServer({ folder, env: { PORT: String(first.port) } });
+    const second = await startServer(again);
     await page.evaluate(() => window.dispatchEvent(new Event('online')));
     await page.getByText('Online').waitFor();
     await context.close();

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { form, getJson, startServer, tempFolder, tone, transcribe, until, waitForJob, wav } from '../lib/server.mjs';
+import { form, freePort, getJson, startServer, tempFolder, tone, transcribe, until, waitForJob, wav } from '../lib/server.mjs';
 import { accessible, launch, openPage, picture, reason, recording, windows } from './browser.mjs';
 
 const hostile = '<img src=x onerror="document.title=\'owned\'"><script>document.title=\'owned\'</script>';
@@ -269,30 +269,31 @@ describe('the views of the page', { skip: reason }, () => {
     const transcript = longTranscript(10000);
     const { page, close } = await openJob({ prepare: (p) => pretend(p, { transcript, change: { duration: 3000 } }) });
     await page.locator('.segments li').nth(999).waitFor({ state: 'attached' });
-    const took = await page.evaluate(async () => {
-      const begun = performance.now();
+    // Processor time of the page's thread, in ms: what the machine does beside it is not the page's fault.
+    const protocol = await page.context().newCDPSession(page);
+    await protocol.send('Performance.enable', { timeDomain: 'threadTicks' });
+    const spent = async () => 1000 * (await protocol.send('Performance.getMetrics')).metrics.find(({ name }) => name === 'TaskDuration').value;
+    const begun = await spent();
+    await page.evaluate(async () => {
       location.hash = '';
       await new Promise((resolve) => { setTimeout(resolve, 50); });
       history.back();
       while (document.querySelectorAll('.segments li').length < 1000) await new Promise((resolve) => { requestAnimationFrame(resolve); });
-      return performance.now() - begun;
     });
-    assert.ok(took < 4000, `${took} ms`);
+    const took = await spent() - begun;
+    assert.ok(took < 2000, `${took} ms`);
     // Moving the mark touches two words, whatever the length.
-    const frames = await page.evaluate(async () => {
-      let longest = 0;
-      let last = performance.now();
+    const moving = await spent();
+    await page.evaluate(async () => {
       document.querySelector('.wave').focus();
       for (let i = 0; i < 30; i++) {
         document.querySelector('.wave').dispatchEvent(new KeyboardEvent('keydown', { key: 'PageUp', bubbles: true }));
         await new Promise((resolve) => { requestAnimationFrame(resolve); });
-        longest = Math.max(longest, performance.now() - last);
-        last = performance.now();
       }
-      return longest;
     });
-    assert.ok(frames < 500, `a frame took ${frames} ms`);
-    console.log(`# 10,000 words: shown in ${took.toFixed(0)} ms, longest frame ${frames.toFixed(0)} ms`);
+    const frame = (await spent() - moving) / 30;
+    console.log(`# 10,000 words: shown in ${took.toFixed(0)} ms, a frame takes ${frame.toFixed(0)} ms`);
+    assert.ok(frame < 100, `a frame takes ${frame} ms`);
     await close();
   });
 
@@ -428,7 +429,8 @@ describe('the views of the page', { skip: reason }, () => {
       return;
     }
     const folder = tempFolder();
-    const first = await startServer({ folder });
+    const again = { folder, env: { PORT: String(await freePort()) } };
+    const first = await startServer(again);
     const { page, close } = await openPage(browser, first, {});
     await page.getByText('Online').waitFor();
     let patches = 0;
@@ -445,7 +447,7 @@ describe('the views of the page', { skip: reason }, () => {
     await page.locator('#files').setInputFiles(file);
     await page.locator('#uploads').getByText('Paused').waitFor();
     await page.unroute('**/uploads/*');
-    const second = await startServer({ folder, env: { PORT: String(first.port) } });
+    const second = await startServer(again);
     await page.evaluate(() => window.dispatchEvent(new Event('online')));
     const { jobs } = await until(async () => (await getJson(second, '/jobs')).body, (list) => list.total === 1);
     const digest = (data) => createHash('sha256').update(data).digest('hex');

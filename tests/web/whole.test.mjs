@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { after, before, describe, test } from 'node:test';
-import { binary, form, getJson, startServer, tempFolder, transcribe, until } from '../lib/server.mjs';
+import { binary, form, freePort, getJson, startServer, tempFolder, transcribe, until } from '../lib/server.mjs';
 import { accessible, launch, openPage, picture, reason, recording } from './browser.mjs';
 
 describe('the page with all of the service', { skip: reason }, () => {
@@ -58,7 +58,8 @@ describe('the page with all of the service', { skip: reason }, () => {
 
   test('follows all jobs on one stream, also after a restart', async (t) => {
     const folder = tempFolder();
-    const first = await startServer({ folder });
+    const again = { folder, env: { PORT: String(await freePort()) } };
+    const first = await startServer(again);
     const stop = new AbortController();
     const { status } = await fetch(`${first.url}/events`, { signal: stop.signal });
     stop.abort();
@@ -75,7 +76,7 @@ describe('the page with all of the service', { skip: reason }, () => {
     await page.locator('.segments .w').first().waitFor({ timeout: 60000 });
     await first.kill();
     await page.getByText('The service cannot be reached.').waitFor({ timeout: 60000 });
-    const second = await startServer({ folder, env: { PORT: String(first.port) } });
+    const second = await startServer(again);
     await page.getByText('Online').waitFor({ timeout: 60000 });
     const { body } = await transcribe(second, form(fs.readFileSync(recording), 'second.wav'));
     await page.getByRole('link', { name: /second\.wav\s*Done/ }).waitFor({ timeout: 60000 });
