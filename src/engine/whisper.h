@@ -79,9 +79,9 @@ void whisper_model_describe(const struct whisper_model *m,
 
 /* ---- languages ------------------------------------------------------------------ */
 
-/* Accepts an ISO 639-1 code (also "yue", "haw", "jw"), an English name or one of the
- * reference's aliases, in any case. Returns its index in the reference's order (0:
- * English), or -1 when unknown. */
+/* Accepts an ISO 639-1 code (also "yue", "haw", "jw"), with or without a region
+ * ("pt-BR"), an English name or one of the reference's aliases, in any case. Returns its
+ * index in the reference's order (0: English), or -1 when unknown. */
 int whisper_language_find(const char *name);
 int whisper_language_count(void);
 const char *whisper_language_code(int index); /* "en"; NULL out of range */
