@@ -51,6 +51,8 @@ static int set_output(struct http_request *r)
     a->output = FORMAT_TXT;
     if (!value || !*value || format_parse(value, &a->output))
         return 0;
+    if (!strcmp(value, "text")) /* their documents call it so */
+        return 0;
     return wrong(r, "output", "txt, vtt, srt, tsv or json");
 }
 

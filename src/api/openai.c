@@ -65,8 +65,9 @@ const struct http_form_handler openai_translation_form = {
 static void stream(struct http_request *r, struct job *job)
 {
     const struct api *api = r->app;
+    const struct openai_request *o = r->state;
     struct err e;
-    if (teller_stream(api->teller, r, job->id, &e))
+    if (teller_stream(api->teller, r, job->id, o->logprobs, &e))
         api_error(&r->response, &e);
     job_release(job);
 }

@@ -3,6 +3,7 @@
 #define API_OPENAI_H
 
 #include "api/intake.h"
+#include "format/transcript.h"
 
 enum openai_format {
     OPENAI_JSON,
@@ -22,6 +23,8 @@ struct openai_request {
     bool granular;        /* granularities were asked for … */
     bool words, segments; /* … these */
     bool stream;
+    bool logprobs;         /* of every token */
+    bool shaped;           /* an option of subtitles was named */
     struct buf keywords;   /* "Zoë, Ångström" */
     char language_hint[8]; /* the one of languages[]; "" when there are none or more */
     int n_languages;
@@ -53,6 +56,10 @@ void openai_answer(struct http_request *r, const struct job *job);
 
 /* {"type":"duration","seconds":12}: whole seconds, begun ones count. */
 json_t *openai_usage(double seconds);
+
+/* Of every token of a transcript that keeps it, {"token","bytes","logprob"}. A new
+ * reference; NULL when memory is out. */
+json_t *openai_logprobs(const struct transcript *t); /* openai_logprobs.c */
 
 /* The four keys of an error; `param` may be NULL. A new reference. */
 json_t *openai_error(int status, const char *code, const char *param,

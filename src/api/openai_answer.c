@@ -20,11 +20,18 @@ static const char *text_of(const struct job *job)
     return job->transcript_text ? job->transcript_text : "";
 }
 
-static void answer_json(struct http_request *r, const struct job *job)
+/* `t`: NULL unless the tokens were asked for. */
+static void answer_json(struct http_request *r, const struct job *job,
+                        const struct transcript *t)
 {
-    http_respond_json(&r->response, 200,
-                      json_pack("{s:s, s:o}", "text", text_of(job), "usage",
-                                openai_usage(job->duration_seconds)));
+    json_t *body = json_pack("{s:s}", "text", text_of(job));
+    int failed = t && json_object_set_new(body, "logprobs", openai_logprobs(t));
+    failed |= json_object_set_new(body, "usage", openai_usage(job->duration_seconds));
+    if (failed) {
+        json_decref(body);
+        body = NULL; /* answers that memory is out */
+    }
+    http_respond_json(&r->response, 200, body);
 }
 
 static void answer_text(struct http_request *r, const struct job *job)
@@ -60,6 +67,7 @@ static void answer_verbose(struct http_request *r, const struct job *job,
 static void answer_subtitles(struct http_request *r, const struct job *job,
                              const struct transcript *t, enum format format)
 {
+    const struct openai_request *o = r->state;
     struct http_params none = {0};
     struct cue_options subtitles;
     struct buf body;
@@ -69,6 +77,10 @@ static void answer_subtitles(struct http_request *r, const struct job *job,
         api_error(&r->response, &e);
         return;
     }
+    /* Their clients count on a cue for each segment. */
+    if (!o->shaped)
+        subtitles.raw_subtitles = true;
+    subtitles.always_hours = true;
     buf_init(&body, HTTP_BODY_MAX);
     if (format_write_as(format, t, &subtitles, &body))
         body.failed = true;
@@ -84,6 +96,8 @@ static void answer_transcript(struct http_request *r, const struct job *job)
     transcript_init(&t);
     if (jobs_transcript(api->jobs, job->id, &t, &e))
         api_error(&r->response, &e);
+    else if (o->format == OPENAI_JSON)
+        answer_json(r, job, &t);
     else if (o->format == OPENAI_VERBOSE)
         answer_verbose(r, job, &t);
     else
@@ -98,8 +112,8 @@ void openai_answer(struct http_request *r, const struct job *job)
         struct intake_failure f = intake_failure(job);
         openai_refuse(r, f.status, f.code, f.status == 422 ? "file" : NULL, "%s",
                       f.sentence);
-    } else if (o->format == OPENAI_JSON) {
-        answer_json(r, job);
+    } else if (o->format == OPENAI_JSON && !o->logprobs) {
+        answer_json(r, job, NULL);
     } else if (o->format == OPENAI_TEXT) {
         answer_text(r, job);
     } else {

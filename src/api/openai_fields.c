@@ -2,8 +2,10 @@
  * or as `name`, once for each of its values; an object as `name[key]` or as JSON. */
 #include "api/openai.h"
 
+#include "api/refusals.h"
 #include "base/mem.h"
 #include "engine/whisper.h"
+#include "job/options.h"
 
 #include <errno.h>
 #include <strings.h>
@@ -147,11 +149,10 @@ static int take_stream(struct http_request *r, const char *param, const char *va
 
 static int take_include(struct http_request *r, const char *param, const char *value)
 {
-    if (!strcmp(value, "logprobs"))
-        return unsupported(r, param,
-                           "This server does not tell the probability of each token; "
-                           "verbose_json has avg_logprob for each segment");
-    return *value ? wrong(r, param, value, "logprobs") : 0;
+    struct openai_request *o = r->state;
+    o->logprobs |= !strcmp(value, "logprobs");
+    return *value && strcmp(value, "logprobs") != 0 ? wrong(r, param, value, "logprobs")
+                                                    : 0;
 }
 
 static int take_speakers(struct http_request *r, const char *param, const char *value)
@@ -251,6 +252,9 @@ static const struct {
 /* Ours, which their clients can send as extra fields: "beam_size" … */
 static int take_other(struct http_request *r, const char *name, const char *value)
 {
+    struct openai_request *o = r->state;
+    const struct job_option *option = job_option_find(name);
+    o->shaped |= option && option->group == GROUP_SUBTITLES && *value;
     if (!strcmp(name, "task"))
         return 0; /* the path says it */
     return set_option(r, name, name, value);
@@ -276,6 +280,16 @@ int openai_field(struct http_request *r, const char *name, const char *value)
     return status || in->filename ? status : intake_check(r);
 }
 
+static int keep_logprobs(struct http_request *r)
+{
+    struct api_options *o = options_of(r);
+    if (!o->rest)
+        o->rest = json_object();
+    return json_object_set_new(o->rest, JOB_OPTION_LOGPROBS, json_true())
+               ? api_out_of_memory(r)
+               : 0;
+}
+
 int openai_fields_end(struct http_request *r)
 {
     struct openai_request *o = r->state;
@@ -291,6 +305,9 @@ int openai_fields_end(struct http_request *r)
     else if (o->granular && o->format != OPENAI_VERBOSE)
         openai_refuse(r, 400, "invalid_value", "timestamp_granularities[]",
                       "Granularities need response_format=verbose_json");
+    else if (o->logprobs && o->format != OPENAI_JSON)
+        openai_refuse(r, 400, "invalid_value", "include[]",
+                      "The log probabilities of tokens need response_format=json");
     else if (o->stream && o->format != OPENAI_JSON && o->format != OPENAI_TEXT)
         openai_refuse(r, 400, "invalid_value", "stream",
                       "A stream has events of its own: leave response_format out, or "
@@ -299,6 +316,8 @@ int openai_fields_end(struct http_request *r)
         return ERR_INVALID;
     if (o->words)
         status = set_option(r, "word_timestamps", "timestamp_granularities[]", "true");
+    if (!status && o->logprobs)
+        status = keep_logprobs(r);
     if (!status && o->keywords.length)
         status = set_option(r, "hotwords", "keywords[]", buf_cstr(&o->keywords));
     if (!status && o->language_hint[0] && !in->options.language)

@@ -1,6 +1,7 @@
 /* GET /v1/models, and which model of ours a name of theirs means. */
 #include "api/openai.h"
 
+#include "base/mem.h"
 #include "catalog/catalog.h"
 
 #include <sys/stat.h>
@@ -86,13 +87,15 @@ static bool is_theirs(const char *asked)
            (!strncmp(asked, "gpt-", 4) && strstr(asked, "transcribe"));
 }
 
-/* "openai/whisper-small" and "whisper-small" are "small". */
+/* "openai/whisper-small", "Systran/faster-whisper-small" and "whisper-small" are "small".
+ */
 static const char *short_name(const char *asked)
 {
-    static const char owner[] = "openai/", family[] = "whisper-";
-    if (!strncmp(asked, owner, sizeof owner - 1))
-        asked += sizeof owner - 1;
-    return strncmp(asked, family, sizeof family - 1) ? asked : asked + sizeof family - 1;
+    static const char *const before[] = {"openai/", "Systran/", "faster-", "whisper-"};
+    for (size_t i = 0; i < ARRAY_LENGTH(before); i++)
+        if (!strncmp(asked, before[i], strlen(before[i])))
+            asked += strlen(before[i]);
+    return asked;
 }
 
 int openai_find_model(struct http_request *r, const char *asked, char name[64])

@@ -20,6 +20,8 @@ struct telling {
     int subscription;
     int64_t position; /* windows that were read */
     struct buf told;  /* the text so far, without blanks in front */
+    bool logprobs;    /* of the tokens of each text */
+    size_t n_tokens;  /* of which that was told */
     bool over;        /* the last event is sent */
     /* Under the teller's lock: */
     bool due, quiet, gone;
@@ -71,12 +73,13 @@ static void telling_free(struct telling *x)
 }
 
 int teller_stream(struct teller *t, struct http_request *r, const char *job_id,
-                  struct err *e)
+                  bool logprobs, struct err *e)
 {
     struct telling *x = calloc(1, sizeof *x);
     if (!x)
         return err_set(e, ERR_NOMEM, "out of memory");
     x->teller = t;
+    x->logprobs = logprobs;
     memcpy(x->job_id, job_id, ID_SIZE);
     buf_init(&x->told, TEXT_MAX_BYTES);
     x->subscription = jobs_subscribe(t->jobs, x->job_id, on_event, x);
@@ -137,13 +140,27 @@ static void say_event(struct telling *x, json_t *event, bool last)
     json_decref(event);
 }
 
-static void say_delta(struct telling *x, const char *text)
+/* An event without what memory lacks for is none: the list belongs to it. */
+static json_t *with_logprobs(const struct telling *x, json_t *event, json_t *logprobs)
+{
+    if (!x->logprobs)
+        return event;
+    if (event && logprobs && !json_object_set(event, "logprobs", logprobs))
+        return event;
+    json_decref(event);
+    return NULL;
+}
+
+/* `logprobs`: of its tokens, borrowed. */
+static void say_delta(struct telling *x, const char *text, json_t *logprobs)
 {
     if (!*text)
         return;
     buf_str(&x->told, text);
-    say_event(x, json_pack("{s:s, s:s}", "type", "transcript.text.delta", "delta", text),
-              false);
+    x->n_tokens += json_array_size(logprobs);
+    json_t *event =
+        json_pack("{s:s, s:s}", "type", "transcript.text.delta", "delta", text);
+    say_event(x, with_logprobs(x, event, logprobs), false);
 }
 
 static void say_error(struct telling *x, int status, const char *code,
@@ -156,11 +173,14 @@ static void say_error(struct telling *x, int status, const char *code,
  * does not have. */
 static void tell_news(struct telling *x)
 {
+    struct transcript heard;
     struct buf text;
     struct err e;
+    transcript_init(&heard);
     buf_init(&text, TEXT_MAX_BYTES);
-    if (jobs_heard(x->teller->jobs, x->job_id, &x->position, &text, &e))
+    if (jobs_heard(x->teller->jobs, x->job_id, &x->position, &heard, &e))
         log_event(LOG_WARNING, x->job_id, "its text is told later: %s", e.message);
+    transcript_untrimmed(&heard, &text);
     const char *news = buf_cstr(&text);
     while (!x->told.length && *news) {
         const char *next = news;
@@ -168,8 +188,37 @@ static void tell_news(struct telling *x)
             break;
         news = next;
     }
-    say_delta(x, news);
+    json_t *logprobs = x->logprobs ? openai_logprobs(&heard) : NULL;
+    say_delta(x, news, logprobs);
+    json_decref(logprobs);
     buf_release(&text);
+    transcript_release(&heard);
+}
+
+/* NULL where none were asked for, or memory is out. */
+static json_t *all_logprobs(const struct telling *x)
+{
+    struct transcript t;
+    struct err e;
+    json_t *list = NULL;
+    if (!x->logprobs)
+        return NULL;
+    if (jobs_transcript(x->teller->jobs, x->job_id, &t, &e)) {
+        log_event(LOG_WARNING, x->job_id, "its tokens cannot be told: %s", e.message);
+        return NULL;
+    }
+    list = openai_logprobs(&t);
+    transcript_release(&t);
+    return list;
+}
+
+/* What was not told of a list. */
+static json_t *rest_of(const struct telling *x, json_t *logprobs)
+{
+    json_t *rest = logprobs ? json_array() : NULL;
+    for (size_t i = x->n_tokens; i < json_array_size(logprobs); i++)
+        (void)json_array_append(rest, json_array_get(logprobs, i));
+    return rest;
 }
 
 /* The whole text begins with what was told; what is missing of it comes first. */
@@ -177,12 +226,14 @@ static void tell_end(struct telling *x, const struct job *job)
 {
     const char *whole = job->transcript_text ? job->transcript_text : "";
     size_t told = x->told.length;
+    json_t *logprobs = all_logprobs(x), *rest = rest_of(x, logprobs);
     if (!strncmp(whole, buf_cstr(&x->told), told))
-        say_delta(x, whole + told);
-    say_event(x,
-              json_pack("{s:s, s:s, s:o}", "type", "transcript.text.done", "text", whole,
-                        "usage", openai_usage(job->duration_seconds)),
-              true);
+        say_delta(x, whole + told, rest);
+    json_t *event = json_pack("{s:s, s:s, s:o}", "type", "transcript.text.done", "text",
+                              whole, "usage", openai_usage(job->duration_seconds));
+    say_event(x, with_logprobs(x, event, logprobs), true);
+    json_decref(rest);
+    json_decref(logprobs);
 }
 
 static void tell(struct telling *x)

@@ -16,9 +16,10 @@ int teller_start(struct teller **out, struct jobs *jobs, struct err *e);
 /* After the server has stopped, which closes every stream. NULL is fine. */
 void teller_stop(struct teller *t);
 
-/* Answer a request with the stream of a job, in whatever state that is. On error nothing
- * has been answered. */
+/* Answer a request with the stream of a job, in whatever state that is; with `logprobs`,
+ * which the job must keep, each event tells those of its text. On error nothing has been
+ * answered. */
 int teller_stream(struct teller *t, struct http_request *r, const char *job_id,
-                  struct err *e);
+                  bool logprobs, struct err *e);
 
 #endif

@@ -55,12 +55,32 @@ static const struct language aliases[] = {
     {"ps", "pushto"},    {"si", "sinhalese"},     {"ca", "valencian"},
 };
 
+/* Codes that others use for a language of the list. */
+static const struct language codes[] = {
+    {"tl", "fil"}, {"no", "nb"}, {"jw", "jv"}, {"he", "iw"}, {"zh", "cmn"},
+};
+
 static int find_code(const char *code)
 {
     for (size_t i = 0; i < ARRAY_LENGTH(languages); i++)
         if (!strcasecmp(code, languages[i].code))
             return (int)i;
+    for (size_t i = 0; i < ARRAY_LENGTH(codes); i++)
+        if (!strcasecmp(code, codes[i].name))
+            return find_code(codes[i].code);
     return -1;
+}
+
+/* "en-US" and "pt_BR" are what people set. */
+static int find_tag(const char *tag)
+{
+    char code[4];
+    size_t length = strcspn(tag, "-_");
+    if (!tag[length] || length >= sizeof code)
+        return -1;
+    memcpy(code, tag, length);
+    code[length] = '\0';
+    return find_code(code);
 }
 
 int whisper_language_find(const char *name)
@@ -68,6 +88,8 @@ int whisper_language_find(const char *name)
     if (!name)
         return -1;
     int index = find_code(name);
+    if (index < 0)
+        index = find_tag(name);
     for (size_t i = 0; index < 0 && i < ARRAY_LENGTH(languages); i++)
         if (!strcasecmp(name, languages[i].name))
             index = (int)i;

@@ -13,6 +13,7 @@ void whisper_segment_release(struct whisper_segment *s)
     free(s->words);
     free(s->text);
     free(s->tokens);
+    free(s->logprobs);
     *s = (struct whisper_segment){0};
 }
 

@@ -5,6 +5,12 @@
 #include "engine/align.h"
 #include "engine/search.h"
 
+const char *whisper_token_bytes(const struct whisper_session *s, int32_t token,
+                                size_t *length)
+{
+    return tokenizer_piece(s->tokenizer, token, length);
+}
+
 static int open_scratch(struct whisper_session *s)
 {
     size_t context = (size_t)s->model->config.n_text_ctx;

@@ -79,9 +79,9 @@ void whisper_model_describe(const struct whisper_model *m,
 
 /* ---- languages ------------------------------------------------------------------ */
 
-/* Accepts an ISO 639-1 code (also "yue", "haw", "jw"), an English name or one of the
- * reference's aliases, in any case. Returns its index in the reference's order (0:
- * English), or -1 when unknown. */
+/* Accepts an ISO 639-1 code (also "yue", "haw", "jw"), with or without a region
+ * ("pt-BR"), an English name or one of the reference's aliases, in any case. Returns its
+ * index in the reference's order (0: English), or -1 when unknown. */
 int whisper_language_find(const char *name);
 int whisper_language_count(void);
 const char *whisper_language_code(int index); /* "en"; NULL out of range */
@@ -175,6 +175,8 @@ struct whisper_params {
     const char *prepend_punctuations; /* borrowed; belongs to the word behind it */
     const char *append_punctuations;  /* borrowed; belongs to the word before it */
 
+    bool token_logprobs; /* segments tell how sure each of their tokens is */
+
     /* Go on with a recording that was begun: the frame that the last finished window
      * reported. The language found then belongs into `known_language`, and the segments
      * made until then into the result: the text comes out as if there
@@ -200,6 +202,8 @@ struct whisper_segment {
     double start_seconds, end_seconds;
     char *text;      /* owned, UTF-8 (damaged sequences replaced by U+FFFD) */
     int32_t *tokens; /* owned [n_tokens], timestamps included as in the reference */
+    float *logprobs; /* owned [n_tokens]: natural, of each among those that were allowed;
+                        NULL unless token_logprobs */
     size_t n_tokens;
     float temperature, avg_logprob, compression_ratio, no_speech_prob;
     int language;               /* index; that of its window */
@@ -314,6 +318,11 @@ struct whisper_session_options {
 int whisper_session_open(struct whisper_session **out, const struct whisper_model *m,
                          const struct whisper_session_options *options, struct err *e);
 void whisper_session_close(struct whisper_session *s);
+
+/* The bytes that a token stands for: maybe a part of a character; none for one that is no
+ * text. Borrowed from the session. */
+const char *whisper_token_bytes(const struct whisper_session *s, int32_t token,
+                                size_t *length);
 
 /* Transcribe `n_samples` mono samples at 16 kHz in [-1, 1] (NaN and infinities are taken
  * as 0), of any length. `r` is initialised by the caller; segments are appended to it,

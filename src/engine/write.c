@@ -199,6 +199,16 @@ static float confidence(const struct run *w, const struct line *l)
 /* ---- segments ------------------------------------------------------------------------
  */
 
+static int fill_logprobs(const struct heard *h, const struct line *l,
+                         struct whisper_segment *out)
+{
+    out->logprobs = mem_array(out->n_tokens, sizeof(*out->logprobs));
+    if (!out->logprobs)
+        return ERR_NOMEM;
+    memcpy(out->logprobs, h->logprobs + l->from, out->n_tokens * sizeof(*out->logprobs));
+    return 0;
+}
+
 /* Text, tokens and words of a line; *empty when there is no text. */
 static int fill(const struct run *w, const struct line *l, struct whisper_segment *out,
                 bool *empty, struct err *e)
@@ -207,7 +217,7 @@ static int fill(const struct run *w, const struct line *l, struct whisper_segmen
     out->n_tokens = l->to - l->from;
     out->text = tokenizer_decode(w->s->tokenizer, h->tokens + l->from, out->n_tokens);
     out->tokens = mem_array(out->n_tokens, sizeof(*out->tokens));
-    if (!out->text || !out->tokens)
+    if (!out->text || !out->tokens || (w->p->token_logprobs && fill_logprobs(h, l, out)))
         return err_set(e, ERR_NOMEM, "no memory is left for the text");
     memcpy(out->tokens, h->tokens + l->from, out->n_tokens * sizeof(*out->tokens));
     size_t length = strlen(out->text);

@@ -19,6 +19,7 @@ struct cue_options {
     float max_cue_duration; /* seconds */
     bool highlight_words;   /* one cue for each word, which is underlined */
     bool raw_subtitles;     /* the segments, unchanged; all else is ignored */
+    bool always_hours;      /* of the times of VTT, too; not a matter of cues */
 };
 void cue_options_init(struct cue_options *o);
 

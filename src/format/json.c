@@ -23,6 +23,18 @@ static void write_words(struct buf *out, const struct transcript_segment *s)
     buf_char(out, ']');
 }
 
+static void write_logprobs(struct buf *out, const struct transcript_segment *s)
+{
+    buf_str(out, ", \"logprobs\": [");
+    for (size_t i = 0; i < s->n_logprobs; i++) {
+        buf_str(out, i ? ", {" : "{");
+        json_text_member(out, "bytes", s->logprobs[i].hex);
+        json_more_float(out, "logprob", s->logprobs[i].logprob);
+        buf_char(out, '}');
+    }
+    buf_char(out, ']');
+}
+
 static void write_segment(struct buf *out, const struct transcript_segment *s)
 {
     buf_printf(out, "{\"id\": %d, \"seek\": %lld", s->id, (long long)s->seek);
@@ -41,6 +53,8 @@ static void write_segment(struct buf *out, const struct transcript_segment *s)
         json_more_text(out, "language", s->language);
     if (s->words)
         write_words(out, s);
+    if (s->logprobs)
+        write_logprobs(out, s);
     buf_char(out, '}');
 }
 

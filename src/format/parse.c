@@ -61,6 +61,34 @@ static int get_words(const json_t *object, struct transcript_segment *s, struct 
     return status;
 }
 
+static int get_logprob(const json_t *object, struct transcript_token *t, struct err *e)
+{
+    int status = json_get_long_text(object, "bytes", &t->hex, e);
+    if (!status &&
+        (strlen(t->hex) % 2 || strspn(t->hex, "0123456789abcdef") != strlen(t->hex)))
+        status = json_wrong(e, "bytes", "are not hexadecimal");
+    if (!status)
+        status = json_get_float(object, "logprob", NAN, &t->logprob, e);
+    return status;
+}
+
+static int get_logprobs(const json_t *object, struct transcript_segment *s, struct err *e)
+{
+    const json_t *list = json_object_get(object, "logprobs");
+    if (!json_is_array(list) || json_array_size(list) > MAX_TOKENS)
+        return json_wrong(e, "logprobs", "is not a list, or too long");
+    size_t count = json_array_size(list);
+    s->logprobs = mem_array(count + 1, sizeof *s->logprobs);
+    if (!s->logprobs)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    int status = 0;
+    while (!status && s->n_logprobs < count) {
+        const json_t *token = json_array_get(list, s->n_logprobs);
+        status = get_logprob(token, &s->logprobs[s->n_logprobs++], e);
+    }
+    return status;
+}
+
 static int get_segment(const json_t *object, struct transcript_segment *s, struct err *e)
 {
     if (!json_is_object(object))
@@ -91,6 +119,8 @@ static int get_segment(const json_t *object, struct transcript_segment *s, struc
         status = json_get_text(object, "language", s->language, sizeof s->language, e);
     if (!status && json_object_get(object, "words"))
         status = get_words(object, s, e);
+    if (!status && json_object_get(object, "logprobs"))
+        status = get_logprobs(object, s, e);
     return status;
 }
 

@@ -16,6 +16,9 @@ void transcript_segment_release(struct transcript_segment *s)
     for (size_t i = 0; i < s->n_words; i++)
         free(s->words[i].text);
     free(s->words);
+    for (size_t i = 0; i < s->n_logprobs; i++)
+        free(s->logprobs[i].hex);
+    free(s->logprobs);
     free(s->text);
     free(s->tokens);
     *s = (struct transcript_segment){0};
@@ -52,6 +55,26 @@ static int copy_words(struct transcript_segment *copy,
     return 0;
 }
 
+static int copy_logprobs(struct transcript_segment *copy,
+                         const struct transcript_segment *from)
+{
+    copy->logprobs = NULL;
+    copy->n_logprobs = 0;
+    if (!from->logprobs)
+        return 0;
+    copy->logprobs = mem_array(from->n_logprobs + 1, sizeof *copy->logprobs);
+    if (!copy->logprobs)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < from->n_logprobs; i++) {
+        copy->logprobs[i] = from->logprobs[i];
+        copy->logprobs[i].hex = mem_strdup(from->logprobs[i].hex);
+        copy->n_logprobs++;
+        if (!copy->logprobs[i].hex)
+            return ERR_NOMEM;
+    }
+    return 0;
+}
+
 int transcript_add(struct transcript *t, const struct transcript_segment *segment)
 {
     if (mem_grow(&t->segments, &t->capacity, t->n_segments + 1, sizeof *t->segments))
@@ -59,7 +82,8 @@ int transcript_add(struct transcript *t, const struct transcript_segment *segmen
     struct transcript_segment copy = *segment;
     copy.text = mem_strdup(segment->text ? segment->text : "");
     copy.tokens = mem_array(segment->n_tokens, sizeof *copy.tokens);
-    if (copy_words(&copy, segment) || !copy.text || !copy.tokens) {
+    int status = copy_words(&copy, segment);
+    if (copy_logprobs(&copy, segment) || status || !copy.text || !copy.tokens) {
         transcript_segment_release(&copy);
         return ERR_NOMEM;
     }
@@ -69,13 +93,18 @@ int transcript_add(struct transcript *t, const struct transcript_segment *segmen
     return 0;
 }
 
+void transcript_untrimmed(const struct transcript *t, struct buf *out)
+{
+    for (size_t i = 0; i < t->n_segments; i++)
+        for (const char *p = t->segments[i].text; *p;)
+            text_put(out, text_next(&p));
+}
+
 void transcript_text(const struct transcript *t, struct buf *out)
 {
     struct buf joined;
     buf_init(&joined, out->maximum);
-    for (size_t i = 0; i < t->n_segments; i++)
-        for (const char *p = t->segments[i].text; *p;)
-            text_put(&joined, text_next(&p));
+    transcript_untrimmed(t, &joined);
     size_t length;
     const char *trimmed = text_trimmed(buf_cstr(&joined), &length);
     if (buf_failed(&joined))

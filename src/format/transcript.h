@@ -16,6 +16,13 @@ struct transcript_word {
     float probability;
 };
 
+/* A token that is text, and how sure the model was of it. */
+struct transcript_token {
+    char *hex; /* owned; two digits for each of its bytes, which may be a part of a
+                  character */
+    float logprob;
+};
+
 struct transcript_segment {
     int id;
     int64_t seek;      /* mel frames */
@@ -27,6 +34,8 @@ struct transcript_segment {
     char language[16];             /* code, where every window has its own; else "" */
     struct transcript_word *words; /* owned [n_words]; NULL: not asked for */
     size_t n_words;
+    struct transcript_token *logprobs; /* owned [n_logprobs]; NULL: not asked for */
+    size_t n_logprobs;
 };
 
 struct transcript {
@@ -48,7 +57,9 @@ void transcript_segment_release(struct transcript_segment *s);
 /* Append a deep copy. 0 or ERR_NOMEM. */
 int transcript_add(struct transcript *t, const struct transcript_segment *segment);
 
-/* The text of all segments joined, trimmed. Appended to `out`. */
+/* The text of all segments joined, not trimmed. Appended to `out`. */
+void transcript_untrimmed(const struct transcript *t, struct buf *out);
+/* The same, trimmed. */
 void transcript_text(const struct transcript *t, struct buf *out);
 
 /* What a person should be warned of: whole sentences with times, the most important

@@ -5,7 +5,9 @@
 
 void vtt_write(const struct transcript *t, const struct cue_options *o, struct buf *out)
 {
-    static const struct subtitle_style style = {
-        .head = "WEBVTT\n\n", .escaped = true, .decimal_marker = '.'};
+    const struct subtitle_style style = {.head = "WEBVTT\n\n",
+                                         .hours = o->always_hours,
+                                         .escaped = true,
+                                         .decimal_marker = '.'};
     subtitles_write(t, o, &style, out);
 }

@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "catalog/catalog.h"
-#include "format/text.h"
 #include "job/models_door.h"
 #include "job/pulls.h"
 #include "job/fetcher.h"
@@ -191,20 +190,20 @@ int jobs_transcript(struct jobs *s, const char *id, struct transcript *out, stru
     return status;
 }
 
-static int add_text(const char *window, struct buf *text, struct err *e)
+static int add_segments(const char *window, struct transcript *news, struct err *e)
 {
     struct transcript t;
     int status = transcript_parse(&t, window, strlen(window), e);
     if (status)
         return status;
-    for (size_t i = 0; i < t.n_segments; i++)
-        for (const char *p = t.segments[i].text; *p;)
-            text_put(text, text_next(&p));
+    for (size_t i = 0; !status && i < t.n_segments; i++)
+        if (transcript_add(news, &t.segments[i]))
+            status = err_set(e, ERR_NOMEM, "out of memory");
     transcript_release(&t);
-    return 0;
+    return status;
 }
 
-int jobs_heard(struct jobs *s, const char *id, int64_t *position, struct buf *text,
+int jobs_heard(struct jobs *s, const char *id, int64_t *position, struct transcript *news,
                struct err *e)
 {
     struct store_windows windows;
@@ -212,7 +211,7 @@ int jobs_heard(struct jobs *s, const char *id, int64_t *position, struct buf *te
     if (status)
         return status;
     for (size_t i = 0; !status && i < windows.count; i++)
-        status = add_text(windows.list[i], text, e);
+        status = add_segments(windows.list[i], news, e);
     if (!status)
         *position += (int64_t)windows.count;
     store_windows_release(&windows);

@@ -108,9 +108,9 @@ int jobs_list(struct jobs *s, const struct job_filter *f, struct job_list *out,
 /* The whole transcript of a completed job; ERR_STATE when it is not. */
 int jobs_transcript(struct jobs *s, const char *id, struct transcript *out,
                     struct err *e);
-/* Append what a job that is not completed has heard from its `*position`th window on (the
- * first is 0), untrimmed, and move *position behind it. */
-int jobs_heard(struct jobs *s, const char *id, int64_t *position, struct buf *text,
+/* Append the segments that a job that is not completed has heard from its `*position`th
+ * window on (the first is 0), and move *position behind it. */
+int jobs_heard(struct jobs *s, const char *id, int64_t *position, struct transcript *news,
                struct err *e);
 /* Cancel if running, then remove row, audio and transcript. */
 int jobs_delete(struct jobs *s, const char *id, struct err *e);

@@ -289,6 +289,10 @@ static int set_all(struct job_options *o, const json_t *root, struct err *e)
         const struct job_option *option = job_option_find(key);
         if (!strcmp(key, JOB_OPTION_SOURCE) && json_is_string(value))
             continue;
+        if (!strcmp(key, JOB_OPTION_LOGPROBS) && json_is_boolean(value)) {
+            o->params.token_logprobs = json_is_true(value);
+            continue;
+        }
         if (!option)
             return err_set(e, ERR_INVALID, "there is no option \"%.60s\"", key);
         if (strcmp(option->name, key) != 0 && json_object_get(root, option->name))

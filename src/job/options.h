@@ -17,6 +17,9 @@
 /* A text that says by which door a job came. It changes nothing in the transcription, and
  * callers cannot set it: it is not in the table. */
 #define JOB_OPTION_SOURCE "source"
+/* true: the transcript keeps how sure the model was of each token. Not in the table
+ * either: only OpenAI's door has a form to tell it in. */
+#define JOB_OPTION_LOGPROBS "token_logprobs"
 
 struct json_t; /* jansson's */
 

@@ -7,8 +7,9 @@
 #include "job/detect.h"
 
 struct run {
-    const struct whisper_result *result; /* borrowed: what the engine has so far */
-    size_t n_votes;                      /* of its report that were taken over */
+    const struct whisper_session *session; /* borrowed */
+    const struct whisper_result *result;   /* borrowed: what the engine has so far */
+    size_t n_votes;                        /* of its report that were taken over */
     const struct transcribe_options *options;
     const struct transcribe_callbacks *callbacks; /* or NULL */
     struct transcript *out;
@@ -53,6 +54,39 @@ static struct transcript_word *words_of(const struct whisper_segment *s, bool *f
     return words;
 }
 
+/* What is text of a segment's tokens. */
+static int take_logprobs(const struct run *r, const struct whisper_segment *s,
+                         struct transcript_segment *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    out->logprobs = mem_array(s->n_tokens + 1, sizeof *out->logprobs);
+    if (!out->logprobs)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < s->n_tokens; i++) {
+        size_t length;
+        const char *bytes = whisper_token_bytes(r->session, s->tokens[i], &length);
+        if (!length)
+            continue;
+        char *hex = mem_array(2 * length + 1, 1);
+        if (!hex)
+            return ERR_NOMEM;
+        for (size_t k = 0; k < length; k++) {
+            hex[2 * k] = digits[(unsigned char)bytes[k] >> 4];
+            hex[2 * k + 1] = digits[(unsigned char)bytes[k] & 15];
+        }
+        out->logprobs[out->n_logprobs++] =
+            (struct transcript_token){.hex = hex, .logprob = s->logprobs[i]};
+    }
+    return 0;
+}
+
+static void drop_logprobs(struct transcript_segment *s)
+{
+    for (size_t i = 0; i < s->n_logprobs; i++)
+        free(s->logprobs[i].hex);
+    free(s->logprobs);
+}
+
 static void on_segment(void *arg, const struct whisper_segment *s)
 {
     struct run *r = arg;
@@ -78,11 +112,14 @@ static void on_segment(void *arg, const struct whisper_segment *s)
         segment.words = words_of(s, &failed);
     else
         segment.n_words = 0;
+    if (s->logprobs && take_logprobs(r, s, &segment))
+        failed = true;
     if (r->rc == 0)
         r->rc = failed ? ERR_NOMEM : transcript_add(r->out, &segment);
     if (r->rc == 0 && r->callbacks && r->callbacks->segment)
         r->callbacks->segment(r->callbacks->arg, &segment);
     free(segment.words);
+    drop_logprobs(&segment);
 }
 
 /* ---- the report ------------------------------------------------------------------ */
@@ -281,7 +318,8 @@ int transcribe_file(struct whisper_session *session, struct decoding *decoding,
                     const struct transcribe_callbacks *callbacks, struct transcript *out,
                     struct err *e)
 {
-    struct run r = {.options = options, .callbacks = callbacks, .out = out};
+    struct run r = {
+        .session = session, .options = options, .callbacks = callbacks, .out = out};
     struct pcm pcm = {0};
     struct media_info info;
     int rc = media_finish(decoding, &pcm, &info, e);

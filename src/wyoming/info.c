@@ -39,15 +39,18 @@ static json_t *describe_all(const struct config *c)
     return list;
 }
 
-/* Clients of the published library look into every one of these lists. */
+/* Clients of the published library look into every one of these lists. What is preferred
+ * is what they take for granted of a program that does not say. */
 json_t *wyoming_info(const struct config *c)
 {
-    return json_pack(
-        "{s:[{s:s, s:s, s:b, s:s, s:{s:s, s:s}, s:o, s:b}], s:[], s:[], s:[], s:[], "
-        "s:[], s:[]}",
-        "asr", "name", WYOMING_PROGRAM, "description", "Whisper speech to text",
-        "installed", 1, "version", WT_VERSION, "attribution", "name", WYOMING_PROGRAM,
-        "url", "https://github.com/openai/whisper", "models", describe_all(c),
-        "supports_transcript_streaming", 1, "tts", "handle", "intent", "wake", "mic",
-        "snd");
+    return json_pack("{s:[{s:s, s:s, s:b, s:s, s:{s:s, s:s}, s:o, s:b, s:b, s:b, "
+                     "s:b}], s:[], s:[], s:[], s:[], "
+                     "s:[], s:[]}",
+                     "asr", "name", WYOMING_PROGRAM, "description",
+                     "Whisper speech to text", "installed", 1, "version", WT_VERSION,
+                     "attribution", "name", WYOMING_PROGRAM, "url",
+                     "https://github.com/openai/whisper", "models", describe_all(c),
+                     "supports_transcript_streaming", 1, "requires_external_vad", 1,
+                     "prefers_auto_gain_enabled", 1, "prefers_noise_reduction_enabled", 1,
+                     "tts", "handle", "intent", "wake", "mic", "snd");
 }

@@ -3,7 +3,7 @@
 #include "base/mem.h"
 
 #define VERSION                                                                          \
-    "1.5.4" /* of the protocol's own package, which this was written after               \
+    "1.9.0" /* of the protocol's own package, which this was written after               \
              */
 
 #define RATE_LEAST    1000

@@ -140,45 +140,12 @@ static void ring(void *arg, const struct job_event *event)
     (void)!write(*(const int *)arg, &one, sizeof one);
 }
 
-/* Until the job has ended (1), or nobody waits for it any more (0). *job is what it came
- * to. */
-static int await_end(struct talk *t, int bell, struct job *job, struct err *e)
-{
-    for (;;) {
-        struct job now = {0};
-        int status = jobs_get(t->options->jobs, job->id, &now, e);
-        if (status)
-            return status;
-        job_release(job);
-        *job = now;
-        if (job->status != JOB_PENDING && job->status != JOB_PROCESSING)
-            return 1;
-        struct pollfd p[3] = {{.fd = bell, .events = POLLIN},
-                              {.fd = t->fd, .events = POLLRDHUP},
-                              {.fd = t->options->stop_fd, .events = POLLIN}};
-        (void)poll(p, 3, LOOK_MS);
-        uint64_t rings;
-        (void)!read(bell, &rings, sizeof rings);
-        if (p[1].revents || p[2].revents)
-            return 0;
-    }
-}
-
-static int watch(struct talk *t, struct job *job, struct err *e)
-{
-    int bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (bell < 0)
-        return err_errno(e, "cannot make a doorbell");
-    int handle = jobs_subscribe(t->options->jobs, job->id, ring, &bell);
-    int status = handle > 0 ? await_end(t, bell, job, e)
-                            : err_set(e, handle, "the job cannot be watched");
-    if (handle > 0)
-        jobs_unsubscribe(t->options->jobs, handle);
-    close(bell);
-    return status;
-}
-
-/* ---- the answer ---- */
+/* What a client was told of a job so far. */
+struct told {
+    int64_t position; /* windows that were read */
+    size_t segments;
+    bool begun;
+};
 
 /* {"text", "language"}; the language only when it is known. */
 static json_t *spoken(const char *text, const char *language)
@@ -195,20 +162,92 @@ static json_t *spoken(const char *text, const char *language)
     return NULL;
 }
 
-/* As the published servers that stream: the beginning, the pieces, the whole, the end. A
- * client that knows only `transcript` passes over the others. */
-static int say_transcript(struct talk *t, const struct transcript *heard, struct err *e)
+/* The segments from the `from`th on; the first text of all begins with a blank, which the
+ * whole does not have. */
+static int say_segments(struct talk *t, struct told *told, const struct transcript *heard,
+                        size_t from, const char *language, struct err *e)
+{
+    int status = 0;
+    if (!told->begun)
+        status = say(t, "transcript-start", spoken(NULL, language), e);
+    told->begun = true;
+    for (size_t i = from; !status && i < heard->n_segments; i++) {
+        const char *piece = heard->segments[i].text;
+        while (told->segments == 0 && *piece == ' ')
+            piece++;
+        status = say(t, "transcript-chunk", spoken(piece, NULL), e);
+        told->segments++;
+    }
+    return status;
+}
+
+/* Tell what a job that goes on has heard; 1 when it has ended. The windows are read
+ * before the job: its language is then known. What cannot be read now is told later. */
+static int look(struct talk *t, struct told *told, struct job *job, struct err *e)
+{
+    struct transcript news;
+    struct job now = {0};
+    struct err why;
+    transcript_init(&news);
+    if (jobs_heard(t->options->jobs, job->id, &told->position, &news, &why))
+        log_event(LOG_WARNING, job->id, "its text is told later: %s", why.message);
+    int status = jobs_get(t->options->jobs, job->id, &now, e);
+    if (!status) {
+        job_release(job);
+        *job = now;
+        status = job->status != JOB_PENDING && job->status != JOB_PROCESSING;
+    }
+    if (!status && news.n_segments)
+        status = say_segments(t, told, &news, 0, job->language, e);
+    transcript_release(&news);
+    return status;
+}
+
+/* Until the job has ended (1), or nobody waits for it any more (0). *job is what it came
+ * to. */
+static int await_end(struct talk *t, int bell, struct told *told, struct job *job,
+                     struct err *e)
+{
+    for (;;) {
+        int status = look(t, told, job, e);
+        if (status)
+            return status;
+        struct pollfd p[3] = {{.fd = bell, .events = POLLIN},
+                              {.fd = t->fd, .events = POLLRDHUP},
+                              {.fd = t->options->stop_fd, .events = POLLIN}};
+        (void)poll(p, 3, LOOK_MS);
+        uint64_t rings;
+        (void)!read(bell, &rings, sizeof rings);
+        if (p[1].revents || p[2].revents)
+            return 0;
+    }
+}
+
+static int watch(struct talk *t, struct told *told, struct job *job, struct err *e)
+{
+    int bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (bell < 0)
+        return err_errno(e, "cannot make a doorbell");
+    int handle = jobs_subscribe(t->options->jobs, job->id, ring, &bell);
+    int status = handle > 0 ? await_end(t, bell, told, job, e)
+                            : err_set(e, handle, "the job cannot be watched");
+    if (handle > 0)
+        jobs_unsubscribe(t->options->jobs, handle);
+    close(bell);
+    return status;
+}
+
+/* ---- the answer ---- */
+
+/* As the published servers that stream: the beginning, the pieces that were not told yet,
+ * the whole, the end. A client that knows only `transcript` passes over the others. */
+static int say_transcript(struct talk *t, struct told *told,
+                          const struct transcript *heard, struct err *e)
 {
     struct buf text;
     buf_init(&text, OUT_MAX);
     transcript_text(heard, &text);
-    int status = say(t, "transcript-start", spoken(NULL, heard->language), e);
-    for (size_t i = 0; !status && i < heard->n_segments; i++) {
-        const char *piece = heard->segments[i].text;
-        while (i == 0 && *piece == ' ')
-            piece++;
-        status = say(t, "transcript-chunk", spoken(piece, NULL), e);
-    }
+    int status = say_segments(t, told, heard, told->segments, heard->language, e);
     if (!status)
         status = say(t, "transcript", spoken(buf_cstr(&text), heard->language), e);
     if (!status)
@@ -217,7 +256,7 @@ static int say_transcript(struct talk *t, const struct transcript *heard, struct
     return status;
 }
 
-static int answer(struct talk *t, const struct job *job, struct err *e)
+static int answer(struct talk *t, struct told *told, const struct job *job, struct err *e)
 {
     struct transcript heard;
     if (job->status != JOB_COMPLETED)
@@ -226,7 +265,7 @@ static int answer(struct talk *t, const struct job *job, struct err *e)
     int status = jobs_transcript(t->options->jobs, job->id, &heard, e);
     if (status)
         return status;
-    status = say_transcript(t, &heard, e);
+    status = say_transcript(t, told, &heard, e);
     transcript_release(&heard);
     return status;
 }
@@ -235,12 +274,13 @@ static int answer(struct talk *t, const struct job *job, struct err *e)
 static int on_stop(struct talk *t, struct err *e)
 {
     struct job job = {0};
+    struct told told = {0};
     int status = utterance_submit(&t->utterance, WYOMING_CALLER, &job, e);
     if (status)
         return status;
-    status = watch(t, &job, e);
+    status = watch(t, &told, &job, e);
     if (status == 1)
-        status = answer(t, &job, e);
+        status = answer(t, &told, &job, e);
     else if (!status)
         status = err_set(e, ERR_NETWORK, "the client has gone");
     struct err why;

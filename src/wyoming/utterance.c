@@ -1,7 +1,6 @@
 #include "wyoming/utterance.h"
 
 #include "base/mem.h"
-#include "engine/whisper.h"
 #include "wyoming/info.h"
 
 #define HOT_WORDS_MAX ((size_t)4000)
@@ -21,15 +20,6 @@ void utterance_reset(struct utterance *u)
 }
 
 /* ---- what is asked for ---- */
-
-/* "en-US" and "pt_BR" are what people set; the models know "en" and "pt". */
-static void set_language(struct utterance *u, const char *asked)
-{
-    (void)snprintf(u->language, sizeof u->language, "%s", asked);
-    size_t stem = strcspn(u->language, "-_");
-    if (whisper_language_find(u->language) < 0)
-        u->language[stem] = '\0';
-}
 
 static void add_words(struct buf *out, const json_t *list)
 {
@@ -62,7 +52,7 @@ int utterance_ask(struct utterance *u, const json_t *data, struct err *e)
     /* Some clients choose the program, and leave the model to it. */
     bool any = !name || !strcmp(name, WYOMING_PROGRAM);
     (void)snprintf(u->model, sizeof u->model, "%s", any ? "" : name);
-    set_language(u, language ? language : "");
+    (void)snprintf(u->language, sizeof u->language, "%s", language ? language : "");
     return set_hot_words(u, data, e);
 }
 

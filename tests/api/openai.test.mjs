@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import {
   form, freePort, getJson, hasModel, models, raw, startServer, tempFolder, tone, transcribe, until, wav,
 } from '../lib/server.mjs';
+import { parseSrt, parseVtt } from '../lib/subtitles.mjs';
 
 globalThis.File ??= buffer.File; // Node 18 has it there
 const { default: OpenAI, toFile } = await import('openai');
@@ -41,6 +42,17 @@ const clientOf = (server, options) =>
   new OpenAI({ apiKey: 'none', baseURL: `${server.url}/v1`, maxRetries: 0, ...options });
 const file = (bytes = fresh(), name = 'talk.wav') => toFile(bytes, name);
 const jobs = async (server) => (await getJson(server, '/jobs?limit=500')).body.jobs;
+
+/** Tokens in OpenAI's shape, whose bytes are the text. */
+function isSure(logprobs, text) {
+  assert.ok(logprobs.length > 5);
+  for (const token of logprobs) {
+    assert.deepEqual(Object.keys(token), ['token', 'bytes', 'logprob']);
+    assert.ok(token.logprob <= 0 && token.logprob > -20);
+    assert.equal(token.token, Buffer.from(token.bytes).toString());
+  }
+  assert.equal(Buffer.concat(logprobs.map((token) => Buffer.from(token.bytes))).toString().trim(), text.trim());
+}
 
 /** What the client throws. */
 async function refusal(promise) {
@@ -94,8 +106,49 @@ describe('the OpenAI door', needsModel, () => {
       const { text } = await ask({ response_format: 'json' });
       assert.equal(await ask({ response_format: 'text' }), `${text}\n`);
       assert.match(await ask({ response_format: 'srt' }), /^1\n00:00:0\d,\d{3} --> 00:00:\d\d,\d{3}\n\S/);
-      assert.match(await ask({ response_format: 'vtt' }), /^WEBVTT\n\n00:0\d\.\d{3} --> /);
+      assert.match(await ask({ response_format: 'vtt' }), /^WEBVTT\n\n00:00:0\d\.\d{3} --> /);
       assert.equal((await jobs(server)).length, 1);
+    });
+
+    test('has a cue for each segment as srt and vtt, unless subtitles are ordered', async () => {
+      const bytes = fresh(repeated(speech, 8));
+      const { segments } = await ask({ response_format: 'verbose_json' }, bytes);
+      const wanted = segments.map((s) => [Math.round(1000 * s.start), Math.round(1000 * s.end), s.text.trim()]);
+      const isWanted = (found) => {
+        assert.deepEqual(found.map((cue) => cue[2]), wanted.map((cue) => cue[2]));
+        found.forEach((cue, i) => [0, 1].forEach((k) => assert.ok(Math.abs(cue[k] - wanted[i][k]) <= 1)));
+      };
+      const srt = parseSrt(await ask({ response_format: 'srt' }, bytes));
+      isWanted(srt);
+      isWanted(parseVtt(await ask({ response_format: 'vtt' }, bytes)));
+      const shaped = parseSrt(await ask({ response_format: 'srt', raw_subtitles: false }, bytes));
+      assert.ok(shaped.length > srt.length);
+      assert.ok(shaped.every(([, , text]) => text.split('\n').length <= 2 && text.split('\n').every((l) => l.length <= 42)));
+      const narrow = parseSrt(await ask({ response_format: 'srt', max_line_width: 20, max_line_count: 1 }, bytes));
+      assert.ok(narrow.length > shaped.length && narrow.every(([, , text]) => text.length <= 20));
+    });
+
+    test('tells how sure it is of each token', async () => {
+      const bytes = fresh();
+      const answer = await ask({ include: ['logprobs'] }, bytes);
+      assert.deepEqual(Object.keys(answer), ['text', 'logprobs', 'usage']);
+      isSure(answer.logprobs, answer.text);
+      // What is kept with that job is not asked of others, nor kept with them.
+      assert.deepEqual(Object.keys(await ask({}, bytes)), ['text', 'usage']);
+      const kept = await Promise.all((await jobs(server)).map(async ({ id }) =>
+        (await (await fetch(`${server.url}/jobs/${id}/download?format=json`)).json()).segments[0]));
+      assert.deepEqual(kept.map((segment) => Array.isArray(segment.logprobs)).sort(), [false, true]);
+      // They are those from which the mean of the segments is made.
+      const { segments: [first, ...others] } = await ask({ response_format: 'verbose_json' }, bytes);
+      if (!others.length) {
+        const mean = answer.logprobs.reduce((sum, t) => sum + t.logprob, 0) / answer.logprobs.length;
+        assert.ok(Math.abs(mean - first.avg_logprob) < 0.25, `${mean} ${first.avg_logprob}`);
+      }
+    });
+
+    test('tells so of tokens that are parts of a character', { skip: hasDecoder ? false : 'there is no decoder' }, async () => {
+      const answer = await ask({ include: ['logprobs'], language: 'ja' });
+      isSure(answer.logprobs, answer.text);
     });
 
     test('has segments of exactly ten keys as verbose_json', async () => {
@@ -207,6 +260,16 @@ describe('the OpenAI door', needsModel, () => {
       return last.text;
     }
 
+    test('tells how sure it is of each piece, then of all', async () => {
+      const all = await events(fresh(repeated(speech, 12)), { include: ['logprobs'] });
+      const last = all.at(-1);
+      assert.deepEqual(Object.keys(last), ['type', 'text', 'usage', 'logprobs']);
+      isSure(last.logprobs, last.text);
+      assert.ok(all.length > 2, `${all.length} events`);
+      assert.deepEqual(all.slice(0, -1).flatMap((event) => event.logprobs), last.logprobs);
+      for (const event of all.slice(0, -1)) isSure(event.logprobs, event.delta);
+    });
+
     test('has the text in pieces, window by window, then whole', async () => {
       const bytes = fresh(repeated(speech, 12));
       const all = await events(bytes, { response_format: 'text' });
@@ -268,7 +331,8 @@ describe('the OpenAI door', needsModel, () => {
         [{ response_format: 'xml' }, 400, 'invalid_value', 'response_format'],
         [{ response_format: 'diarized_json' }, 400, 'unsupported_value', 'response_format'],
         [{ known_speaker_names: ['Ann'] }, 400, 'unsupported_value', 'known_speaker_names[]'],
-        [{ include: ['logprobs'] }, 400, 'unsupported_value', 'include[]'],
+        [{ include: ['logprobs'], response_format: 'verbose_json' }, 400, 'invalid_value', 'include[]'],
+        [{ include: ['gossip'] }, 400, 'invalid_value', 'include[]'],
         [{ language: 'klingon' }, 400, 'invalid_value', 'language'],
         [{ languages: ['en', 'xx'] }, 400, 'invalid_value', 'languages[]'],
         [{ temperature: 7 }, 400, 'invalid_value', 'temperature'],

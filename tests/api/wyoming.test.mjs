@@ -62,7 +62,8 @@ describe('the Wyoming door', needsModel, () => {
     assert.deepEqual(Object.keys(data).sort(), ['asr', 'handle', 'intent', 'mic', 'snd', 'tts', 'wake']);
     const [program] = data.asr;
     assert.equal(program.installed, true);
-    assert.equal(program.supports_transcript_streaming, true);
+    for (const key of ['supports_transcript_streaming', 'requires_external_vad', 'prefers_auto_gain_enabled',
+      'prefers_noise_reduction_enabled']) assert.equal(program[key], true, key);
     assert.equal(typeof program.attribution.name, 'string');
     assert.match(program.attribution.url, /^https:/);
     assert.match(program.version, /^\d+\./);
@@ -118,6 +119,49 @@ describe('the Wyoming door', needsModel, () => {
       assert.match(data.text, said);
     });
   }
+
+  test('tells what it has heard while it goes on hearing', async () => {
+    const client = await connect();
+    client.speak(Buffer.concat(Array(11).fill(long)), { piece: 60000 }); // two minutes: several windows
+    const events = [];
+    let running = 0;
+    for (;;) {
+      const e = await client.read();
+      events.push(e.type);
+      if (e.type === 'transcript-chunk') {
+        const { jobs: [job] } = await jobs();
+        running += job?.status === 'processing';
+        client.text = (client.text ?? '') + e.data.text;
+      }
+      if (e.type === 'transcript') assert.equal(client.text.trim(), e.data.text);
+      if (e.type === 'transcript-stop') break;
+    }
+    assert.ok(running > 1, `${running} of ${events.length} while it ran`);
+    assert.equal(events[0], 'transcript-start');
+    assert.equal(events.filter((type) => type === 'transcript-start').length, 1);
+    assert.deepEqual(events.slice(-2), ['transcript', 'transcript-stop']);
+  });
+
+  test('keeps a connection on which nothing is said longer than it waits within an utterance', async () => {
+    const client = await connect();
+    client.send('describe');
+    await client.readUntil('info');
+    await new Promise((resolve) => { setTimeout(resolve, 33_000); });
+    client.send('ping', {});
+    assert.deepEqual(await client.read(), { type: 'pong', data: { text: null } });
+    client.speak(pcm);
+    assert.match((await client.readUntil('transcript')).at(-1).data.text, said);
+  });
+
+  test('hears sound of 24 bits and many channels, and passes over what the newest clients add', async () => {
+    const samples = Buffer.alloc((pcm.length >> 1) * 3 * 6);
+    for (let i = 0; i < pcm.length >> 1; i++)
+      for (let k = 0; k < 6; k++) samples.writeIntLE(pcm.readInt16LE(2 * i) * 256, (i * 6 + k) * 3, 3);
+    const client = await connect();
+    client.speak(samples, { width: 3, channels: 6, piece: 36000, language: 'en',
+      ask: { name: 'tiny', context: { conversation: 7 }, vad_sensitivity: 'relaxed' } });
+    assert.match((await client.readUntil('transcript')).at(-1).data.text, said);
+  });
 
   test('hears sound without an announcement, in whatever pieces', async () => {
     const client = await connect();

@@ -35,13 +35,22 @@ static void test_finds_codes_names_and_aliases_in_any_case(void **state)
     assert_int_equal(whisper_language_find("Castilian"), whisper_language_find("es"));
     assert_int_equal(whisper_language_find("mandarin"), whisper_language_find("zh"));
     assert_int_equal(whisper_language_find("flemish"), whisper_language_find("nl"));
+    static const char *const tags[][2] = {
+        {"en-US", "en"}, {"pt_BR", "pt"},    {"zh-Hant-TW", "zh"}, {"yue-HK", "yue"},
+        {"fil", "tl"},   {"FIL-ph", "tl"},   {"nb-NO", "no"},      {"jv", "jw"},
+        {"iw", "he"},    {"cmn-Hans", "zh"},
+    };
+    for (size_t i = 0; i < sizeof tags / sizeof tags[0]; i++)
+        assert_int_equal(whisper_language_find(tags[i][0]),
+                         whisper_language_find(tags[i][1]));
 }
 
 static void test_refuses_what_is_no_language(void **state)
 {
     (void)state;
-    static const char *const names[] = {"",         "xx",   "e",      "eng",
-                                        "english ", "auto", "klingon"};
+    static const char *const names[] = {"",         "xx",    "e",         "eng",
+                                        "english ", "auto",  "klingon",   "-",
+                                        "-US",      "xx-EN", "english-US"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         assert_int_equal(whisper_language_find(names[i]), -1);
     assert_int_equal(whisper_language_find(NULL), -1);

@@ -62,6 +62,12 @@ static void fill(struct transcript *t)
             s.n_words = (size_t)i % 4;
             snprintf(s.language, sizeof s.language, "yue");
         }
+        char none[] = "", bytes[] = "20e5ad";
+        struct transcript_token logprobs[2] = {{bytes, random_float()}, {none, NAN}};
+        if (i % 5) {
+            s.logprobs = logprobs;
+            s.n_logprobs = (size_t)i % 3;
+        }
         assert_int_equal(transcript_add(t, &s), 0);
     }
 }
@@ -83,6 +89,13 @@ static void assert_same(const struct transcript_segment *a,
         assert_true(v->start == w->start && v->end == w->end);
         assert_true(v->probability == w->probability ||
                     (isnan(v->probability) && isnan(w->probability)));
+    }
+    assert_true((a->logprobs == NULL) == (b->logprobs == NULL));
+    assert_int_equal(a->n_logprobs, b->n_logprobs);
+    for (size_t i = 0; i < a->n_logprobs; i++) {
+        float v = a->logprobs[i].logprob, w = b->logprobs[i].logprob;
+        assert_string_equal(a->logprobs[i].hex, b->logprobs[i].hex);
+        assert_true(v == w || (isnan(v) && isnan(w)));
     }
     assert_true(a->temperature == b->temperature && a->avg_logprob == b->avg_logprob);
     assert_true(a->compression_ratio == b->compression_ratio &&
@@ -177,6 +190,19 @@ static void what_is_damaged_is_refused(void **state)
         {HEAD "\"segments\":[" SEGMENT("1", "\"x\"", "[1.5]") "]}", "tokens"},
         {HEAD "\"segments\":[" SEGMENT("1", "\"x\"", "[-1]") "]}", "tokens"},
         {HEAD "\"segments\":[" SEGMENT("1", "\"x\"", "[4294967296]") "]}", "tokens"},
+        {HEAD "\"segments\":[" SEGMENT("1", "\"x\"", "[],\"logprobs\":7") "]}",
+         "logprobs"},
+        {HEAD "\"segments\":[" SEGMENT("1", "\"x\"", "[],\"logprobs\":[7]") "]}",
+         "bytes"},
+        {HEAD "\"segments\":[" SEGMENT(
+             "1", "\"x\"", "[],\"logprobs\":[{\"bytes\":\"4g\",\"logprob\":0}]") "]}",
+         "bytes"},
+        {HEAD "\"segments\":[" SEGMENT(
+             "1", "\"x\"", "[],\"logprobs\":[{\"bytes\":\"414\",\"logprob\":0}]") "]}",
+         "bytes"},
+        {HEAD "\"segments\":[" SEGMENT(
+             "1", "\"x\"", "[],\"logprobs\":[{\"bytes\":\"41\",\"logprob\":\"0\"}]") "]}",
+         "logprob"},
         {"{\"task\":\"a task whose name is far too long\",\"segments\":[]}", "task"},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {

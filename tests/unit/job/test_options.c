@@ -31,6 +31,23 @@ static void nothing_means_the_defaults(void **state)
     }
 }
 
+static void what_only_doors_may_set(void **state)
+{
+    (void)state;
+    struct job_options o;
+    assert_null(job_option_find(JOB_OPTION_SOURCE));
+    assert_null(job_option_find(JOB_OPTION_LOGPROBS));
+    assert_int_equal(
+        job_options_parse(&o, "{\"source\":\"openai\",\"token_logprobs\":true}", NULL),
+        0);
+    assert_true(o.params.token_logprobs);
+    job_options_release(&o);
+    assert_int_equal(job_options_parse(&o, "{\"token_logprobs\":false}", NULL), 0);
+    assert_false(o.params.token_logprobs);
+    job_options_release(&o);
+    assert_int_equal(job_options_parse(&o, "{\"token_logprobs\":1}", NULL), ERR_INVALID);
+}
+
 static void every_option_reaches_the_engine(void **state)
 {
     (void)state;
@@ -383,6 +400,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_means_the_defaults),
+        cmocka_unit_test(what_only_doors_may_set),
         cmocka_unit_test(every_option_reaches_the_engine),
         cmocka_unit_test(a_ladder_never_overflows),
         cmocka_unit_test(numbers_keep_to_their_range),
