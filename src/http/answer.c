@@ -133,6 +133,8 @@ enum MHD_Result exchange_answer(struct exchange *x)
     x->answered_bytes = r->fixed     ? r->fixed_length
                         : r->fd >= 0 ? (size_t)r->length
                                      : r->body.length;
+    if (x->connection)
+        http_watch_phase(x->server->watch, x->connection->watched, HTTP_PHASE_ANSWER);
     enum MHD_Result queued = queue(x, make_response(x));
     if (queued && x->request.stream)
         exchange_stream_begin(x);

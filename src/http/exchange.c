@@ -301,6 +301,8 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
         return;
     *con_cls = NULL;
     x->broken_off = how != MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    if (how == MHD_REQUEST_TERMINATED_TIMEOUT_REACHED && x->stage == EXCHANGE_ANSWER)
+        http_watch_abandon(exchange_fd(x));
     exchange_stream_detach(x);
     set_phase(x, HTTP_PHASE_HEAD);
     x->connection = NULL;

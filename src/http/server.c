@@ -86,8 +86,9 @@ static void on_tick(void *arg)
     struct http_server *s = arg;
     size_t late = http_watch_sweep(s->watch, clock_monotonic_seconds());
     if (late)
-        log_info("%zu connection%s closed: too slow to send a request", late,
-                 late == 1 ? "" : "s");
+        log_info(
+            "%zu connection%s closed: too slow to send a request, or to read its answer",
+            late, late == 1 ? "" : "s");
 }
 
 __attribute__((format(printf, 2, 0))) static void

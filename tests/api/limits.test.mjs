@@ -1,6 +1,8 @@
 // What the server refuses before anybody works for it, and how it behaves when it is too much. Raw sockets: no client
 // library sends what these tests send.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -109,10 +111,45 @@ describe('connections of one client', () => {
   });
 });
 
-describe('who dawdles', () => {
+describe('who dawdles', { concurrency: true }, () => {
   let server;
   before(async () => { server = await startServer(); });
   after(() => server.stop());
+
+  // No JavaScript sets the size of a socket's buffer; with the usual one the kernel would read for us.
+  const slowReader = `
+import socket, sys, time
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+s.connect(('127.0.0.1', int(sys.argv[1])))
+s.sendall(('GET %s HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n' % sys.argv[2]).encode())
+begun = time.monotonic()
+total = 0
+try:
+    while time.monotonic() < begun + 100:
+        got = s.recv(200)
+        if not got: break
+        total += len(got)
+        time.sleep(0.5)
+except ConnectionError: pass
+print(time.monotonic() - begun, total)
+`;
+
+  test('in reading is cut off, but not who has nothing to read', { timeout: 130000 }, async () => {
+    const quiet = dial(server);
+    quiet.send('GET /events HTTP/1.1\r\nHost: a\r\n\r\n');
+    const { body } = await transcribe(server, form(wav({ seconds: 300 })));
+    const child = spawn('python3', ['-c', slowReader, String(server.port), `/jobs/${body.job_id}/audio`]);
+    let said = '';
+    child.stdout.on('data', (data) => { said += data; });
+    await once(child, 'close');
+    const [seconds, bytes] = said.split(' ').map(Number);
+    // Not even the kernel goes on with it.
+    assert.ok(seconds > 25 && seconds < 75, `${seconds} s`);
+    assert.ok(bytes > 5000 && bytes < 65536, `${bytes} bytes`);
+    assert.ok(!quiet.closed);
+    quiet.socket.destroy();
+  });
 
   /** A byte now and then, until the server has enough; seconds that it took. */
   async function drip(head, every) {
