@@ -350,6 +350,60 @@ describe('every route with every key', needsModel, () => {
     assert.ok(heard.slice(before).every((each) => each.status !== 'cancelled'));
   });
 
+  test('what is open ends within a second when its key is revoked, or expires, with nothing to tell', async () => {
+    const made = await submit(server, key.admin);
+    await until(async () => (await ask(server, 'GET', `/jobs/${made}`, { key: key.admin })).body.status, (s) => s === 'completed');
+    /** When it ended, and how. */
+    const listen = async (headers) => {
+      const events = await fetch(`${server.url}/events`, { headers });
+      assert.equal(events.status, 200);
+      const reader = events.body.getReader();
+      const socket = new WebSocket(`${server.url.replace('http', 'ws')}/ws/models/tiny`, { headers });
+      await new Promise((resolve) => { socket.on('open', resolve); });
+      const ends = [
+        (async () => { while (!(await reader.read()).done); return Date.now(); })(),
+        new Promise((resolve) => { socket.on('close', (code) => resolve(code === 1008 ? Date.now() : NaN)); }),
+      ];
+      return () => Promise.all(ends);
+    };
+    const doomed = makeKey(server.folder, { scope: 'admin' });
+    const stays = await listen(bearer(key.admin));
+    let open = true;
+    stays().then(() => { open = false; }, () => {});
+    let ended = await listen(bearer(doomed));
+    const login = await postJson(server, '/session', { key: key.admin });
+    const cookie = login.headers.get('set-cookie').split(';')[0];
+    const session = await listen({ cookie });
+    let from = Date.now();
+    assert.equal(keys(server.folder, ['revoke', idOf(doomed)]).code, 0);
+    for (const at of await ended()) assert.ok(at - from < 1500, `${at - from} ms`);
+    from = Date.now();
+    assert.equal((await ask(server, 'DELETE', '/session', { headers: { cookie } })).status, 200);
+    for (const at of await session()) assert.ok(at - from < 1500, `${at - from} ms`);
+    const expires = Math.ceil(Date.now() / 1000 + 2) * 1000;
+    ended = await listen(bearer(makeKey(server.folder, { scope: 'admin', expires: `${new Date(expires).toISOString().slice(0, 19)}Z` })));
+    for (const at of await ended()) assert.ok(at > expires - 100 && at < expires + 1500, `${at - expires} ms`);
+    assert.ok(open);
+  });
+
+  test('a transcript that is being told ends with its key, with an error', async () => {
+    const doomed = makeKey(server.folder);
+    const speech = fs.readFileSync(new URL('../engine/golden/clean.wav', import.meta.url)).subarray(44);
+    const long = wav({ seconds: speech.length / 32000 * 60 });
+    for (let i = 0; i < 60; i++) speech.copy(long, 44 + i * speech.length);
+    const body = form(long, 'a.wav', { model: 'tiny', stream: 'true' });
+    const answer = await fetch(`${server.url}/v1/audio/transcriptions`, { method: 'POST', headers: bearer(doomed), body });
+    assert.equal(answer.status, 200);
+    const from = Date.now();
+    assert.equal(keys(server.folder, ['revoke', idOf(doomed)]).code, 0);
+    const text = await answer.text();
+    assert.ok(Date.now() - from < 2000);
+    assert.match(text, /"invalid_api_key"/);
+    assert.doesNotMatch(text, /transcript\.text\.done/);
+    const [job] = (await ask(server, 'GET', '/jobs', { key: key.admin })).body.jobs;
+    await ask(server, 'DELETE', `/jobs/${job.id}`, { key: key.admin });
+  });
+
   test('the page and the health checks need no key', async () => {
     const page = await fetch(`${server.url}/`, { headers: { accept: 'text/html' } });
     assert.equal(page.status, 200);
