@@ -1,6 +1,8 @@
 // Who may: every route with every kind of key, and every way to be somebody.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import http from 'node:http';
+import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import WebSocket from 'ws';
@@ -11,6 +13,8 @@ import {
 
 const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS' };
 const unknownKey = `wt_0123456789abcdef_${'A'.repeat(43)}`;
+/** An address of this machine that is not the loopback's, if there is one. */
+const elsewhere = Object.values(os.networkInterfaces()).flat().find((each) => each.family === 'IPv4' && !each.internal)?.address;
 const unknownJob = '01a20eeb-3efb-7eac-bbbd-01910af80753';
 const bearer = (key) => (key ? { authorization: `Bearer ${key}` } : {});
 
@@ -462,6 +466,79 @@ describe('AUTH=auto', () => {
     const other = await startServer({ args: ['--host=0.0.0.0'], env: { AUTH: 'off' } });
     assert.ok(!/wt_/.test(other.out()));
     await other.stop();
+  });
+});
+
+describe('the name that a page calls a service by that asks nobody', () => {
+  const page = { 'accept-language': 'en', 'accept-encoding': 'gzip, deflate' };
+  let server, open;
+  before(async () => {
+    server = await startServer();
+    open = await startServer({ env: { ALLOWED_HOSTS: 'a.example,.b.example' } });
+  });
+  after(async () => { await server.stop(); await open.stop(); });
+
+  /** fetch() sends no Host of ours. */
+  const say = (to, host, headers = {}, method = 'GET', where = '/jobs') => new Promise((resolve, reject) => {
+    const request = http.request({ host: '127.0.0.1', port: to.port, method, path: where, headers: { host, ...headers } }, async (response) => {
+      let text = '';
+      for await (const part of response) text += part;
+      resolve({ status: response.statusCode, body: /json/.test(response.headers['content-type']) ? JSON.parse(text) : text });
+    });
+    request.on('error', reject).on('upgrade', (response, socket) => { socket.destroy(); resolve({ status: 101 }); }).end();
+  });
+
+  test('is refused when it may be a stranger\'s', async () => {
+    const host = `evil.example:${server.port}`;
+    for (const headers of [page, { origin: `http://${host}` }, { 'sec-fetch-site': 'same-origin' },
+      { ...page, 'x-forwarded-host': 'localhost', 'x-forwarded-for': '10.0.0.1', 'user-agent': 'curl/8' }]) {
+      const { status, body } = await say(server, host, headers);
+      assert.equal(status, 403, JSON.stringify(headers));
+      assert.equal(body.error_code, 'host_not_allowed');
+      assert.match(body.detail, /ALLOWED_HOSTS/);
+    }
+    // Whatever would change something, of any door, and WebSockets.
+    const origin = { ...page, origin: `http://${host}` };
+    assert.equal((await say(server, host, origin, 'DELETE', `/jobs/${unknownJob}`)).status, 403);
+    assert.equal((await say(server, host, origin, 'POST', '/transcribe')).status, 403);
+    const { status, body } = await say(server, host, origin, 'GET', '/v1/models');
+    assert.equal(status, 403);
+    assert.equal(body.error.code, 'host_not_allowed');
+    const upgrade = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' };
+    assert.equal((await say(server, host, { ...origin, ...upgrade }, 'GET', `/ws/jobs/${unknownJob}`)).status, 403);
+  });
+
+  test('is no matter for programs, nor where it can be nobody else\'s', async () => {
+    const own = ['127.0.0.1', 'localhost', '[::1]', 'whisper', 'nas.local', '192.168.1.2', 'host.docker.internal'];
+    for (const name of own) assert.equal((await say(server, `${name}:8000`, page)).status, 200, name);
+    assert.equal((await say(server, 'transcribe.example')).status, 200);
+    assert.equal((await say(server, 'transcribe.example', page, 'GET', '/health/live')).status, 200);
+  });
+
+  test('may be listed', async () => {
+    for (const name of ['a.example', 'b.example', 'x.b.example:1']) assert.equal((await say(open, name, page)).status, 200, name);
+    for (const name of ['x.a.example', 'evil.example']) assert.equal((await say(open, name, page)).status, 403, name);
+  });
+
+  test('is for the proxy to judge, where it stands elsewhere', async () => {
+    const behind = await startServer({ env: { HOST: '0.0.0.0', AUTH: 'off', TRUSTED_PROXIES: elsewhere ?? '192.0.2.1' } });
+    const ask = (host, localAddress) => new Promise((resolve, reject) => {
+      http.get({ host: elsewhere, localAddress, port: behind.port, path: '/jobs', headers: { host, ...page } }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      }).on('error', reject);
+    });
+    assert.equal((await say(behind, 'transcribe.example', page)).status, 403);
+    if (elsewhere) assert.equal(await ask('transcribe.example', elsewhere), 200);
+    assert.equal((await behind.stop()).code, 0);
+  });
+
+  test('is no matter with a key', async () => {
+    const asked = await startServer({ env: { AUTH: 'key' } });
+    const key = makeKey(asked.folder);
+    assert.equal((await say(asked, 'transcribe.example', { ...page, ...bearer(key) })).status, 200);
+    assert.equal((await say(asked, 'transcribe.example', page)).status, 401);
+    assert.equal((await asked.stop()).code, 0);
   });
 });
 
