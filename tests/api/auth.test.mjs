@@ -138,6 +138,29 @@ describe('every route with every key', needsModel, () => {
     });
   }
 
+  test('an error says nothing of jobs that the caller may not see, whatever else is wrong', async () => {
+    const id = await submit(server, key.owner);
+    await until(async () => (await ask(server, 'GET', `/jobs/${id}`, { key: key.owner })).body.status, (s) => s === 'completed');
+    const head = (method, where, who, more) => `${method} ${where} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n`
+      + `${who ? `Authorization: Bearer ${key[who]}\r\n` : ''}${more}\r\n`;
+    const own = /^(Date|X-Request-Id|RateLimit[^:]*|Content-Length): .*\r\n|"timestamp":"[^"]*"/gim;
+    const wrongs = ['', 'Content-Length: 99999999\r\n', 'Content-Length: 3\r\nContent-Length: 3\r\n', 'Range: bytes=9-1\r\n',
+      `X: ${'y'.repeat(20000)}\r\n`, 'Expect: 100-continue\r\nContent-Length: 70000\r\n', 'Origin: http://evil.example\r\n',
+      'Upgrade: websocket\r\n', 'If-None-Match: *\r\n'];
+    for (const where of ['/jobs/ID', '/jobs/ID/download?format=nonsense', '/jobs/ID/audio', '/jobs/ID/cancel', '/jobs/ID/retry', '/ws/jobs/ID', '/uploads/ID', '/jobs/ID/nothing']) {
+      for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
+        for (const more of wrongs) {
+          for (const who of ['', 'other']) {
+            const [there, not] = await Promise.all([id, unknownJob].map(async (each) =>
+              (await raw(server, head(method, where.replace('ID', each), who, more))).replace(own, '').replaceAll(each, 'ID')));
+            assert.equal(there, not, `${method} ${where} ${who} ${more.slice(0, 40)}`);
+          }
+        }
+      }
+    }
+    assert.equal((await ask(server, 'GET', `/jobs/${id}`, { key: key.owner })).body.status, 'completed');
+  });
+
   test('a key sees its own jobs in the list, an admin all', async () => {
     const mine = await submit(server, key.owner);
     const others = await submit(server, key.other);
