@@ -120,19 +120,33 @@ int access_first_key(struct access *a, bool *made, char text[KEY_TEXT_SIZE],
 
 struct access_pass access_pass_of(const struct http_request *r)
 {
-    struct access_pass pass;
+    const struct caller *c = r->caller;
+    struct access_pass pass = {0};
     (void)snprintf(pass.id, sizeof pass.id, "%s", api_owner(r));
+    if (c)
+        memcpy(pass.session, c->session, sizeof pass.session);
     return pass;
 }
 
-/* Where nobody was asked, and where the proxy asks, there is nothing that could end. */
+bool access_pass_may_end(const struct access_pass *pass)
+{
+    return key_id_valid(pass->id);
+}
+
 bool access_pass_holds(struct access *a, const struct access_pass *pass)
 {
+    struct store_session session;
     struct store_key key;
-    if (!key_id_valid(pass->id))
+    struct err e;
+    int64_t now_ms = clock_wall_ms();
+    if (!access_pass_may_end(pass))
         return true;
-    return !store_key_get(a->store, pass->id, &key, NULL) &&
-           !strcmp(key_state(&key, clock_wall_ms()), "active");
+    int status = *pass->session
+                     ? store_session_get(a->store, pass->session, &session, &key, &e)
+                     : store_key_get(a->store, pass->id, &key, &e);
+    if (!status && *pass->session && session.expires_ms <= now_ms)
+        return false;
+    return !status && !strcmp(key_state(&key, now_ms), "active");
 }
 
 /* Whether one more entry of its kind may be written in this second; *unnoted is how many

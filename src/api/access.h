@@ -63,9 +63,12 @@ int access_first_key(struct access *a, bool *made, char text[KEY_TEXT_SIZE],
  * anything more, so that a key that is revoked hears nothing from then on. */
 struct access_pass {
     char id[CALLER_ID_SIZE];
+    char session[KEY_ID_SIZE]; /* "": it came with the key itself */
 };
 struct access_pass access_pass_of(const struct http_request *r);
 bool access_pass_holds(struct access *a, const struct access_pass *pass);
+/* False where nobody was asked, or a proxy was believed. */
+bool access_pass_may_end(const struct access_pass *pass);
 
 /* Refuse in the shape of the door that the path belongs to: the native one's, or for
  * /v1/ OpenAI's {"error":{"message","type","param","code"}}. */

@@ -15,6 +15,7 @@ struct api {
     struct access *access;     /* access.h */
     struct api_events *events; /* api/events.h */
     struct teller *teller;     /* api/teller.h */
+    struct vigil *vigil;       /* api/vigil.h */
 };
 
 /* Every route of every door. Static. */

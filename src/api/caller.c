@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/config_checks.h"
 #include "base/log.h"
+#include "http/host.h"
 #include "http/peer.h"
 
 #include <stdarg.h>
@@ -210,6 +211,28 @@ static int identify(struct http_request *r, enum config_auth mode, int access)
     return status ? status : judge(r, c, access);
 }
 
+/* Where nobody is asked, the name that a page calls us by is all that tells ours from a
+ * stranger's. A proxy on this machine cannot be told from a browser on it, which may say
+ * whatever proxies say; one elsewhere knows its own names. */
+static int check_host(struct http_request *r)
+{
+    struct api *api = r->app;
+    const char *host = http_request_header(r, "Host");
+    struct http_address peer = http_request_peer(r);
+    if (http_host_is_ours(host, api->config->allowed_hosts) ||
+        !http_request_from_browser(r) ||
+        (!http_address_loopback(&peer) &&
+         http_networks_hold(access_trusted(api->access), &peer)))
+        return 0;
+    access_note(r, ACCESS_DENIED, "", "a page, under a name that is not ours");
+    api_refuse(r, 403, "host_not_allowed",
+               "this server asks nobody for a key, so it lets no page call it "
+               "\"%.100s\", which may be a stranger's name: its operator can allow the "
+               "name with ALLOWED_HOSTS, or make keys",
+               host);
+    return ERR_DENIED;
+}
+
 int api_admit(struct http_request *r, const struct http_route *route)
 {
     struct api *api = r->app;
@@ -222,7 +245,7 @@ int api_admit(struct http_request *r, const struct http_route *route)
     }
     if (access_mode(api->access, &mode, &e))
         return refuse_error(r, &e);
-    int status = mode == AUTH_OFF ? 0 : identify(r, mode, route->access);
+    int status = mode == AUTH_OFF ? check_host(r) : identify(r, mode, route->access);
     if (!status && route->limited)
         status = api_take_allowance(r, r->caller);
     return status;

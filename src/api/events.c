@@ -7,6 +7,7 @@
 #include "api/access.h"
 #include "api/errors.h"
 #include "api/present.h"
+#include "api/vigil.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -26,13 +27,15 @@ struct listener {
     struct http_stream *stream; /* borrowed; valid while the listener is */
     char *caller;               /* owned; NULL: everybody's jobs */
     struct access *access;      /* borrowed */
-    struct access_pass pass;    /* may be withdrawn while it listens */
+    struct vigil *vigil;        /* borrowed */
+    struct vigil_post post;     /* its pass may be withdrawn while it listens */
     int64_t at;                 /* the log is sent up to here */
     int64_t sent_ns;            /* when something was sent last */
     /* Under the hub's lock: */
     bool used; /* a thread is sending; then only that one may free it … */
     pthread_t user;
     bool gone; /* … when the stream was closed meanwhile by that very thread */
+    bool withdrawn;
 };
 
 struct api_events {
@@ -87,6 +90,7 @@ static void on_closed(void *state)
 {
     struct listener *l = state;
     struct api_events *v = l->hub;
+    vigil_remove(l->vigil, &l->post); /* not under our lock: the vigil takes it, too */
     pthread_mutex_lock(&v->lock);
     leave(v, l);
     while (l->used && !pthread_equal(l->user, pthread_self()))
@@ -95,6 +99,17 @@ static void on_closed(void *state)
         l->gone = true;
     else
         listener_free(l);
+    pthread_mutex_unlock(&v->lock);
+}
+
+/* On the vigil's thread. */
+static void on_withdrawn(void *arg)
+{
+    struct listener *l = arg;
+    struct api_events *v = l->hub;
+    pthread_mutex_lock(&v->lock);
+    l->withdrawn = v->ringing = true;
+    pthread_cond_signal(&v->rung);
     pthread_mutex_unlock(&v->lock);
 }
 
@@ -151,10 +166,18 @@ static bool feed(struct api_events *v, struct listener *l, int64_t newest)
     return more;
 }
 
+static bool is_withdrawn(struct api_events *v, const struct listener *l)
+{
+    pthread_mutex_lock(&v->lock);
+    bool withdrawn = l->withdrawn;
+    pthread_mutex_unlock(&v->lock);
+    return withdrawn;
+}
+
 static bool tend(struct api_events *v, struct listener *l, int64_t newest)
 {
-    bool due = clock_monotonic_ns() >= l->sent_ns + HEARTBEAT_NS;
-    if ((l->at < newest || due) && !access_pass_holds(l->access, &l->pass)) {
+    if (is_withdrawn(v, l) ||
+        (l->at < newest && !access_pass_holds(l->access, &l->post.pass))) {
         http_stream_end(l->stream);
         return false;
     }
@@ -362,9 +385,12 @@ static void begin(struct http_request *r, struct listener *l,
     int64_t last = 0;
     bool said = last_id(r, &last);
     http_response_header(&r->response, "X-Accel-Buffering", "no");
+    vigil_add(l->vigil, &l->post);
     l->stream = http_respond_stream(r, 200, "text/event-stream", on_closed, l);
     if (l->stream)
         greet(l, said, last, extent);
+    else
+        vigil_remove(l->vigil, &l->post);
     pthread_mutex_lock(&v->lock);
     bool end = l->stream && v->closing;
     if (!l->stream)
@@ -390,7 +416,9 @@ void api_events_stream(struct http_request *r)
         api_error(&r->response, &e);
     } else if ((l = add_listener(api->events, api_viewer(r)))) {
         l->access = api->access;
-        l->pass = access_pass_of(r);
+        l->vigil = api->vigil;
+        l->post = (struct vigil_post){
+            .pass = access_pass_of(r), .withdrawn = on_withdrawn, .arg = l};
         begin(r, l, &extent);
     } else {
         http_respond_error(&r->response, 503, "stopping",

@@ -215,6 +215,17 @@ static bool wait_on(struct http_request *r)
     return true;
 }
 
+/* The job is in the database, and goes on with its checkpoint when the service is there
+ * again: whoever brings the same recording then gets its text. */
+static void tell_to_come_again(struct http_request *r)
+{
+    http_response_header(&r->response, "Connection", "close");
+    http_response_header(&r->response, "Retry-After", "10");
+    http_respond_error(&r->response, 503, "stopping",
+                       "the server is stopping; send the same recording again in a "
+                       "moment: what was done of it is kept");
+}
+
 static void go_on(struct http_request *r)
 {
     const struct api *api = r->app;
@@ -230,6 +241,9 @@ static void go_on(struct http_request *r)
     if (job_has_ended(&job)) {
         stop_waiting(r);
         in->answer(r, &job);
+    } else if (r->stopping) {
+        stop_waiting(r);
+        tell_to_come_again(r);
     } else if (!wait_on(r)) {
         stop_waiting(r);
     }

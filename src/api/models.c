@@ -2,6 +2,7 @@
 
 #include "api/api.h"
 #include "api/errors.h"
+#include "api/vigil.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -214,7 +215,9 @@ void api_model_default(struct http_request *r)
 /* ---- WS /ws/models/{name} ---- */
 
 struct watcher {
-    struct jobs *jobs;  /* borrowed */
+    struct jobs *jobs;   /* borrowed */
+    struct vigil *vigil; /* borrowed */
+    struct vigil_post post;
     struct http_ws *ws; /* borrowed; valid until close returns */
     char name[64];
     int subscription;
@@ -240,6 +243,13 @@ static void on_pull(void *arg, const struct pull_view *v)
         http_ws_close(w->ws, 1000);
 }
 
+/* On the vigil's thread. */
+static void on_withdrawn(void *arg)
+{
+    struct watcher *w = arg;
+    http_ws_close(w->ws, 1008);
+}
+
 static int check_name(struct http_request *r)
 {
     struct api *api = r->app;
@@ -258,11 +268,16 @@ static void *open_watcher(struct http_request *r, struct http_ws *ws)
     if (!w)
         return NULL;
     w->jobs = api->jobs;
+    w->vigil = api->vigil;
+    w->post = (struct vigil_post){
+        .pass = access_pass_of(r), .withdrawn = on_withdrawn, .arg = w};
     w->ws = ws;
     (void)snprintf(w->name, sizeof w->name, "%s", name_of(r));
     w->subscription = jobs_model_subscribe(w->jobs, w->name, on_pull, w);
-    if (w->subscription > 0)
+    if (w->subscription > 0) {
+        vigil_add(w->vigil, &w->post);
         return w;
+    }
     free(w);
     return NULL;
 }
@@ -270,6 +285,7 @@ static void *open_watcher(struct http_request *r, struct http_ws *ws)
 static void close_watcher(void *state)
 {
     struct watcher *w = state;
+    vigil_remove(w->vigil, &w->post);
     jobs_model_unsubscribe(w->jobs, w->subscription);
     free(w);
 }

@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "api/errors.h"
 #include "api/present.h"
+#include "api/vigil.h"
 
 #include "base/clock.h"
 
@@ -11,7 +12,8 @@
 struct progress {
     struct jobs *jobs;     /* borrowed */
     struct access *access; /* borrowed */
-    struct access_pass pass;
+    struct vigil *vigil;   /* borrowed */
+    struct vigil_post post;
     struct http_ws *ws; /* borrowed; valid until close returns */
     int subscription;
     pthread_mutex_t lock;
@@ -28,7 +30,7 @@ static bool has_ended(enum job_status status)
 
 static void tell(struct progress *p, const struct job_event *event)
 {
-    if (!access_pass_holds(p->access, &p->pass)) {
+    if (!access_pass_holds(p->access, &p->post.pass)) {
         http_ws_close(p->ws, 1008);
         return;
     }
@@ -57,6 +59,13 @@ static void on_event(void *arg, const struct job_event *event)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* On the vigil's thread. */
+static void on_withdrawn(void *arg)
+{
+    struct progress *p = arg;
+    http_ws_close(p->ws, 1008);
+}
+
 static struct job_event present_state(const struct job *job, int64_t now_ms)
 {
     struct job_event event = {
@@ -83,7 +92,9 @@ static void *open(struct http_request *r, struct http_ws *ws)
         return NULL;
     p->jobs = api->jobs;
     p->access = api->access;
-    p->pass = access_pass_of(r);
+    p->vigil = api->vigil;
+    p->post = (struct vigil_post){
+        .pass = access_pass_of(r), .withdrawn = on_withdrawn, .arg = p};
     p->ws = ws;
     pthread_mutex_init(&p->lock, NULL);
     /* Subscribe first: a change between the two is then told twice rather than never. */
@@ -105,12 +116,14 @@ static void *open(struct http_request *r, struct http_ws *ws)
         tell(p, &p->last);
     p->begun = true;
     pthread_mutex_unlock(&p->lock);
+    vigil_add(p->vigil, &p->post);
     return p;
 }
 
 static void on_close(void *state)
 {
     struct progress *p = state;
+    vigil_remove(p->vigil, &p->post);
     jobs_unsubscribe(p->jobs, p->subscription);
     pthread_mutex_destroy(&p->lock);
     free(p);

@@ -1,6 +1,7 @@
 #include "api/teller.h"
 
 #include "api/openai.h"
+#include "api/vigil.h"
 #include "base/log.h"
 #include "format/text.h"
 #include "http/later.h"
@@ -14,6 +15,8 @@
 
 struct telling {
     struct teller *teller; /* borrowed */
+    struct vigil *vigil;   /* borrowed */
+    struct vigil_post post;
     struct telling *next;
     struct http_stream *stream; /* valid until `gone` */
     char job_id[ID_SIZE];
@@ -25,6 +28,7 @@ struct telling {
     bool over;        /* the last event is sent */
     /* Under the teller's lock: */
     bool due, quiet, gone;
+    bool withdrawn; /* the caller's key is none any more */
 };
 
 struct teller {
@@ -50,6 +54,16 @@ static void on_event(void *arg, const struct job_event *event)
     pthread_mutex_unlock(&x->teller->lock);
 }
 
+/* On the vigil's thread. */
+static void on_withdrawn(void *arg)
+{
+    struct telling *x = arg;
+    pthread_mutex_lock(&x->teller->lock);
+    x->withdrawn = x->due = true;
+    pthread_cond_signal(&x->teller->bell);
+    pthread_mutex_unlock(&x->teller->lock);
+}
+
 /* The stream is nobody's when this returns: a call with it must have ended, unless it is
  * that very call which brought us here. */
 static void on_closed(void *state)
@@ -66,6 +80,7 @@ static void on_closed(void *state)
 
 static void telling_free(struct telling *x)
 {
+    vigil_remove(x->vigil, &x->post);
     if (x->subscription > 0)
         jobs_unsubscribe(x->teller->jobs, x->subscription);
     buf_release(&x->told);
@@ -78,8 +93,12 @@ int teller_stream(struct teller *t, struct http_request *r, const char *job_id,
     struct telling *x = calloc(1, sizeof *x);
     if (!x)
         return err_set(e, ERR_NOMEM, "out of memory");
+    const struct api *api = r->app;
     x->teller = t;
     x->logprobs = logprobs;
+    x->vigil = api->vigil;
+    x->post = (struct vigil_post){
+        .pass = access_pass_of(r), .withdrawn = on_withdrawn, .arg = x};
     memcpy(x->job_id, job_id, ID_SIZE);
     buf_init(&x->told, TEXT_MAX_BYTES);
     x->subscription = jobs_subscribe(t->jobs, x->job_id, on_event, x);
@@ -94,6 +113,7 @@ int teller_stream(struct teller *t, struct http_request *r, const char *job_id,
         telling_free(x);
         return 0;
     }
+    vigil_add(x->vigil, &x->post);
     pthread_mutex_lock(&t->lock);
     x->due = true;
     x->next = t->list;
@@ -258,13 +278,17 @@ static void tell(struct telling *x)
 
 /* ---- the thread -------------------------------------------------------------------- */
 
+/* What is to be done for one. */
+struct turn {
+    bool gone, quiet, withdrawn;
+};
+
 /* Take the next one that needs something out of the line; NULL: none does. */
-static struct telling *next_of(struct teller *t, bool *gone, bool *quiet)
+static struct telling *next_of(struct teller *t, struct turn *turn)
 {
     for (struct telling **p = &t->list; *p; p = &(*p)->next) {
         struct telling *x = *p;
-        *gone = x->gone;
-        *quiet = x->quiet;
+        *turn = (struct turn){x->gone, x->quiet, x->withdrawn};
         if (x->gone)
             *p = x->next;
         if (x->gone || x->due) {
@@ -285,13 +309,25 @@ static void wait_for_bell(struct teller *t)
             x->due = x->quiet = true;
 }
 
+static void serve(struct telling *x, const struct turn *turn)
+{
+    if (turn->withdrawn) {
+        say_error(x, 401, "invalid_api_key",
+                  "The key of this request was revoked, or has expired");
+        return;
+    }
+    if (turn->quiet)
+        say(x, ":\n\n", 3, false);
+    tell(x);
+}
+
 static void *run(void *arg)
 {
     struct teller *t = arg;
-    bool gone, quiet;
+    struct turn turn;
     pthread_mutex_lock(&t->lock);
     for (;;) {
-        struct telling *x = next_of(t, &gone, &quiet);
+        struct telling *x = next_of(t, &turn);
         if (!x && t->stopping)
             break;
         if (!x) {
@@ -299,12 +335,10 @@ static void *run(void *arg)
             continue;
         }
         pthread_mutex_unlock(&t->lock);
-        if (gone)
+        if (turn.gone)
             telling_free(x);
-        else if (!x->over && quiet)
-            say(x, ":\n\n", 3, false);
-        if (!gone && !x->over)
-            tell(x);
+        else if (!x->over)
+            serve(x, &turn);
         pthread_mutex_lock(&t->lock);
     }
     pthread_mutex_unlock(&t->lock);

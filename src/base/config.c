@@ -114,6 +114,11 @@ static const struct setting settings[] = {
      NULL, setting_is_address_list,
      "addresses, networks or loopback, separated by commas",
      "whose X-Forwarded-For counts, and whose word on who is asking with AUTH=proxy"},
+    {"ALLOWED_HOSTS", NULL, SETTING_TEXT, FIELD(allowed_hosts), NULL, 0, 0, NULL,
+     setting_is_name_list,
+     "names, with a dot in front for all names under them too, separated by commas; or *",
+     "where no key is asked for: what browsers may call this server besides addresses, "
+     "names without a dot, and those under localhost, local, internal and home.arpa"},
     {"AUTH", NULL, SETTING_CHOICE, FIELD(auth), "auto", 0, 0, auth_choices, NULL, NULL,
      "who may call; auto: key once a key exists or HOST is not loopback, else off"},
     {"COMPUTE_TYPE", NULL, SETTING_TEXT, FIELD(compute_type), "auto", 0, 0, NULL,

@@ -54,6 +54,7 @@ struct config {
     int64_t backup_retention_days;     /* BACKUP_RETENTION_DAYS */
     char *rate_limit;                  /* RATE_LIMIT */
     char *trusted_proxies;             /* TRUSTED_PROXIES */
+    char *allowed_hosts;               /* ALLOWED_HOSTS, optional */
     enum config_auth auth;             /* AUTH */
     char *auth_proxy_header;           /* AUTH_PROXY_HEADER */
     char *auth_proxy_scopes_header;    /* AUTH_PROXY_SCOPES_HEADER, optional */

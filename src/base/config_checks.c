@@ -95,6 +95,16 @@ bool setting_is_host_list(const char *value)
     return true;
 }
 
+bool setting_is_name_list(const char *value)
+{
+    if (!strcmp(value, "*"))
+        return true;
+    for (const char *p = value; *p; p++)
+        if (!isalnum((unsigned char)*p) && !strchr(".-_, ", *p))
+            return false;
+    return true;
+}
+
 bool setting_is_secret(const char *value)
 {
     size_t length = strlen(value);

@@ -23,6 +23,8 @@ bool setting_is_compute_type(const char *value);
 bool setting_is_header_name(const char *value);
 /* Names, addresses and networks with or without ports; the guard judges them later. */
 bool setting_is_host_list(const char *value);
+/* Names of hosts, with a dot in front or not, or a star. */
+bool setting_is_name_list(const char *value);
 /* Never shown, not even in an error. */
 bool setting_is_secret(const char *value);
 

@@ -8,6 +8,7 @@
 #include "api/present.h"
 #include "api/teller.h"
 #include "api/tus.h"
+#include "api/vigil.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
@@ -237,6 +238,8 @@ static int run(const struct config *c, struct err *e)
         status = teller_start(&api.teller, api.jobs, e);
     if (!status)
         status = access_new(&api.access, c, jobs_store(api.jobs), e);
+    if (!status)
+        status = vigil_start(&api.vigil, api.access, e);
     if (!status) {
         tus_finish_all(&api);
         status = jobs_start_webhooks(api.jobs, present_job, e);
@@ -246,9 +249,10 @@ static int run(const struct config *c, struct err *e)
     if (!status)
         status = listen_and_serve(c, &api, e);
     wyoming_stop(wyoming);
-    access_free(api.access);
     api_events_free(api.events);
     teller_stop(api.teller);
+    vigil_stop(api.vigil);
+    access_free(api.access);
     jobs_close(api.jobs);
     return status;
 }

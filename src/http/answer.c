@@ -129,10 +129,14 @@ enum MHD_Result exchange_answer(struct exchange *x)
         http_response_header(r, "X-Request-Id", x->id);
         return queue(x, make_upgrade(x));
     }
+    if (x->chunked)
+        http_response_header(r, "Connection", "close"); /* see chunks.h */
     add_standard_headers(x);
     x->answered_bytes = r->fixed     ? r->fixed_length
                         : r->fd >= 0 ? (size_t)r->length
                                      : r->body.length;
+    if (x->connection)
+        http_watch_phase(x->server->watch, x->connection->watched, HTTP_PHASE_ANSWER);
     enum MHD_Result queued = queue(x, make_response(x));
     if (queued && x->request.stream)
         exchange_stream_begin(x);

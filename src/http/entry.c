@@ -131,8 +131,8 @@ static int check_line(struct exchange *x, const char *version)
 int exchange_judge(struct exchange *x, const char *method, const char *version)
 {
     struct http_request *r = &x->request;
-    bool chunked = false;
     int status = http_head_copy(&x->head, r->connection, method, version, &r->response);
+    x->chunks.start = method + http_head_size(r->connection);
     r->head = x->head;
     set_id(x);
     set_method(x, method);
@@ -140,8 +140,8 @@ int exchange_judge(struct exchange *x, const char *method, const char *version)
     if (!status)
         status = check_line(x, version);
     if (!status)
-        status = http_admit_framing(r, &chunked);
-    x->has_body = status || chunked || r->content_length > 0;
+        status = http_admit_framing(r, &x->chunked);
+    x->has_body = status || x->chunked || r->content_length > 0;
     x->expects = http_request_header(r, "Expect");
     if (!status)
         status = find_route(x);

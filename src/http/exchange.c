@@ -208,19 +208,29 @@ static enum MHD_Result take_head(struct exchange *x, const char *method,
     return say(x);
 }
 
+/* Of a body that is still coming. The form may be at work on an earlier piece, and
+ * answering, too: then this piece comes again. */
+static enum MHD_Result refuse_body(struct exchange *x, size_t *length, int status,
+                                   const char *error_code, const char *sentence)
+{
+    if (exchange_body_end(x) == EXCHANGE_BODY_BUSY)
+        return MHD_YES;
+    if (!x->body.broken)
+        http_respond_error(&x->request.response, status, error_code, "%s", sentence);
+    *length = 0;
+    return say(x);
+}
+
 static enum MHD_Result take_body(struct exchange *x, const char *bytes, size_t *length)
 {
     struct exchange_body *b = &x->body;
-    if ((int64_t)*length > b->max - b->total) {
-        /* The form may be at work on an earlier piece, and answering, too. */
-        if (exchange_body_end(x) == EXCHANGE_BODY_BUSY)
-            return MHD_YES;
-        if (!b->broken)
-            http_respond_error(&x->request.response, 413, "too_large",
-                               "the body is larger than this server takes");
-        *length = 0;
-        return say(x);
-    }
+    if ((int64_t)*length > b->max - b->total)
+        return refuse_body(x, length, 413, "too_large",
+                           "the body is larger than this server takes");
+    if (x->chunked && !http_chunks_look(&x->chunks, bytes, *length))
+        return refuse_body(x, length, 400, "bad_request",
+                           "the body's chunks are malformed: each begins with its size "
+                           "in hexadecimal digits, and lines end with CR and LF");
     size_t offered = *length;
     bool good = true;
     if (x->form || x->bodied) {
@@ -237,6 +247,26 @@ static enum MHD_Result take_body(struct exchange *x, const char *bytes, size_t *
     return say(x);
 }
 
+/* When the last CR and LF come apart, libmicrohttpd 0.9.75 takes the head's last line for
+ * a trailer; where it lies tells. */
+static enum MHD_Result look_at_trailer(void *arg, enum MHD_ValueKind kind,
+                                       const char *name, const char *value)
+{
+    struct exchange *x = arg;
+    (void)kind;
+    (void)value;
+    x->chunks.trailers = x->chunks.trailers || http_chunks_hold(&x->chunks, name);
+    return MHD_YES;
+}
+
+static bool has_trailers(struct exchange *x)
+{
+    if (x->chunked)
+        MHD_get_connection_values(x->request.connection, MHD_FOOTER_KIND, look_at_trailer,
+                                  x);
+    return x->chunks.trailers;
+}
+
 static enum MHD_Result take_end(struct exchange *x)
 {
     x->body_whole = true;
@@ -248,6 +278,12 @@ static enum MHD_Result take_end(struct exchange *x)
         return exchange_answer(x);
     case EXCHANGE_BODY_FED:
         break;
+    }
+    if (has_trailers(x)) {
+        http_respond_error(&x->request.response, 400, "bad_request",
+                           "send what is to be said in the head: no trailers are taken");
+        x->stage = EXCHANGE_ANSWER;
+        return exchange_answer(x);
     }
     x->stage = EXCHANGE_END;
     exchange_park(x, run_handler);
@@ -301,6 +337,8 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
         return;
     *con_cls = NULL;
     x->broken_off = how != MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    if (how == MHD_REQUEST_TERMINATED_TIMEOUT_REACHED && x->stage == EXCHANGE_ANSWER)
+        http_watch_abandon(exchange_fd(x));
     exchange_stream_detach(x);
     set_phase(x, HTTP_PHASE_HEAD);
     x->connection = NULL;

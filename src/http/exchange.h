@@ -11,6 +11,7 @@
 #define HTTP_EXCHANGE_H
 
 #include "http/address.h"
+#include "http/chunks.h"
 #include "http/head.h"
 #include "http/later.h"
 #include "http/pool.h"
@@ -103,6 +104,8 @@ struct exchange {
     enum exchange_stage stage;
     bool head_seen, head_passed, is_head, has_body, body_whole, expects;
     bool worked; /* the pool has had it */
+    bool chunked;
+    struct http_chunks chunks;
     bool counted, bodied, broken_off;
     size_t answered_bytes;
     struct http_task task;

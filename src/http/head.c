@@ -61,8 +61,7 @@ static enum MHD_Result copy(void *arg, enum MHD_ValueKind kind, const char *name
     return MHD_YES;
 }
 
-/* Bytes from the method to the empty line, both included. */
-static size_t size_of(struct MHD_Connection *connection)
+size_t http_head_size(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
@@ -79,7 +78,7 @@ static int refuse(struct http_response *refusal, int status, const char *sentenc
 int http_head_copy(struct http_head **out, struct MHD_Connection *connection,
                    const char *method, const char *version, struct http_response *refusal)
 {
-    size_t size = size_of(connection);
+    size_t size = http_head_size(connection);
     struct walk w = {.next = version + strlen(version) + 2};
     MHD_get_connection_values(connection, MHD_HEADER_KIND, look, &w);
     if (size > HTTP_HEAD_BYTES)

@@ -27,6 +27,9 @@ int http_head_copy(struct http_head **out, struct MHD_Connection *connection,
                    const char *method, const char *version,
                    struct http_response *refusal);
 
+/* Bytes of the connection's head, from the method to the empty line, both included. */
+size_t http_head_size(struct MHD_Connection *connection);
+
 /* The first value, or NULL; `head` may be NULL. */
 const char *http_head_get(const struct http_head *head, const char *name);
 

@@ -49,8 +49,11 @@ static void on_wait_end(struct http_wait *wait, enum http_wait_end why)
 {
     struct exchange *x =
         (struct exchange *)((char *)wait - offsetof(struct exchange, wait));
-    /* While the server only stops, the answer may still come in time. */
-    if (why != HTTP_WAIT_STOPPING)
+    /* While the server only stops, the answer may still come in time; and who waits on
+     * after the last call knows what it does. */
+    bool ignored =
+        why == HTTP_WAIT_STOPPING || (why == HTTP_WAIT_LAST && x->request.stopping);
+    if (!ignored)
         wake(&x->later, why);
 }
 
@@ -83,6 +86,7 @@ bool exchange_later(struct exchange *x)
         r->later = NULL;
         cut_off = x->later.why == HTTP_WAIT_CUT_OFF;
         r->gone = r->gone || cut_off || x->later.why == HTTP_WAIT_GONE;
+        r->stopping = r->stopping || x->later.why == HTTP_WAIT_LAST;
         x->later.waiting = false;
         x->later.resume(r);
     }

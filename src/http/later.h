@@ -19,8 +19,10 @@ struct http_later;
  * never), and answers, streams or defers again. It is called also when the client has
  * gone meanwhile, or when the server stops and cannot wait (r->gone); its answer is then
  * thrown away, and it has no reason to defer again. A client that has ended its own side
- * of the connection counts as gone. NULL when memory is out: then 503 has been answered.
- * The handle is valid until `resume` is called. */
+ * of the connection counts as gone. Shortly before the server stops `resume` is called
+ * with r->stopping set: what cannot be answered then is told to come again, for what is
+ * deferred once more will be thrown away. NULL when memory is out: then 503 has been
+ * answered. The handle is valid until `resume` is called. */
 struct http_later *http_defer(struct http_request *r, int64_t timeout_ms,
                               void (*resume)(struct http_request *r));
 /* From any thread, also before the handler has returned; more than once is once. */

@@ -24,6 +24,7 @@
 #define IDLE_SECONDS 30u
 #define POOL_THREADS 64
 #define POOL_LINE    256
+#define LAST_SECONDS 3 /* of the time to stop: for who waits to be told to come again */
 
 /* Who waits in a trusted proxy's place is told apart by it, not by us. */
 static bool is_counted(const struct http_server *s, const struct http_address *peer)
@@ -86,8 +87,9 @@ static void on_tick(void *arg)
     struct http_server *s = arg;
     size_t late = http_watch_sweep(s->watch, clock_monotonic_seconds());
     if (late)
-        log_info("%zu connection%s closed: too slow to send a request", late,
-                 late == 1 ? "" : "s");
+        log_info(
+            "%zu connection%s closed: too slow to send a request, or to read its answer",
+            late, late == 1 ? "" : "s");
 }
 
 __attribute__((format(printf, 2, 0))) static void
@@ -276,7 +278,12 @@ void http_server_stop(struct http_server *s, int grace_seconds)
     (void)MHD_quiesce_daemon(s->daemon); /* the descriptor is ours to close, later */
     http_ws_loop_stop(s->ws);
     http_waiter_end(s->waiter, HTTP_WAIT_STOPPING);
-    int left = wait_until_idle(s, grace_seconds);
+    int last = grace_seconds < LAST_SECONDS ? grace_seconds : LAST_SECONDS;
+    int left = wait_until_idle(s, grace_seconds - last);
+    if (left) {
+        http_waiter_end(s->waiter, HTTP_WAIT_LAST);
+        left = wait_until_idle(s, last);
+    }
     if (left) {
         log_warning("%d request%s cut off", left, left == 1 ? "" : "s");
         http_waiter_end(s->waiter, HTTP_WAIT_CUT_OFF);

@@ -116,7 +116,7 @@ static void on_wait_end(struct http_wait *wait, enum http_wait_end why)
     struct exchange *x =
         (struct exchange *)((char *)wait - offsetof(struct exchange, wait));
     struct http_stream *s = x->request.stream;
-    if (why == HTTP_WAIT_STOPPING) {
+    if (why == HTTP_WAIT_STOPPING || why == HTTP_WAIT_LAST) {
         http_stream_end(s);
         return;
     }

@@ -13,6 +13,7 @@ enum http_wait_end {
     HTTP_WAIT_TIME,     /* `deadline_ns` is past */
     HTTP_WAIT_GONE,     /* the client has hung up, or half of it: it will send no more */
     HTTP_WAIT_STOPPING, /* the server stops: end in good order */
+    HTTP_WAIT_LAST,     /* … and soon: say so now, or not at all */
     HTTP_WAIT_CUT_OFF,  /* the server cannot wait any longer */
 };
 

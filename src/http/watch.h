@@ -2,22 +2,27 @@
  *
  * libmicrohttpd ends a connection that is silent, but one byte every few seconds is not
  * silence: a head may take HEAD_SECONDS in all, and a body must keep up a minimum rate.
- * Thread-safe. */
+ * So must who reads an answer, for as long as there is something to read: what counts is
+ * what the other side has acknowledged, for our own buffers would hide the difference. A
+ * stream that has nothing to say has no slow reader. Thread-safe. */
 #ifndef HTTP_WATCH_H
 #define HTTP_WATCH_H
 
 #include <stddef.h>
 
-#define HTTP_WATCH_HEAD_SECONDS  30   /* from the connection, or the last answer, on */
-#define HTTP_WATCH_BODY_SECONDS  60   /* in each such span … */
-#define HTTP_WATCH_BODY_BYTES    8192 /* … at least so many bytes of a body come */
-#define HTTP_WATCH_DRAIN_SECONDS 2    /* for what a refused client still sends */
+#define HTTP_WATCH_HEAD_SECONDS   30    /* from the connection, or the last answer, on */
+#define HTTP_WATCH_BODY_SECONDS   60    /* in each such span … */
+#define HTTP_WATCH_BODY_BYTES     8192  /* … at least so many bytes of a body come */
+#define HTTP_WATCH_ANSWER_SECONDS 60    /* in each such span with something to read … */
+#define HTTP_WATCH_ANSWER_BYTES   65536 /* … at least so many bytes are taken */
+#define HTTP_WATCH_DRAIN_SECONDS  2     /* for what a refused client still sends */
 
 enum http_phase {
     HTTP_PHASE_HEAD,  /* waiting for a request's head */
     HTTP_PHASE_BODY,  /* reading its body */
     HTTP_PHASE_DRAIN, /* refused: dropping what still comes */
     HTTP_PHASE_WORK,  /* ours to answer, or upgraded: no deadline */
+    HTTP_PHASE_ANSWER /* it is theirs to read what we send */
 };
 
 struct http_watch;
@@ -33,6 +38,10 @@ void http_watch_remove(struct http_watch *w, struct http_watched *c);
 void http_watch_phase(struct http_watch *w, struct http_watched *c,
                       enum http_phase phase);
 void http_watch_bytes(struct http_watch *w, struct http_watched *c, size_t bytes);
+
+/* A connection that will be closed with its reader behind: the kernel is not to go on
+ * delivering what is queued, which it would for ever. */
+void http_watch_abandon(int fd);
 
 /* Shut down every connection that is past its deadline; call it about once a second.
  * Returns how many. */

@@ -1,6 +1,8 @@
 // Who may: every route with every kind of key, and every way to be somebody.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import http from 'node:http';
+import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import WebSocket from 'ws';
@@ -11,6 +13,8 @@ import {
 
 const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS' };
 const unknownKey = `wt_0123456789abcdef_${'A'.repeat(43)}`;
+/** An address of this machine that is not the loopback's, if there is one. */
+const elsewhere = Object.values(os.networkInterfaces()).flat().find((each) => each.family === 'IPv4' && !each.internal)?.address;
 const unknownJob = '01a20eeb-3efb-7eac-bbbd-01910af80753';
 const bearer = (key) => (key ? { authorization: `Bearer ${key}` } : {});
 
@@ -182,6 +186,29 @@ describe('every route with every key', needsModel, () => {
       }
     });
   }
+
+  test('an error says nothing of jobs that the caller may not see, whatever else is wrong', async () => {
+    const id = await submit(server, key.owner);
+    await until(async () => (await ask(server, 'GET', `/jobs/${id}`, { key: key.owner })).body.status, (s) => s === 'completed');
+    const head = (method, where, who, more) => `${method} ${where} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n`
+      + `${who ? `Authorization: Bearer ${key[who]}\r\n` : ''}${more}\r\n`;
+    const own = /^(Date|X-Request-Id|RateLimit[^:]*|Content-Length): .*\r\n|"timestamp":"[^"]*"/gim;
+    const wrongs = ['', 'Content-Length: 99999999\r\n', 'Content-Length: 3\r\nContent-Length: 3\r\n', 'Range: bytes=9-1\r\n',
+      `X: ${'y'.repeat(20000)}\r\n`, 'Expect: 100-continue\r\nContent-Length: 70000\r\n', 'Origin: http://evil.example\r\n',
+      'Upgrade: websocket\r\n', 'If-None-Match: *\r\n'];
+    for (const where of ['/jobs/ID', '/jobs/ID/download?format=nonsense', '/jobs/ID/audio', '/jobs/ID/cancel', '/jobs/ID/retry', '/ws/jobs/ID', '/uploads/ID', '/jobs/ID/nothing']) {
+      for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
+        for (const more of wrongs) {
+          for (const who of ['', 'other']) {
+            const [there, not] = await Promise.all([id, unknownJob].map(async (each) =>
+              (await raw(server, head(method, where.replace('ID', each), who, more))).replace(own, '').replaceAll(each, 'ID')));
+            assert.equal(there, not, `${method} ${where} ${who} ${more.slice(0, 40)}`);
+          }
+        }
+      }
+    }
+    assert.equal((await ask(server, 'GET', `/jobs/${id}`, { key: key.owner })).body.status, 'completed');
+  });
 
   test('a key sees its own jobs in the list, an admin all', async () => {
     const mine = await submit(server, key.owner);
@@ -399,6 +426,60 @@ describe('every route with every key', needsModel, () => {
     assert.ok(heard.slice(before).every((each) => each.status !== 'cancelled'));
   });
 
+  test('what is open ends within a second when its key is revoked, or expires, with nothing to tell', async () => {
+    const made = await submit(server, key.admin);
+    await until(async () => (await ask(server, 'GET', `/jobs/${made}`, { key: key.admin })).body.status, (s) => s === 'completed');
+    /** When it ended, and how. */
+    const listen = async (headers) => {
+      const events = await fetch(`${server.url}/events`, { headers });
+      assert.equal(events.status, 200);
+      const reader = events.body.getReader();
+      const socket = new WebSocket(`${server.url.replace('http', 'ws')}/ws/models/tiny`, { headers });
+      await new Promise((resolve) => { socket.on('open', resolve); });
+      const ends = [
+        (async () => { while (!(await reader.read()).done); return Date.now(); })(),
+        new Promise((resolve) => { socket.on('close', (code) => resolve(code === 1008 ? Date.now() : NaN)); }),
+      ];
+      return () => Promise.all(ends);
+    };
+    const doomed = makeKey(server.folder, { scope: 'admin' });
+    const stays = await listen(bearer(key.admin));
+    let open = true;
+    stays().then(() => { open = false; }, () => {});
+    let ended = await listen(bearer(doomed));
+    const login = await postJson(server, '/session', { key: key.admin });
+    const cookie = login.headers.get('set-cookie').split(';')[0];
+    const session = await listen({ cookie });
+    let from = Date.now();
+    assert.equal(keys(server.folder, ['revoke', idOf(doomed)]).code, 0);
+    for (const at of await ended()) assert.ok(at - from < 1500, `${at - from} ms`);
+    from = Date.now();
+    assert.equal((await ask(server, 'DELETE', '/session', { headers: { cookie } })).status, 200);
+    for (const at of await session()) assert.ok(at - from < 1500, `${at - from} ms`);
+    const expires = Math.ceil(Date.now() / 1000 + 2) * 1000;
+    ended = await listen(bearer(makeKey(server.folder, { scope: 'admin', expires: `${new Date(expires).toISOString().slice(0, 19)}Z` })));
+    for (const at of await ended()) assert.ok(at > expires - 100 && at < expires + 1500, `${at - expires} ms`);
+    assert.ok(open);
+  });
+
+  test('a transcript that is being told ends with its key, with an error', async () => {
+    const doomed = makeKey(server.folder);
+    const speech = fs.readFileSync(new URL('../engine/golden/clean.wav', import.meta.url)).subarray(44);
+    const long = wav({ seconds: speech.length / 32000 * 60 });
+    for (let i = 0; i < 60; i++) speech.copy(long, 44 + i * speech.length);
+    const body = form(long, 'a.wav', { model: 'tiny', stream: 'true' });
+    const answer = await fetch(`${server.url}/v1/audio/transcriptions`, { method: 'POST', headers: bearer(doomed), body });
+    assert.equal(answer.status, 200);
+    const from = Date.now();
+    assert.equal(keys(server.folder, ['revoke', idOf(doomed)]).code, 0);
+    const text = await answer.text();
+    assert.ok(Date.now() - from < 2000);
+    assert.match(text, /"invalid_api_key"/);
+    assert.doesNotMatch(text, /transcript\.text\.done/);
+    const [job] = (await ask(server, 'GET', '/jobs', { key: key.admin })).body.jobs;
+    await ask(server, 'DELETE', `/jobs/${job.id}`, { key: key.admin });
+  });
+
   test('the page and the health checks need no key', async () => {
     const page = await fetch(`${server.url}/`, { headers: { accept: 'text/html' } });
     assert.equal(page.status, 200);
@@ -457,6 +538,79 @@ describe('AUTH=auto', () => {
     const other = await startServer({ args: ['--host=0.0.0.0'], env: { AUTH: 'off' } });
     assert.ok(!/wt_/.test(other.out()));
     await other.stop();
+  });
+});
+
+describe('the name that a page calls a service by that asks nobody', () => {
+  const page = { 'accept-language': 'en', 'accept-encoding': 'gzip, deflate' };
+  let server, open;
+  before(async () => {
+    server = await startServer();
+    open = await startServer({ env: { ALLOWED_HOSTS: 'a.example,.b.example' } });
+  });
+  after(async () => { await server.stop(); await open.stop(); });
+
+  /** fetch() sends no Host of ours. */
+  const say = (to, host, headers = {}, method = 'GET', where = '/jobs') => new Promise((resolve, reject) => {
+    const request = http.request({ host: '127.0.0.1', port: to.port, method, path: where, headers: { host, ...headers } }, async (response) => {
+      let text = '';
+      for await (const part of response) text += part;
+      resolve({ status: response.statusCode, body: /json/.test(response.headers['content-type']) ? JSON.parse(text) : text });
+    });
+    request.on('error', reject).on('upgrade', (response, socket) => { socket.destroy(); resolve({ status: 101 }); }).end();
+  });
+
+  test('is refused when it may be a stranger\'s', async () => {
+    const host = `evil.example:${server.port}`;
+    for (const headers of [page, { origin: `http://${host}` }, { 'sec-fetch-site': 'same-origin' },
+      { ...page, 'x-forwarded-host': 'localhost', 'x-forwarded-for': '10.0.0.1', 'user-agent': 'curl/8' }]) {
+      const { status, body } = await say(server, host, headers);
+      assert.equal(status, 403, JSON.stringify(headers));
+      assert.equal(body.error_code, 'host_not_allowed');
+      assert.match(body.detail, /ALLOWED_HOSTS/);
+    }
+    // Whatever would change something, of any door, and WebSockets.
+    const origin = { ...page, origin: `http://${host}` };
+    assert.equal((await say(server, host, origin, 'DELETE', `/jobs/${unknownJob}`)).status, 403);
+    assert.equal((await say(server, host, origin, 'POST', '/transcribe')).status, 403);
+    const { status, body } = await say(server, host, origin, 'GET', '/v1/models');
+    assert.equal(status, 403);
+    assert.equal(body.error.code, 'host_not_allowed');
+    const upgrade = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' };
+    assert.equal((await say(server, host, { ...origin, ...upgrade }, 'GET', `/ws/jobs/${unknownJob}`)).status, 403);
+  });
+
+  test('is no matter for programs, nor where it can be nobody else\'s', async () => {
+    const own = ['127.0.0.1', 'localhost', '[::1]', 'whisper', 'nas.local', '192.168.1.2', 'host.docker.internal'];
+    for (const name of own) assert.equal((await say(server, `${name}:8000`, page)).status, 200, name);
+    assert.equal((await say(server, 'transcribe.example')).status, 200);
+    assert.equal((await say(server, 'transcribe.example', page, 'GET', '/health/live')).status, 200);
+  });
+
+  test('may be listed', async () => {
+    for (const name of ['a.example', 'b.example', 'x.b.example:1']) assert.equal((await say(open, name, page)).status, 200, name);
+    for (const name of ['x.a.example', 'evil.example']) assert.equal((await say(open, name, page)).status, 403, name);
+  });
+
+  test('is for the proxy to judge, where it stands elsewhere', async () => {
+    const behind = await startServer({ env: { HOST: '0.0.0.0', AUTH: 'off', TRUSTED_PROXIES: elsewhere ?? '192.0.2.1' } });
+    const ask = (host, localAddress) => new Promise((resolve, reject) => {
+      http.get({ host: elsewhere, localAddress, port: behind.port, path: '/jobs', headers: { host, ...page } }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      }).on('error', reject);
+    });
+    assert.equal((await say(behind, 'transcribe.example', page)).status, 403);
+    if (elsewhere) assert.equal(await ask('transcribe.example', elsewhere), 200);
+    assert.equal((await behind.stop()).code, 0);
+  });
+
+  test('is no matter with a key', async () => {
+    const asked = await startServer({ env: { AUTH: 'key' } });
+    const key = makeKey(asked.folder);
+    assert.equal((await say(asked, 'transcribe.example', { ...page, ...bearer(key) })).status, 200);
+    assert.equal((await say(asked, 'transcribe.example', page)).status, 401);
+    assert.equal((await asked.stop()).code, 0);
   });
 });
 

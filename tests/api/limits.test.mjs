@@ -1,6 +1,8 @@
 // What the server refuses before anybody works for it, and how it behaves when it is too much. Raw sockets: no client
 // library sends what these tests send.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import net from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -80,6 +82,106 @@ describe('a head that can be read in two ways', () => {
   });
 });
 
+describe('chunks', () => {
+  let server;
+  before(async () => { server = await startServer({ env: { DEFAULT_WHISPER_MODEL: '' } }); });
+  after(() => server.stop());
+
+  const head = 'PUT /models/default HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n';
+  const smuggled = 'GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n';
+  // 2 bytes, then 14.
+  const good = '2\r\n{"\r\ne\r\nname":"tiny"} \r\n0\r\n\r\n';
+
+  /** In one piece, and byte by byte. */
+  const both = async (text) => {
+    const line = dial(server);
+    line.socket.setNoDelay(true);
+    for (const byte of text) {
+      line.send(byte);
+      await sleep(2);
+    }
+    await Promise.race([line.end, sleep(2000)]);
+    line.socket.destroy();
+    return [await say(server, text), line.text];
+  };
+
+  test('of the right form are taken, and the connection is not used again', async () => {
+    for (const body of [good, good.replace('2\r\n{', '0002;a=b\r\n{').replace('e\r\n', 'E ;x="y"\r\n'.replace(' ', ''))]) {
+      for (const answer of await both(head + body + smuggled)) {
+        assert.match(answer, /^HTTP\/1\.1 200 /);
+        assert.match(answer, /\r\nConnection: close\r\n/i);
+        assert.equal(answer.match(/HTTP\/1\.1/g).length, 1);
+      }
+    }
+  });
+
+  const malformed = {
+    'a bare LF after a size': good.replace('e\r\n', 'e\n'),
+    'a bare LF after the first size': good.replace('2\r\n', '2\n'),
+    'a bare LF after an extension': good.replace('e\r\n', 'e;a\n'),
+    'a bare LF within an extension': good.replace('e\r\n', 'e;a\nb\r\n'),
+    'a bare LF after a chunk': good.replace('{"\r\n', '{"\n'),
+    'a bare CR in an extension': good.replace('e\r\n', 'e;a\rb\r\n'),
+    'an extension of absurd length': good.replace('e\r\n', `e;${'a'.repeat(3000)}\r\n`),
+    'a size that overflows': good.replace('e\r\n', 'FFFFFFFFFFFFFFFF1\r\n'),
+    'a size with 0x': good.replace('e\r\n', '0xe\r\n'),
+    'a size with a plus': good.replace('e\r\n', '+e\r\n'),
+    'a size with a minus': good.replace('e\r\n', '-e\r\n'),
+    'a size with a space in front': good.replace('e\r\n', ' e\r\n'),
+    'no size': good.replace('e\r\n', '\r\n'),
+    'an extension without a size': good.replace('e\r\n', ';a\r\n'),
+    'too many digits': good.replace('e\r\n', `${'0'.repeat(40)}e\r\n`),
+    'no end of a chunk': good.replace('{"\r\n', '{"'),
+    'a trailer': good.replace('0\r\n', '0\r\nX-A: b\r\n'),
+    'a trailer that ends with a bare LF': good.replace('0\r\n', '0\r\nX-A: b\n'),
+  };
+  for (const [name, body] of Object.entries(malformed)) {
+    test(`with ${name} are refused`, async () => {
+      const answer = await say(server, head + body + smuggled);
+      assert.match(answer, /^HTTP\/1\.1 4(00|13) /);
+      assert.equal(answer.match(/HTTP\/1\.1/g).length, 1);
+    });
+  }
+
+  test('that come in pieces hide no second request, well-formed or not', async () => {
+    for (const name of ['a bare LF after a size', 'a bare LF within an extension', 'a bare LF after a chunk', 'a trailer that ends with a bare LF']) {
+      const answer = (await both(head + malformed[name] + smuggled))[1];
+      assert.equal(answer.match(/HTTP\/1\.1/g).length, 1, name);
+      assert.match(answer, /\r\nConnection: close\r\n/i, name);
+    }
+  });
+
+  test('of every size make up the same recording', { timeout: 120000 }, async () => {
+    const boundary = 'x';
+    const recording = wav({ seconds: 40, sample: (t) => 0.2 * Math.sin(900 * t * t) });
+    const body = Buffer.concat([Buffer.from(`--${boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n`),
+      recording, Buffer.from(`\r\n--${boundary}--\r\n`)]);
+    for (const largest of [3, 50, 2000, 40000, 300000]) {
+      const parts = [];
+      const step = largest < 50 ? body.length / 50 : 0; // a few small ones among large ones
+      for (let at = 0; at < body.length;) {
+        const n = Math.min(body.length - at, 1 + Math.floor(Math.random() * (step && parts.length % 40 === 0 ? step : largest * (largest < 50 ? 20 : 1))));
+        parts.push(Buffer.from(`${n.toString(16)}\r\n`), body.subarray(at, at + n), Buffer.from('\r\n'));
+        at += n;
+      }
+      const whole = Buffer.concat([Buffer.from(`POST /transcribe HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=${boundary}\r\nTransfer-Encoding: chunked\r\n\r\n`),
+        ...parts, Buffer.from('0\r\n\r\n')]);
+      for (const piece of [whole.length, 1460, 997]) {
+        const line = dial(server);
+        for (let at = 0; at < whole.length; at += piece) {
+          line.send(whole.subarray(at, at + piece));
+          if (at / piece % 50 === 0) await sleep(1);
+        }
+        await Promise.race([line.end, sleep(20000)]);
+        assert.match(line.text, /^HTTP\/1\.1 202 /, `${largest}, ${piece}`);
+        const id = /"job_id":"([^"]+)"/.exec(line.text)[1];
+        const kept = Buffer.from(await (await fetch(`${server.url}/jobs/${id}/audio`)).arrayBuffer());
+        assert.ok(kept.equals(recording), `${largest}, ${piece}`);
+      }
+    }
+  });
+});
+
 describe('connections of one client', () => {
   let server;
   before(async () => {
@@ -109,10 +211,45 @@ describe('connections of one client', () => {
   });
 });
 
-describe('who dawdles', () => {
+describe('who dawdles', { concurrency: true }, () => {
   let server;
   before(async () => { server = await startServer(); });
   after(() => server.stop());
+
+  // No JavaScript sets the size of a socket's buffer; with the usual one the kernel would read for us.
+  const slowReader = `
+import socket, sys, time
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+s.connect(('127.0.0.1', int(sys.argv[1])))
+s.sendall(('GET %s HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n' % sys.argv[2]).encode())
+begun = time.monotonic()
+total = 0
+try:
+    while time.monotonic() < begun + 100:
+        got = s.recv(200)
+        if not got: break
+        total += len(got)
+        time.sleep(0.5)
+except ConnectionError: pass
+print(time.monotonic() - begun, total)
+`;
+
+  test('in reading is cut off, but not who has nothing to read', { timeout: 130000 }, async () => {
+    const quiet = dial(server);
+    quiet.send('GET /events HTTP/1.1\r\nHost: a\r\n\r\n');
+    const { body } = await transcribe(server, form(wav({ seconds: 300 })));
+    const child = spawn('python3', ['-c', slowReader, String(server.port), `/jobs/${body.job_id}/audio`]);
+    let said = '';
+    child.stdout.on('data', (data) => { said += data; });
+    await once(child, 'close');
+    const [seconds, bytes] = said.split(' ').map(Number);
+    // Not even the kernel goes on with it.
+    assert.ok(seconds > 25 && seconds < 75, `${seconds} s`);
+    assert.ok(bytes > 5000 && bytes < 65536, `${bytes} bytes`);
+    assert.ok(!quiet.closed);
+    quiet.socket.destroy();
+  });
 
   /** A byte now and then, until the server has enough; seconds that it took. */
   async function drip(head, every) {

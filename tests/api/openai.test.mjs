@@ -487,6 +487,37 @@ describe('OpenAI\'s client goes on', needsModel, () => {
     assert.equal((await server.stop()).code, 0);
   });
 
+  test('when the service is stopped while it waits, and started again', async () => {
+    const folder = tempFolder();
+    const bytes = repeated(speech, 30);
+    let server = await startServer({ folder, env });
+    const port = String(server.port);
+    const answers = [];
+    const client = clientOf(server, {
+      maxRetries: 2,
+      fetch: async (...args) => {
+        const answer = await fetch(...args);
+        if (String(args[0]).startsWith('http')) answers.push(answer); // it also asks for data: URLs
+        return answer;
+      },
+    });
+    const asked = client.audio.transcriptions.create({ file: await file(bytes), model: 'tiny' });
+    await until(() => jobs(server), (list) => list[0]?.status === 'processing');
+    assert.equal((await server.stop()).code, 0);
+    assert.doesNotMatch(server.log(), /cut off/);
+    server = await startServer({ folder, env: { ...env, PORT: port } });
+    assert.match((await asked).text, /stew for dinner/);
+    assert.deepEqual(answers.map((each) => each.status), [503, 200]);
+    const [told] = answers;
+    assert.ok(Number(told.headers.get('retry-after')) <= 30);
+    assert.equal(told.headers.get('connection'), 'close');
+    assert.equal(told.headers.get('x-should-retry'), null);
+    const list = await jobs(server);
+    assert.equal(list.length, 1);
+    assert.equal(list[0].status, 'completed');
+    assert.equal((await server.stop()).code, 0);
+  });
+
   test('after the time that it is told to wait, which is never long', async () => {
     const server = await startServer({ env: { ...env, RATE_LIMIT: '1/hour' } });
     const client = clientOf(server);

@@ -9,6 +9,8 @@
 #include "http/watch.h"
 #include "http/ws.h"
 
+#include <errno.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -98,6 +100,91 @@ static void shuts_down_who_dawdles(void **state)
     }
 }
 
+/* A connection over TCP whose reader takes little at once. */
+static void make_tcp(int pair[2])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int small = 4096;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    getsockname(listener, (struct sockaddr *)&address, &size);
+    pair[1] = socket(AF_INET, SOCK_STREAM, 0);
+    setsockopt(pair[1], SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    assert_int_equal(connect(pair[1], (struct sockaddr *)&address, sizeof address), 0);
+    pair[0] = accept(listener, NULL, NULL);
+    assert_true(pair[0] >= 0);
+    close(listener);
+}
+
+static void fill(int fd)
+{
+    static const char block[65536];
+    while (send(fd, block, sizeof block, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+        ;
+}
+
+/* Read so much, at once or over a while; less when there is no more. */
+static size_t drain(int fd, size_t most)
+{
+    static char block[65536];
+    size_t total = 0;
+    for (int quiet = 0; total < most && quiet < 50;) {
+        size_t want = most - total < sizeof block ? most - total : sizeof block;
+        ssize_t n = recv(fd, block, want, MSG_DONTWAIT);
+        quiet = n > 0 ? 0 : quiet + 1;
+        total += n > 0 ? (size_t)n : 0;
+        if (n <= 0)
+            usleep(2000);
+    }
+    return total;
+}
+
+static void shuts_down_who_reads_slowly(void **state)
+{
+    (void)state;
+    int slow[2], fair[2], idle[2];
+    make_tcp(slow);
+    make_tcp(fair);
+    make_tcp(idle);
+    struct http_watch *w = http_watch_new();
+    struct http_watched *watched[] = {http_watch_add(w, slow[0]),
+                                      http_watch_add(w, fair[0]),
+                                      http_watch_add(w, idle[0])};
+    for (int i = 0; i < 3; i++)
+        http_watch_phase(w, watched[i], HTTP_PHASE_ANSWER);
+    fill(slow[0]);
+    fill(fair[0]);
+    double now = clock_monotonic_seconds();
+    assert_int_equal(http_watch_sweep(w, now), 0);
+    for (int i = 1; i < HTTP_WATCH_ANSWER_SECONDS; i++) {
+        assert_int_equal(drain(slow[1], 1), 1);
+        fill(fair[0]);
+        /* Little enough to show that it is not all that was sent. */
+        if (i % 20 == 0)
+            assert_true(drain(fair[1], 2 * HTTP_WATCH_ANSWER_BYTES) > 0);
+        assert_int_equal(http_watch_sweep(w, now + i), 0);
+    }
+    assert_int_equal(http_watch_sweep(w, now + HTTP_WATCH_ANSWER_SECONDS + 1), 1);
+    http_watch_remove(w, watched[0]);
+    close(slow[0]); /* as the library does */
+    char byte;
+    while (recv(slow[1], &byte, 1, 0) > 0)
+        ;
+    assert_int_equal(errno, ECONNRESET);
+    /* Who has nothing to read may wait for ever. */
+    http_watch_remove(w, watched[1]);
+    assert_int_equal(http_watch_sweep(w, now + 1e6), 0);
+    assert_false(was_shut_down(idle[1]));
+    http_watch_remove(w, watched[2]);
+    http_watch_free(w);
+    int rest[] = {slow[1], fair[0], fair[1], idle[0], idle[1]};
+    for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++)
+        close(rest[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -105,6 +192,7 @@ int main(void)
         cmocka_unit_test(knows_its_own_pages),
         cmocka_unit_test(knows_ids_fit_for_logs),
         cmocka_unit_test(shuts_down_who_dawdles),
+        cmocka_unit_test(shuts_down_who_reads_slowly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,7 +50,7 @@ static void be_slow(struct http_request *r)
 
 /* What was deferred last; one at a time. */
 static _Atomic(struct http_later *) deferred;
-static atomic_int resumed, seen_gone, ended;
+static atomic_int resumed, seen_gone, seen_stopping, ended;
 
 static void count_end(struct http_request *r)
 {
@@ -63,6 +63,10 @@ static void resume_once(struct http_request *r)
     atomic_fetch_add(&resumed, 1);
     if (r->gone)
         atomic_fetch_add(&seen_gone, 1);
+    else if (r->stopping)
+        atomic_fetch_add(&seen_stopping, 1);
+    if (r->stopping && !r->gone && http_request_query(r, "stubborn"))
+        (void)http_defer(r, -1, resume_once);
     answer(r, http_request_query(r, "q") ? http_request_query(r, "q") : "woken");
 }
 
@@ -223,7 +227,8 @@ static int start(void **state)
         .routes = routes,
         .n_routes = sizeof routes / sizeof *routes,
     };
-    resumed = seen_gone = ended = streams_closed = bodies_done = slow_disk = 0;
+    resumed = seen_gone = seen_stopping = ended = streams_closed = bodies_done =
+        slow_disk = 0;
     deferred = NULL;
     stream = NULL;
     return http_server_start(&server, &options, &e);
@@ -453,10 +458,16 @@ static void takes_bodies(void **state)
     post(fd, "/body", 5000000, 'a');
     expect(fd, "5000000 bytes");
     say(fd, "POST /body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-            "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: x\r\n\r\n");
+            "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n");
     expect(fd, "\r\n\r\n5 bytes");
     close(fd);
     wait_until(&bodies_done, 4);
+    fd = dial();
+    say(fd, "POST /body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            "3\r\nabc\r\n0\r\nTrailer: x\r\n\r\n");
+    expect(fd, "no trailers");
+    close(fd);
+    wait_until(&bodies_done, 5);
     fd = dial();
     post(fd, "/body", 3000000, '!');
     expect(fd, "exclamation");
@@ -469,7 +480,7 @@ static void takes_bodies(void **state)
     fd = dial();
     say(fd, "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc");
     close(fd);
-    wait_until(&bodies_done, 6); /* the one that was too large never began */
+    wait_until(&bodies_done, 7); /* the one that was too large never began */
 }
 
 static void takes_json(void **state)
@@ -626,7 +637,11 @@ static void keeps_many_sockets_open(void **state)
 static void stops(void **state)
 {
     (void)state;
-    int a = dial(), b = dial(), c = dial(), d = dial();
+    int a = dial(), b = dial(), c = dial(), d = dial(), stubborn = dial();
+    say(stubborn, GET("/defer?stubborn=1"));
+    while (!atomic_load(&deferred))
+        sleep_ms(1);
+    atomic_store(&deferred, NULL);
     say(a, GET("/stream"));
     expect(a, ": hello");
     say(b, GET("/defer"));
@@ -643,9 +658,15 @@ static void stops(void **state)
     assert_true(hear(a, NULL, heard, sizeof heard));
     assert_non_null(strstr(heard, "0\r\n\r\n"));
     assert_int_equal(streams_closed, 1);
+    /* Who waits is told so, once; who waits on nevertheless is cut off. */
+    assert_true(hear(b, NULL, heard, sizeof heard));
+    assert_non_null(strstr(heard, "woken"));
+    assert_int_equal(seen_stopping, 2);
+    assert_int_equal(resumed, 3);
     assert_int_equal(seen_gone, 1);
-    assert_int_equal(ended, 1);
+    assert_int_equal(ended, 2);
     assert_int_equal(bodies_done, 1);
+    close(stubborn);
     close(a);
     close(b);
     close(c);
