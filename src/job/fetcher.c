@@ -17,14 +17,17 @@
 #define PAUSE_MS     1000 /* before the second try; then three times as long, each */
 #define PAUSE_MAX_MS 60000
 
+struct download;
+
 struct fetcher {
     struct jobs *jobs; /* borrowed */
     pthread_t threads[THREADS];
     size_t started;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool closing;  /* under lock */
-    uint64_t rung; /* under lock: how often there was something new */
+    bool closing;                      /* under lock */
+    uint64_t rung;                     /* under lock: how often there was something new */
+    struct download *current[THREADS]; /* borrowed, under lock; NULL: none */
 };
 
 /* One try at one source. */
@@ -34,6 +37,7 @@ struct download {
     struct blob_writer *blob;   /* owned */
     int64_t renew_at_ns;
     bool judged;
+    bool stopped; /* under the fetcher's lock */
 };
 
 /* ---- what comes ------------------------------------------------------------------ */
@@ -44,6 +48,14 @@ static bool is_closing(struct fetcher *f)
     bool closing = f->closing;
     pthread_mutex_unlock(&f->lock);
     return closing;
+}
+
+static bool is_stopped(struct download *d)
+{
+    pthread_mutex_lock(&d->f->lock);
+    bool stopped = d->stopped;
+    pthread_mutex_unlock(&d->f->lock);
+    return stopped;
 }
 
 static int64_t max_bytes(const struct download *d)
@@ -106,6 +118,8 @@ static int on_tick(void *arg, struct err *e)
     int64_t now = clock_monotonic_ns();
     if (is_closing(d->f))
         return err_set(e, ERR_CANCELLED, "the service ends");
+    if (is_stopped(d))
+        return err_set(e, ERR_STATE, "the job was cancelled");
     if (now < d->renew_at_ns)
         return 0;
     d->renew_at_ns = now + RENEW_NS;
@@ -306,6 +320,18 @@ static void run_one(struct download *d)
 
 /* ---- the threads ----------------------------------------------------------------- */
 
+/* `d` instead of `before`, one of them NULL: fetcher_stop finds who is in this list. */
+static void replace_current(struct fetcher *f, const struct download *before,
+                            struct download *d)
+{
+    pthread_mutex_lock(&f->lock);
+    size_t i = 0;
+    while (f->current[i] != before)
+        i++;
+    f->current[i] = d;
+    pthread_mutex_unlock(&f->lock);
+}
+
 static bool claim_and_run(struct fetcher *f)
 {
     struct download d = {.f = f};
@@ -318,7 +344,9 @@ static bool claim_and_run(struct fetcher *f)
         log_error("no download can be begun: %s", e.message);
         return false;
     }
+    replace_current(f, NULL, &d);
     run_one(&d);
+    replace_current(f, &d, NULL);
     blob_pause(d.blob);
     store_source_release(&d.source);
     return true;
@@ -400,5 +428,16 @@ void fetcher_wake(struct fetcher *f)
     pthread_mutex_lock(&f->lock);
     f->rung++;
     pthread_cond_broadcast(&f->changed);
+    pthread_mutex_unlock(&f->lock);
+}
+
+void fetcher_stop(struct fetcher *f, const char *job_id)
+{
+    if (!f)
+        return;
+    pthread_mutex_lock(&f->lock);
+    for (size_t i = 0; i < THREADS; i++)
+        if (f->current[i] && !strcmp(f->current[i]->source.job_id, job_id))
+            f->current[i]->stopped = true;
     pthread_mutex_unlock(&f->lock);
 }

@@ -21,7 +21,7 @@
 #define SECOND_NS        INT64_C(1000000000)
 #define START_LIMIT_NS   (60 * SECOND_NS)     /* for a worker to say that it is there */
 #define CANCEL_NS        (SECOND_NS * 9 / 10) /* for a job to stop by itself … */
-#define CANCEL_BESIDE_NS (30 * SECOND_NS) /* … where others would be ended with it */
+#define CANCEL_BESIDE_NS (5 * SECOND_NS) /* … where others would be ended with it */
 #define LEASE_CHECK_NS   (5 * SECOND_NS)
 #define CLAIM_RETRY_NS   (2 * SECOND_NS)
 #define STUCK_NS         (60 * SECOND_NS)
