@@ -79,6 +79,8 @@ int jobs_open(struct jobs **out, const struct config *c, struct err *e)
     if (!status)
         status = key_set_new(&s->keys, e);
     if (!status)
+        status = resumable_list_new(&s->written, e);
+    if (!status)
         status = pulls_new(&s->pulls, c, e);
     if (!status)
         models_refresh_default(s);
@@ -115,6 +117,7 @@ void jobs_close(struct jobs *s)
     store_close(s->store);
     events_free(s->events);
     key_set_free(s->keys);
+    resumable_list_free(s->written);
     pthread_mutex_destroy(&s->order);
     free(s);
 }
@@ -239,8 +242,10 @@ int jobs_cancel(struct jobs *s, const char *id, struct job *out, struct err *e)
     if (!status)
         jobs_ended(s, out);
     pthread_mutex_unlock(&s->order);
-    if (!status)
+    if (!status) {
         supervisor_stop_job(s->supervisor, id, out->attempt);
+        fetcher_stop(s->fetcher, id);
+    }
     return status;
 }
 
@@ -299,8 +304,10 @@ int jobs_forget(struct jobs *s, const char *id, struct err *e)
     if (!status)
         atomic_store(&s->tidy_wanted, true);
     pthread_mutex_unlock(&s->order);
-    if (!status && was_live)
+    if (!status && was_live) {
         supervisor_stop_job(s->supervisor, id, j.attempt);
+        fetcher_stop(s->fetcher, id);
+    }
     job_release(&j);
     if (!status)
         status = blob_remove(s->blobs, id, e);
