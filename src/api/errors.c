@@ -18,6 +18,7 @@ static const struct mapping {
     {ERR_UNSUPPORTED, 415, NULL},
     {ERR_NOT_MEDIA, 415, NULL},
     {ERR_NO_AUDIO, 415, NULL},
+    {ERR_QUOTA, 429, NULL},
     {ERR_NOMEM, 503, "The server is short of memory; try again later."},
     {ERR_TIMEOUT, 503, "The server took too long; try again later."},
     {ERR_FULL, 507, "The server's disk is full; tell its operator, or try again later."},
@@ -42,6 +43,8 @@ void api_error_as(struct http_response *r, int status, const char *error_code,
                   const struct err *e)
 {
     const char *hidden = find(e->code)->hidden;
+    if (e->code == ERR_QUOTA)
+        http_response_header(r, "Retry-After", "60"); /* others may be measured by then */
     if (status >= 500)
         log_error("%s", e->message);
     if (hidden && status >= 500) {

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "job/quota.h"
 #include "job/supervisor.h"
 #include "net/fetch.h"
 #include "store/sources.h"
@@ -212,10 +213,15 @@ static int finish(struct download *d, struct err *e)
     if (status)
         return status;
     pthread_mutex_lock(&s->order);
-    status = store_source_done(s->store, &d->source, info.bytes, info.sha256, e);
+    status = quota_admit(s, d->source.job_id, e);
+    bool over = status == ERR_QUOTA;
+    if (!status)
+        status = store_source_done(s->store, &d->source, info.bytes, info.sha256, e);
     if (!status)
         tell(s, d->source.job_id);
     pthread_mutex_unlock(&s->order);
+    if (over)
+        (void)blob_remove(s->blobs, d->source.job_id, NULL);
     if (status)
         return status;
     log_event(LOG_INFO, d->source.job_id, "fetched: %lld bytes", (long long)info.bytes);
@@ -297,7 +303,9 @@ static void run_one(struct download *d)
         fail(d, &e);
         return;
     }
-    int status = blob_resume(s->blobs, d->source.job_id, true, &d->blob, &e);
+    int status = quota_admit(s, d->source.job_id, &e);
+    if (!status)
+        status = blob_resume(s->blobs, d->source.job_id, true, &d->blob, &e);
     if (status == ERR_STATE)
         return; /* a try that we thought dead still writes */
     if (!status)
