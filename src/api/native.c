@@ -163,7 +163,7 @@ static bool is_among(char (*ids)[ID_SIZE], size_t count, const char *id)
 static int read_ids(const char *text, char (*ids)[ID_SIZE])
 {
     size_t count = 0, named = 0;
-    for (const char *p = text ? text : ""; *p; p += *p == ',') {
+    for (const char *p = text ? text : "";; p++) {
         size_t length = strcspn(p, ",");
         char id[ID_SIZE] = "";
         if (length != ID_SIZE - 1 || ++named > DELETE_MAX)
@@ -174,8 +174,9 @@ static int read_ids(const char *text, char (*ids)[ID_SIZE])
         if (!is_among(ids, count, id))
             memcpy(ids[count++], id, ID_SIZE);
         p += length;
+        if (!*p)
+            return (int)count;
     }
-    return count ? (int)count : -1;
 }
 
 static json_t *delete_one(struct http_request *r, const char *id, bool *deleted)

@@ -292,9 +292,12 @@ int jobs_webhook_report(struct jobs *s, const char *id, struct job_webhook_repor
 int jobs_forget(struct jobs *s, const char *id, struct err *e)
 {
     struct job j = {0};
+    int status = blob_store_writable(s->blobs, e);
+    if (status)
+        return status;
     pthread_mutex_lock(&s->order);
     bool was_live = !store_cancel(s->store, id, clock_wall_ms(), NULL);
-    int status = store_get(s->store, id, &j, e);
+    status = store_get(s->store, id, &j, e);
     if (!status && was_live)
         jobs_post(s, &j);
     /* The row first: a recording without a row is swept, a row without one is a riddle.

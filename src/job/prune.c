@@ -26,13 +26,17 @@
 static int remove_audio(struct jobs *s, const char *id, struct err *e)
 {
     /* The row first: a job that says it has its recording must have it. */
-    int status = store_drop_audio(s->store, id, e);
+    int status = blob_store_writable(s->blobs, e);
+    if (!status)
+        status = store_drop_audio(s->store, id, e);
     return status ? status : blob_remove(s->blobs, id, e);
 }
 
 static int remove_fleeting_audio(struct jobs *s, const char *id, struct err *e)
 {
-    int status = store_shed(s->store, id, e);
+    int status = blob_store_writable(s->blobs, e);
+    if (!status)
+        status = store_shed(s->store, id, e);
     return status ? status : blob_remove(s->blobs, id, e);
 }
 
