@@ -41,6 +41,7 @@ void api_list(struct http_request *r);    /* native.c */
 void api_get(struct http_request *r);
 void api_download(struct http_request *r);
 void api_delete(struct http_request *r);
+void api_delete_many(struct http_request *r);
 void api_cancel(struct http_request *r);
 void api_retry(struct http_request *r);
 void api_transcribe(struct http_request *r); /* submit.c */

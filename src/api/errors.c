@@ -18,8 +18,14 @@ static const struct mapping {
     {ERR_UNSUPPORTED, 415, NULL},
     {ERR_NOT_MEDIA, 415, NULL},
     {ERR_NO_AUDIO, 415, NULL},
+    {ERR_QUOTA, 429, NULL},
     {ERR_NOMEM, 503, "The server is short of memory; try again later."},
     {ERR_TIMEOUT, 503, "The server took too long; try again later."},
+    {ERR_IO, 503,
+     "The server's storage cannot be used just now; its log says why. Try again later."},
+    {ERR_CORRUPT, 503,
+     "What the server has stored is damaged; its log says what to do. Tell its "
+     "operator."},
     {ERR_FULL, 507, "The server's disk is full; tell its operator, or try again later."},
 };
 
@@ -42,6 +48,8 @@ void api_error_as(struct http_response *r, int status, const char *error_code,
                   const struct err *e)
 {
     const char *hidden = find(e->code)->hidden;
+    if (e->code == ERR_QUOTA)
+        http_response_header(r, "Retry-After", "60"); /* others may be measured by then */
     if (status >= 500)
         log_error("%s", e->message);
     if (hidden && status >= 500) {
@@ -56,5 +64,9 @@ void api_error_as(struct http_response *r, int status, const char *error_code,
 void api_error(struct http_response *r, const struct err *e)
 {
     int status = api_status(e->code);
-    api_error_as(r, status, status == 500 ? "internal" : err_name(e->code), e);
+    const char *name = status == 500            ? "internal"
+                       : e->code == ERR_IO      ? "storage_error"
+                       : e->code == ERR_CORRUPT ? "not_ready"
+                                                : err_name(e->code);
+    api_error_as(r, status, name, e);
 }

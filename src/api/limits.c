@@ -5,16 +5,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/ratelimit.h"
+#include "job/quota.h"
 
 #include <sodium.h>
 
 #define DAY_MS        INT64_C(86400000)
 #define OPENAI_WAIT_S 120 /* their client waits no longer */
 #define WAITING_S     60  /* until recordings that wait may have been measured */
-
-/* A recording whose length is not known yet counts by its size, as if it were sound on a
- * CD, nearly: what is compressed counts as less than it is, hardly anything as more. */
-#define BYTES_PER_SECOND 192000
 
 /* The same rate for each address and for each key; two lists, so that neither can push
  * the other's entries out. */
@@ -141,11 +138,8 @@ static int check_quota(struct http_request *r, const struct caller *c)
         api_refuse(r, 503, "not_ready", "the server cannot check what this key has used");
         return e.code;
     }
-    double limit = 60.0 * (double)c->minutes_per_day;
-    double waiting = (double)used.waiting_bytes / BYTES_PER_SECOND;
-    if (used.seconds >= limit)
-        return refuse_quota(r, c, false, now_ms);
-    return used.seconds + waiting >= limit ? refuse_quota(r, c, true, now_ms) : 0;
+    enum quota_state state = quota_judge(&used, c->minutes_per_day, true);
+    return state == QUOTA_LEFT ? 0 : refuse_quota(r, c, state == QUOTA_WAITING, now_ms);
 }
 
 int api_take_allowance(struct http_request *r, const struct caller *c)

@@ -6,12 +6,14 @@
 #include "api/options.h"
 #include "api/present.h"
 
+#include "base/log.h"
 #include "http/disposition.h"
 
 #include <errno.h>
 
 #define LIST_DEFAULT 50
 #define LIST_MAX     500
+#define DELETE_MAX   100
 
 /* An integer of the query within [low, high]; answers and returns false otherwise. */
 static bool query_integer(struct http_request *r, const char *name, int64_t low,
@@ -147,6 +149,76 @@ void api_delete(struct http_request *r)
     http_respond_json(&r->response, 200,
                       json_pack("{s:s, s:s}", "message", "Job deleted successfully",
                                 "job_id", job_id(r)));
+}
+
+static bool is_among(char (*ids)[ID_SIZE], size_t count, const char *id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(ids[i], id))
+            return true;
+    return false;
+}
+
+/* The ids of the query, each once; how many, or -1. */
+static int read_ids(const char *text, char (*ids)[ID_SIZE])
+{
+    size_t count = 0, named = 0;
+    for (const char *p = text ? text : "";; p++) {
+        size_t length = strcspn(p, ",");
+        char id[ID_SIZE] = "";
+        if (length != ID_SIZE - 1 || ++named > DELETE_MAX)
+            return -1;
+        memcpy(id, p, length);
+        if (!id_valid(id))
+            return -1;
+        if (!is_among(ids, count, id))
+            memcpy(ids[count++], id, ID_SIZE);
+        p += length;
+        if (!*p)
+            return (int)count;
+    }
+}
+
+static json_t *delete_one(struct http_request *r, const char *id, bool *deleted)
+{
+    struct api *api = r->app;
+    struct err e;
+    int status = jobs_of_caller(api->jobs, api_viewer(r), id, &e);
+    if (!status)
+        status = jobs_delete(api->jobs, id, &e);
+    *deleted = !status;
+    if (!status)
+        return json_pack("{s:s, s:b}", "job_id", id, "deleted", 1);
+    int http_status = api_status(status);
+    bool ours = http_status >= 500;
+    if (ours)
+        log_event(LOG_ERROR, id, "not deleted: %s", e.message);
+    return json_pack("{s:s, s:b, s:s, s:s}", "job_id", id, "deleted", 0, "error_code",
+                     http_status == 500 ? "internal" : err_name(status), "detail",
+                     ours ? "Something went wrong on the server; its log says what."
+                          : e.message);
+}
+
+/* Several at once: each for itself, so that one that is gone already, or is somebody
+ * else's, does not stand in the way of the others. */
+void api_delete_many(struct http_request *r)
+{
+    char ids[DELETE_MAX][ID_SIZE];
+    int count = read_ids(http_request_query(r, "ids"), ids), deleted = 0;
+    if (count < 0) {
+        http_respond_error(
+            &r->response, 400, "invalid",
+            "\"ids\" must be from 1 to %d ids of jobs, separated by commas", DELETE_MAX);
+        return;
+    }
+    json_t *results = json_array();
+    for (int i = 0; i < count; i++) {
+        bool gone = false;
+        (void)json_array_append_new(results, delete_one(r, ids[i], &gone));
+        deleted += gone;
+    }
+    http_respond_json(&r->response, 200,
+                      json_pack("{s:i, s:o}", "deleted", deleted, "results", results));
 }
 
 /* "talk.mp3" and srt make "talk.srt". */

@@ -46,7 +46,8 @@ int api_out_of_memory(struct http_request *r)
 int api_refuse_file(struct http_request *r, const struct err *e)
 {
     static const int callers[] = {ERR_INVALID,   ERR_NOT_MEDIA, ERR_UNSUPPORTED,
-                                  ERR_TOO_LARGE, ERR_FULL,      ERR_NOMEM};
+                                  ERR_TOO_LARGE, ERR_FULL,      ERR_NOMEM,
+                                  ERR_QUOTA};
     for (size_t i = 0; i < ARRAY_LENGTH(callers); i++)
         if (e->code == callers[i]) {
             api_error(&r->response, e);

@@ -1,7 +1,9 @@
 /* GET /: the page for people, a description for programs, and the oldest health check. */
+#include "api/access.h"
 #include "api/api.h"
 #include "api/errors.h"
 
+#include "base/mem.h"
 #include "catalog/catalog.h"
 #include "engine/whisper.h"
 #include "web/assets.h"
@@ -34,18 +36,49 @@ static json_t *describe_languages(void)
     return languages;
 }
 
+/* What this server has: what it can do, and its doors that are open. */
+static json_t *describe_features(const struct config *c)
+{
+    static const char *const always[] = {
+        "transcription", "translation", "language_detection",
+        "timestamps",    "subtitles",   "quality_report",
+        "live_progress", "events",      "search",
+        "priorities",    "idempotency", "batch_upload",
+        "batch_delete",  "retention",   "webhooks",
+        "tus",           "openai",      "asr"};
+    json_t *list = json_array();
+    for (size_t i = 0; i < ARRAY_LENGTH(always); i++)
+        (void)json_array_append_new(list, json_string(always[i]));
+    if (c->wyoming_port)
+        (void)json_array_append_new(list, json_string("wyoming"));
+    if (c->url_fetch)
+        (void)json_array_append_new(list, json_string("url_submission"));
+    return list;
+}
+
+/* Who is asked for a key, in the words of the setting. */
+static json_t *describe_auth(const struct api *api)
+{
+    enum config_auth mode;
+    if (access_mode(api->access, &mode, NULL))
+        return json_null();
+    return json_string(mode == AUTH_OFF ? "off" : mode == AUTH_PROXY ? "proxy" : "key");
+}
+
 static json_t *describe(const struct api *api)
 {
     char model[64];
+    const struct config *c = api->config;
     bool has_model = !catalog_default(api->config, model, NULL);
-    return json_pack("{s:s, s:s, s:s, s:[s,s,s,s,s], s:o, s:o, s:o, s:I, s:s}", "service",
-                     "Whisper Transcriber", "version", WT_VERSION, "status", "online",
-                     "features", "transcription", "translation", "language_detection",
-                     "timestamps", "live_progress", "models", describe_models(api),
-                     "default_model", has_model ? json_string(model) : json_null(),
-                     "languages", describe_languages(), "max_file_size_mb",
-                     (json_int_t)api->config->max_file_size_mb, "allowed_formats",
-                     api->config->allowed_formats ? api->config->allowed_formats : "");
+    return json_pack(
+        "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:s}", "service",
+        "Whisper Transcriber", "version", WT_VERSION, "status", "online", "features",
+        describe_features(c), "auth", describe_auth(api), "wyoming_port",
+        c->wyoming_port ? json_integer(c->wyoming_port) : json_null(), "models",
+        describe_models(api), "default_model",
+        has_model ? json_string(model) : json_null(), "languages", describe_languages(),
+        "max_file_size_mb", (json_int_t)api->config->max_file_size_mb, "allowed_formats",
+        api->config->allowed_formats ? api->config->allowed_formats : "");
 }
 
 static bool accepts_gzip(const struct http_request *r)

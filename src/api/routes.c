@@ -19,6 +19,7 @@ static const struct http_route routes[] = {
     {"POST", "/transcribe", api_transcribe, &api_transcribe_form, .limited = true,
      .access = API_TRANSCRIBE},
     {"GET", "/jobs", api_list, .access = API_READ},
+    {"DELETE", "/jobs", api_delete_many, .access = API_TRANSCRIBE},
     {"GET", "/jobs/{id}", api_get, .access = API_READ},
     {"DELETE", "/jobs/{id}", api_delete, .access = API_TRANSCRIBE},
     {"GET", "/jobs/{id}/download", api_download, .access = API_READ},

@@ -42,6 +42,18 @@ static int refuse(struct http_request *r, const struct err *e)
     return e->code;
 }
 
+/* The upload of the path, and whoever has written it until now does so no more. */
+static int take_upload(struct http_request *r, struct store_upload *out, struct err *e)
+{
+    struct api *api = r->app;
+    const char *id = http_request_capture(r, "id");
+    int status = resumable_get(api->jobs, api_viewer(r), id, out, e);
+    if (status || !resumable_take_over(api->jobs, id))
+        return status;
+    store_upload_release(out);
+    return resumable_get(api->jobs, api_viewer(r), id, out, e);
+}
+
 static int refuse_as(struct http_request *r, int status, const char *code,
                      const char *sentence)
 {
@@ -87,7 +99,7 @@ static void let_go(struct tus *t)
     struct err e;
     if (!t->open)
         return;
-    if (t->sum.kind == TUS_NONE && resumable_commit(t->open, &e))
+    if (t->sum.kind == TUS_NONE && resumable_commit(t->open, &e) && e.code != ERR_STATE)
         log_event(LOG_WARNING, t->row.id, "an upload: %s", e.message);
     t->row.received = resumable_offset(t->open);
     resumable_close(t->open);
@@ -312,8 +324,7 @@ static int begin_patch(struct http_request *r)
     if (tus_number(r, "Upload-Offset", &offset) < 0 ||
         tus_number(r, "Upload-Length", &t->length) < 0)
         return ERR_INVALID;
-    if (resumable_get(t->api->jobs, api_viewer(r), http_request_capture(r, "id"), &t->row,
-                      &e))
+    if (take_upload(r, &t->row, &e))
         return refuse(r, &e);
     if (!strncmp(t->row.concat, "final;", strlen("final;")))
         return refuse_as(r, 403, "denied", "An upload that was joined takes no bytes");
@@ -365,15 +376,18 @@ void tus_get(struct http_request *r)
     tus_standard_headers(r);
     if (!tus_check_version(r, false))
         return;
-    if (resumable_get(api->jobs, api_viewer(r), http_request_capture(r, "id"), &u, &e)) {
+    /* HEAD asks where to go on: nothing may come behind that. GET only looks. */
+    int status = r->is_head ? take_upload(r, &u, &e)
+                            : resumable_get(api->jobs, api_viewer(r),
+                                            http_request_capture(r, "id"), &u, &e);
+    if (status) {
         (void)refuse(r, &e);
         return;
     }
     if (tus_is_due(&u) && tus_finish(api, &u, &e))
         log_event(LOG_INFO, u.id, "its upload is no job yet: %s", e.message);
     tus_state_headers(r, &u);
-    if (*u.metadata)
-        http_response_header(&r->response, "Upload-Metadata", u.metadata);
+    tus_metadata_header(r, u.metadata);
     json_t *length = u.length >= 0 ? json_integer(u.length) : json_null();
     json_t *job = u.done ? json_string(u.id) : json_null();
     char location[64];
@@ -395,8 +409,7 @@ void tus_delete(struct http_request *r)
     tus_standard_headers(r);
     if (!tus_check_version(r, true))
         return;
-    int status =
-        resumable_get(api->jobs, api_viewer(r), http_request_capture(r, "id"), &u, &e);
+    int status = take_upload(r, &u, &e);
     if (!status) {
         status = resumable_remove(api->jobs, u.id, &e);
         store_upload_release(&u);

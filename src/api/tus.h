@@ -44,6 +44,8 @@ bool tus_check_version(struct http_request *r, bool required);
 int tus_number(struct http_request *r, const char *name, int64_t *out);
 /* The pairs of Upload-Metadata, decoded. ERR_INVALID with a sentence. */
 int tus_metadata(const char *header, struct http_params *out, struct err *e);
+/* Upload-Metadata as it was sent, but for what is secret, which nobody is shown again. */
+void tus_metadata_header(struct http_request *r, const char *metadata);
 /* The ids in "final;/uploads/a /uploads/b"; how many, or ERR_INVALID with a sentence. */
 int tus_parts(const char *header, char (*ids)[ID_SIZE], size_t max, struct err *e);
 /* Where an upload stands. */

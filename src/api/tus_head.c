@@ -89,6 +89,31 @@ int tus_metadata(const char *header, struct http_params *out, struct err *e)
     return 0;
 }
 
+static bool is_secret(const char *pair, size_t length)
+{
+    static const char name[] = "webhook_secret";
+    size_t n = sizeof name - 1;
+    return length >= n && !memcmp(pair, name, n) && (length == n || pair[n] == ' ');
+}
+
+void tus_metadata_header(struct http_request *r, const char *metadata)
+{
+    struct buf shown;
+    buf_init(&shown, strlen(metadata) + 1);
+    for (const char *p = metadata; *p;) {
+        p += strspn(p, " ");
+        size_t length = strcspn(p, ",");
+        if (!is_secret(p, length)) {
+            buf_add(&shown, ",", shown.length > 0);
+            buf_add(&shown, p, length);
+        }
+        p += length + (p[length] == ',');
+    }
+    if (shown.length && !shown.failed)
+        http_response_header(&r->response, "Upload-Metadata", buf_cstr(&shown));
+    buf_release(&shown);
+}
+
 static int bad_parts(struct err *e)
 {
     return err_set(

@@ -114,6 +114,8 @@ const char *err_name(int code)
         return "no_audio";
     case ERR_NOT_MEDIA:
         return "not_media";
+    case ERR_QUOTA:
+        return "quota_exceeded";
     default:
         return "io_error";
     }

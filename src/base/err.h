@@ -25,6 +25,7 @@ enum err_code {
     ERR_CRASH = -15,      /* a child process died */
     ERR_NO_AUDIO = -16,   /* media was read, but there is no audio in it */
     ERR_NOT_MEDIA = -17,  /* the bytes are not media that we can read */
+    ERR_QUOTA = -18,      /* what somebody may use is used up */
 };
 
 struct err {

@@ -58,7 +58,7 @@ int batched_exchange(struct run *w, const struct heard *h, const struct said **b
     }
     /* Windows are taken in order: somebody is at it, or was. */
     const struct post *other = &c->posts[w->turn - 1];
-    while (!other->is_said && !w->member->stopped)
+    while (!other->is_said && !batcher_stopped(w->batcher, w->member))
         batcher_wait(w->batcher);
     if (!other->is_said)
         return err_set(e, ERR_CANCELLED, "the transcription was cancelled");

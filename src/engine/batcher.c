@@ -3,6 +3,10 @@
 #include "base/mem.h"
 
 #include <pthread.h>
+#include <time.h>
+
+/* Nobody tells a waiter that his caller wants no more: he asks, so often. */
+#define ASK_NS 100000000
 
 struct seat {
     bool taken;
@@ -47,12 +51,16 @@ int batcher_open(struct batcher **out, int seats, struct err *e)
     }
     b->n_seats = b->n_free = seats;
     b->successor = -1;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&b->baton, NULL);
-    pthread_cond_init(&b->net_free, NULL);
-    pthread_cond_init(&b->changed, NULL);
+    pthread_cond_init(&b->net_free, &monotonic);
+    pthread_cond_init(&b->changed, &monotonic);
     pthread_cond_init(&b->step_ended, NULL);
     for (int i = 0; i < seats; i++)
-        pthread_cond_init(&b->seats[i].turn, NULL);
+        pthread_cond_init(&b->seats[i].turn, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     return 0;
 }
 
@@ -80,6 +88,19 @@ void batcher_leave(struct batcher *b)
     pthread_mutex_unlock(&b->baton);
 }
 
+/* Wait to be woken, or until it is time to ask again. */
+static void doze(struct batcher *b, pthread_cond_t *what)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += ASK_NS;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    (void)pthread_cond_timedwait(what, &b->baton, &until);
+}
+
 void batcher_join(struct batcher *b, struct member *m)
 {
     m->serial = ++b->serial;
@@ -95,10 +116,10 @@ void batcher_stop(struct batcher *b, struct member *m)
 
 bool batcher_stopped(struct batcher *b, struct member *m)
 {
-    const struct whisper_callbacks *c = m->callbacks;
-    if (!m->stopped && c && c->cancelled && c->cancelled(c->arg))
+    const struct whisper_callbacks *c = m ? m->callbacks : NULL;
+    if (c && !m->stopped && c->cancelled && c->cancelled(c->arg))
         batcher_stop(b, m);
-    return m->stopped;
+    return m && m->stopped;
 }
 
 /* ---- seats ------------------------------------------------------------------------- */
@@ -116,8 +137,8 @@ bool batcher_wait_seat(struct batcher *b, struct member *m)
 {
     struct applicant mine = {m, b->number++, b->applicants};
     b->applicants = &mine;
-    while (!m->stopped && !is_next(b, &mine))
-        pthread_cond_wait(&b->changed, &b->baton);
+    while (!batcher_stopped(b, m) && !is_next(b, &mine))
+        doze(b, &b->changed);
     struct applicant **at = &b->applicants;
     while (*at != &mine)
         at = &(*at)->next;
@@ -189,14 +210,17 @@ static void hand_on(struct batcher *b)
         pthread_cond_signal(&b->seats[b->successor].turn);
 }
 
-void batcher_begin(struct batcher *b)
+bool batcher_begin(struct batcher *b, struct member *m)
 {
     b->waiting++;
-    while (b->busy)
-        pthread_cond_wait(&b->net_free, &b->baton);
+    while (b->busy && !batcher_stopped(b, m))
+        doze(b, &b->net_free);
     b->waiting--;
+    if (b->busy) /* whoever has it will hand it on, to others */
+        return false;
     b->busy = true;
     pthread_mutex_unlock(&b->baton);
+    return true;
 }
 
 void batcher_end(struct batcher *b)
@@ -210,7 +234,7 @@ bool batcher_begin_step(struct batcher *b, int seat)
 {
     if (b->busy || b->waiting > 0) {
         b->successor = seat;
-        pthread_cond_wait(&b->seats[seat].turn, &b->baton);
+        doze(b, &b->seats[seat].turn);
         return false;
     }
     b->successor = -1;
@@ -254,7 +278,7 @@ void batcher_succeed(struct batcher *b, int seat)
 
 void batcher_wait(struct batcher *b)
 {
-    pthread_cond_wait(&b->changed, &b->baton);
+    doze(b, &b->changed);
 }
 
 void batcher_tell(struct batcher *b)

@@ -34,7 +34,7 @@ void batcher_leave(struct batcher *b);
 void batcher_join(struct batcher *b, struct member *m);
 /* No more of this recording: wake all of its listeners. */
 void batcher_stop(struct batcher *b, struct member *m);
-/* Was it stopped, or does its caller want no more? */
+/* Was it stopped, or does its caller want no more? Of nobody (NULL): no. */
 bool batcher_stopped(struct batcher *b, struct member *m);
 
 /* ---- seats ---- */
@@ -57,8 +57,10 @@ void batcher_encoded(struct batcher *b, const struct member *m, int seat,
 
 /* ---- the net ---- */
 
-/* Wait for the net and take it, giving the baton away; and back. */
-void batcher_begin(struct batcher *b);
+/* Wait for the net and take it, giving the baton away; and back. False, with the baton,
+ * when the recording was stopped meanwhile (NULL: it never is): it has not got the net.
+ */
+bool batcher_begin(struct batcher *b, struct member *m);
 void batcher_end(struct batcher *b);
 
 /* Take the net for a step of the decoder if nobody has it or wants it for something else,
@@ -76,7 +78,7 @@ void batcher_wake(struct batcher *b, int seat);
 /* Who is there to go on with the steps when whoever did them is done: a seat, or -1. */
 void batcher_succeed(struct batcher *b, int seat);
 
-/* Wait until something has changed that was told by batcher_tell. */
+/* Wait until something has changed that was told by batcher_tell, or for a while. */
 void batcher_wait(struct batcher *b);
 void batcher_tell(struct batcher *b);
 

@@ -54,9 +54,8 @@ static bool encode_one(struct run *w, const struct window *window, int seat)
 {
     const float *features = w->s->features;
     struct net *net = w->s->net;
-    if (batcher_stopped(w->batcher, w->member))
+    if (batcher_stopped(w->batcher, w->member) || !batcher_begin(w->batcher, w->member))
         return false;
-    batcher_begin(w->batcher);
     bool sounds = take(w, window, w->s->features);
     if (sounds) {
         net_set_stop(net, w->c ? w->c->cancelled : NULL, w->c ? w->c->arg : NULL);
@@ -95,7 +94,7 @@ int listen_language(struct run *w, int index, int *language, float *probabilitie
 {
     for (int i = 0; i < whisper_language_count(); i++)
         probabilities[i] = 0;
-    int rc = search_languages(w->s->search, index, probabilities, e);
+    int rc = search_languages(w->s->search, index, w->member, probabilities, e);
     if (rc < 0)
         return rc;
     *language = 0;
@@ -275,7 +274,7 @@ static int climb(struct ladder *l, bool first, struct err *e)
 static int ladder(struct ladder *l, int n_temperatures, struct err *e)
 {
     struct run *w = l->w;
-    int rc = l->n > 0 ? search_begin(w->s->search, l->tasks, l->n, e) : 0;
+    int rc = l->n > 0 ? search_begin(w->s->search, l->tasks, l->n, w->member, e) : 0;
     for (int i = 0; rc == 0 && l->n > 0 && i < n_temperatures; i++) {
         for (int j = 0; j < l->n; j++) {
             l->tasks[j].temperature = w->p->temperatures[i];
@@ -332,7 +331,8 @@ int listen_texts(struct run *w, struct heard *heard, int n, int n_temperatures,
 /* Its scratch is that of the session: nobody else computes. */
 static int align(struct run *w, struct heard *h, int index, struct err *e)
 {
-    batcher_begin(w->batcher);
+    if (!batcher_begin(w->batcher, w->member))
+        return longform_check(w, e);
     int rc = timing_align(w, h, index, e);
     batcher_end(w->batcher);
     return rc;

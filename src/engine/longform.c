@@ -136,7 +136,8 @@ int longform_begin(struct run *w, const float *samples, size_t n_samples, bool v
     struct whisper_session *s = w->s;
     const struct whisper_params *p = w->p;
     w->r->duration_seconds = (double)n_samples / WHISPER_SAMPLE_RATE;
-    batcher_begin(w->batcher);
+    if (!batcher_begin(w->batcher, w->member))
+        return longform_check(w, e);
     int rc = find_speech(w, samples, n_samples, e);
     batcher_end(w->batcher);
     if (rc == 0)

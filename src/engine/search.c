@@ -217,9 +217,16 @@ static int read_rest(struct search *s, const struct search_task *tasks, int coun
     return rc;
 }
 
-int search_begin(struct search *s, struct search_task *tasks, int count, struct err *e)
+static int cancelled(struct err *e)
 {
-    batcher_begin(s->batcher);
+    return err_set(e, ERR_CANCELLED, "the transcription was cancelled");
+}
+
+int search_begin(struct search *s, struct search_task *tasks, int count, struct member *m,
+                 struct err *e)
+{
+    if (!batcher_begin(s->batcher, m))
+        return cancelled(e);
     int rc = read_first(s, tasks, count, e);
     if (rc == 0)
         rc = read_rest(s, tasks, count, e);
@@ -233,9 +240,11 @@ int search_begin(struct search *s, struct search_task *tasks, int count, struct 
     return rc;
 }
 
-int search_languages(struct search *s, int window, float *probabilities, struct err *e)
+int search_languages(struct search *s, int window, struct member *m, float *probabilities,
+                     struct err *e)
 {
-    batcher_begin(s->batcher);
+    if (!batcher_begin(s->batcher, m))
+        return cancelled(e);
     forget(s, window);
     struct net_input input = {search_slot(window), &s->special.sot, 1, 0};
     int rc = net_decode(s->net, &input, 1, s->logits, e);

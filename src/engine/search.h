@@ -71,17 +71,20 @@ struct search_task {
 
 /* All that follows is called with the baton, and gives it away while it computes. */
 
-/* Read the prompts in their windows, in one pass where they fit. */
-int search_begin(struct search *s, struct search_task *tasks, int count, struct err *e);
+/* Read the prompts in their windows, in one pass where they fit. As with all that
+ * follows: ERR_CANCELLED when the member (or NULL) is stopped. */
+int search_begin(struct search *s, struct search_task *tasks, int count, struct member *m,
+                 struct err *e);
 
 /* Decode from the prompts on; any number of times after search_begin, for any of the
  * windows, beside whatever others decode. A window that is done costs nothing more.
- * ERR_CANCELLED when the member (or NULL) is stopped. */
+ */
 int search_run(struct search *s, struct search_task *tasks, int count, struct member *m,
                struct err *e);
 
 /* Probability of every language of the model, [n_languages], in an encoded window. What
  * search_begin read there is forgotten. */
-int search_languages(struct search *s, int window, float *probabilities, struct err *e);
+int search_languages(struct search *s, int window, struct member *m, float *probabilities,
+                     struct err *e);
 
 #endif

@@ -275,13 +275,17 @@ int search_run(struct search *s, struct search_task *tasks, int count, struct me
     int runner = count > 0 ? tasks[0].window : 0, rc = 0;
     for (int i = 0; i < count; i++)
         search_begin_hearing(s, &tasks[i], runner, m);
+    bool waited = false;
     for (unsigned i = 0; rc == 0 && any_active(s, tasks, count); i++) {
-        if (i % STEPS_PER_CANCEL_CHECK == 0)
+        if (waited || i % STEPS_PER_CANCEL_CHECK == 0)
             ask_all(s);
+        waited = false;
         if (m && m->stopped)
             rc = err_set(e, ERR_CANCELLED, "the transcription was cancelled");
         else if (batcher_begin_step(s->batcher, runner))
             step(s);
+        else
+            waited = true;
     }
     if (rc < 0)
         abandon(s, tasks, count);

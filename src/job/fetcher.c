@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "job/quota.h"
 #include "job/supervisor.h"
 #include "net/fetch.h"
 #include "store/sources.h"
@@ -17,14 +18,17 @@
 #define PAUSE_MS     1000 /* before the second try; then three times as long, each */
 #define PAUSE_MAX_MS 60000
 
+struct download;
+
 struct fetcher {
     struct jobs *jobs; /* borrowed */
     pthread_t threads[THREADS];
     size_t started;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool closing;  /* under lock */
-    uint64_t rung; /* under lock: how often there was something new */
+    bool closing;                      /* under lock */
+    uint64_t rung;                     /* under lock: how often there was something new */
+    struct download *current[THREADS]; /* borrowed, under lock; NULL: none */
 };
 
 /* One try at one source. */
@@ -34,6 +38,7 @@ struct download {
     struct blob_writer *blob;   /* owned */
     int64_t renew_at_ns;
     bool judged;
+    bool stopped; /* under the fetcher's lock */
 };
 
 /* ---- what comes ------------------------------------------------------------------ */
@@ -44,6 +49,14 @@ static bool is_closing(struct fetcher *f)
     bool closing = f->closing;
     pthread_mutex_unlock(&f->lock);
     return closing;
+}
+
+static bool is_stopped(struct download *d)
+{
+    pthread_mutex_lock(&d->f->lock);
+    bool stopped = d->stopped;
+    pthread_mutex_unlock(&d->f->lock);
+    return stopped;
 }
 
 static int64_t max_bytes(const struct download *d)
@@ -106,6 +119,8 @@ static int on_tick(void *arg, struct err *e)
     int64_t now = clock_monotonic_ns();
     if (is_closing(d->f))
         return err_set(e, ERR_CANCELLED, "the service ends");
+    if (is_stopped(d))
+        return err_set(e, ERR_STATE, "the job was cancelled");
     if (now < d->renew_at_ns)
         return 0;
     d->renew_at_ns = now + RENEW_NS;
@@ -198,10 +213,15 @@ static int finish(struct download *d, struct err *e)
     if (status)
         return status;
     pthread_mutex_lock(&s->order);
-    status = store_source_done(s->store, &d->source, info.bytes, info.sha256, e);
+    status = quota_admit(s, d->source.job_id, e);
+    bool over = status == ERR_QUOTA;
+    if (!status)
+        status = store_source_done(s->store, &d->source, info.bytes, info.sha256, e);
     if (!status)
         tell(s, d->source.job_id);
     pthread_mutex_unlock(&s->order);
+    if (over)
+        (void)blob_remove(s->blobs, d->source.job_id, NULL);
     if (status)
         return status;
     log_event(LOG_INFO, d->source.job_id, "fetched: %lld bytes", (long long)info.bytes);
@@ -283,7 +303,9 @@ static void run_one(struct download *d)
         fail(d, &e);
         return;
     }
-    int status = blob_resume(s->blobs, d->source.job_id, true, &d->blob, &e);
+    int status = quota_admit(s, d->source.job_id, &e);
+    if (!status)
+        status = blob_resume(s->blobs, d->source.job_id, true, &d->blob, &e);
     if (status == ERR_STATE)
         return; /* a try that we thought dead still writes */
     if (!status)
@@ -306,6 +328,18 @@ static void run_one(struct download *d)
 
 /* ---- the threads ----------------------------------------------------------------- */
 
+/* `d` instead of `before`, one of them NULL: fetcher_stop finds who is in this list. */
+static void replace_current(struct fetcher *f, const struct download *before,
+                            struct download *d)
+{
+    pthread_mutex_lock(&f->lock);
+    size_t i = 0;
+    while (f->current[i] != before)
+        i++;
+    f->current[i] = d;
+    pthread_mutex_unlock(&f->lock);
+}
+
 static bool claim_and_run(struct fetcher *f)
 {
     struct download d = {.f = f};
@@ -318,7 +352,9 @@ static bool claim_and_run(struct fetcher *f)
         log_error("no download can be begun: %s", e.message);
         return false;
     }
+    replace_current(f, NULL, &d);
     run_one(&d);
+    replace_current(f, &d, NULL);
     blob_pause(d.blob);
     store_source_release(&d.source);
     return true;
@@ -400,5 +436,16 @@ void fetcher_wake(struct fetcher *f)
     pthread_mutex_lock(&f->lock);
     f->rung++;
     pthread_cond_broadcast(&f->changed);
+    pthread_mutex_unlock(&f->lock);
+}
+
+void fetcher_stop(struct fetcher *f, const char *job_id)
+{
+    if (!f)
+        return;
+    pthread_mutex_lock(&f->lock);
+    for (size_t i = 0; i < THREADS; i++)
+        if (f->current[i] && !strcmp(f->current[i]->source.job_id, job_id))
+            f->current[i]->stopped = true;
     pthread_mutex_unlock(&f->lock);
 }

@@ -13,5 +13,8 @@ int fetcher_start(struct fetcher *f, struct err *e);
 void fetcher_close(struct fetcher *f);
 /* There is something to fetch. From any thread; NULL is fine. */
 void fetcher_wake(struct fetcher *f);
+/* That job was cancelled or deleted, in the database already: its download, if one is at
+ * it, ends at once. From any thread; NULL is fine. */
+void fetcher_stop(struct fetcher *f, const char *job_id);
 
 #endif

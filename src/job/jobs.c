@@ -78,6 +78,8 @@ int jobs_open(struct jobs **out, const struct config *c, struct err *e)
     if (!status)
         status = key_set_new(&s->keys, e);
     if (!status)
+        status = resumable_list_new(&s->written, e);
+    if (!status)
         status = pulls_new(&s->pulls, c, e);
     if (!status)
         models_refresh_default(s);
@@ -114,6 +116,7 @@ void jobs_close(struct jobs *s)
     store_close(s->store);
     events_free(s->events);
     key_set_free(s->keys);
+    resumable_list_free(s->written);
     pthread_mutex_destroy(&s->order);
     free(s);
 }
@@ -238,8 +241,10 @@ int jobs_cancel(struct jobs *s, const char *id, struct job *out, struct err *e)
     if (!status)
         jobs_ended(s, out);
     pthread_mutex_unlock(&s->order);
-    if (!status)
+    if (!status) {
         supervisor_stop_job(s->supervisor, id, out->attempt);
+        fetcher_stop(s->fetcher, id);
+    }
     return status;
 }
 
@@ -286,9 +291,12 @@ int jobs_webhook_report(struct jobs *s, const char *id, struct job_webhook_repor
 int jobs_forget(struct jobs *s, const char *id, struct err *e)
 {
     struct job j = {0};
+    int status = blob_store_writable(s->blobs, e);
+    if (status)
+        return status;
     pthread_mutex_lock(&s->order);
     bool was_live = !store_cancel(s->store, id, clock_wall_ms(), NULL);
-    int status = store_get(s->store, id, &j, e);
+    status = store_get(s->store, id, &j, e);
     if (!status && was_live)
         jobs_post(s, &j);
     /* The row first: a recording without a row is swept, a row without one is a riddle.
@@ -298,8 +306,10 @@ int jobs_forget(struct jobs *s, const char *id, struct err *e)
     if (!status)
         atomic_store(&s->tidy_wanted, true);
     pthread_mutex_unlock(&s->order);
-    if (!status && was_live)
+    if (!status && was_live) {
         supervisor_stop_job(s->supervisor, id, j.attempt);
+        fetcher_stop(s->fetcher, id);
+    }
     job_release(&j);
     if (!status)
         status = blob_remove(s->blobs, id, e);

@@ -16,10 +16,68 @@
 struct resumable {
     struct jobs *jobs; /* borrowed */
     char id[ID_SIZE];
-    struct blob_writer *blob;  /* owned */
+    struct resumable *next; /* under the list's lock, as is refs */
+    int refs;
+    pthread_mutex_t lock;      /* guards what follows */
+    struct blob_writer *blob;  /* owned; NULL: a newer request has taken it over */
     int64_t length, committed; /* length -1: not known */
     bool whole, judged;
 };
+
+struct resumable_list {
+    pthread_mutex_t lock; /* held for moments */
+    struct resumable *first;
+};
+
+int resumable_list_new(struct resumable_list **out, struct err *e)
+{
+    *out = calloc(1, sizeof **out);
+    if (!*out)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    pthread_mutex_init(&(*out)->lock, NULL);
+    return 0;
+}
+
+void resumable_list_free(struct resumable_list *l)
+{
+    if (l)
+        pthread_mutex_destroy(&l->lock);
+    free(l);
+}
+
+static void list_add(struct resumable *r)
+{
+    struct resumable_list *l = r->jobs->written;
+    pthread_mutex_lock(&l->lock);
+    r->next = l->first;
+    l->first = r;
+    pthread_mutex_unlock(&l->lock);
+}
+
+static void list_remove(struct resumable *r)
+{
+    struct resumable_list *l = r->jobs->written;
+    pthread_mutex_lock(&l->lock);
+    struct resumable **at = &l->first;
+    while (*at && *at != r)
+        at = &(*at)->next;
+    if (*at)
+        *at = r->next;
+    pthread_mutex_unlock(&l->lock);
+}
+
+static void unref(struct resumable *r)
+{
+    struct resumable_list *l = r->jobs->written;
+    pthread_mutex_lock(&l->lock);
+    bool last = --r->refs == 0;
+    pthread_mutex_unlock(&l->lock);
+    if (!last)
+        return;
+    blob_pause(r->blob);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
 
 static int64_t max_bytes(const struct jobs *s)
 {
@@ -93,7 +151,9 @@ int resumable_open(struct jobs *s, const char *id, int64_t offset, bool whole,
         return ERR_NOMEM;
     }
     r->jobs = s;
+    r->refs = 1;
     r->whole = whole;
+    pthread_mutex_init(&r->lock, NULL);
     memcpy(r->id, id, ID_SIZE);
     int status = blob_resume(s->blobs, id, false, &r->blob, e);
     if (!status)
@@ -102,11 +162,12 @@ int resumable_open(struct jobs *s, const char *id, int64_t offset, bool whole,
         resumable_close(r);
         return status;
     }
+    list_add(r);
     *out = r;
     return 0;
 }
 
-int resumable_set_length(struct resumable *r, int64_t length, struct err *e)
+static int set_length(struct resumable *r, int64_t length, struct err *e)
 {
     if (r->length >= 0 && r->length != length)
         return err_set(e, ERR_INVALID, "the length of an upload does not change");
@@ -116,6 +177,14 @@ int resumable_set_length(struct resumable *r, int64_t length, struct err *e)
         return too_large(r->jobs, e);
     r->length = length;
     return 0;
+}
+
+int resumable_set_length(struct resumable *r, int64_t length, struct err *e)
+{
+    pthread_mutex_lock(&r->lock);
+    int status = set_length(r, length, e);
+    pthread_mutex_unlock(&r->lock);
+    return status;
 }
 
 /* Turned away as soon as it shows, before the rest has come. */
@@ -132,24 +201,17 @@ static int judge(struct resumable *r, struct err *e)
     return jobs_judge_head(r->jobs, head, (size_t)n, e);
 }
 
-int resumable_write(struct resumable *r, const void *bytes, size_t length, struct err *e)
+static int taken_over(struct err *e)
 {
-    int64_t most = r->length >= 0 ? r->length : max_bytes(r->jobs);
-    if ((int64_t)length > most - blob_bytes(r->blob))
-        return r->length >= 0
-                   ? err_set(e, ERR_TOO_LARGE,
-                             "the request has more bytes than the upload lacks")
-                   : too_large(r->jobs, e);
-    int status = blob_write(r->blob, bytes, length, e);
-    if (!status)
-        status = judge(r, e);
-    if (!status && !r->whole && blob_bytes(r->blob) - r->committed >= COMMIT_BYTES)
-        status = resumable_commit(r, e);
-    return status;
+    return err_set(e, ERR_STATE,
+                   "a newer request goes on with this upload: ask with HEAD where it "
+                   "stands");
 }
 
-int resumable_commit(struct resumable *r, struct err *e)
+static int commit(struct resumable *r, struct err *e)
 {
+    if (!r->blob)
+        return taken_over(e);
     int64_t bytes = blob_bytes(r->blob);
     int status = blob_sync(r->blob, e);
     if (!status)
@@ -160,17 +222,96 @@ int resumable_commit(struct resumable *r, struct err *e)
     return status;
 }
 
-int64_t resumable_offset(const struct resumable *r)
+static int write_bytes(struct resumable *r, const void *bytes, size_t length,
+                       struct err *e)
 {
-    return r->committed;
+    if (!r->blob)
+        return taken_over(e);
+    int64_t most = r->length >= 0 ? r->length : max_bytes(r->jobs);
+    if ((int64_t)length > most - blob_bytes(r->blob))
+        return r->length >= 0
+                   ? err_set(e, ERR_TOO_LARGE,
+                             "the request has more bytes than the upload lacks")
+                   : too_large(r->jobs, e);
+    int status = blob_write(r->blob, bytes, length, e);
+    if (!status)
+        status = judge(r, e);
+    if (!status && !r->whole && blob_bytes(r->blob) - r->committed >= COMMIT_BYTES)
+        status = commit(r, e);
+    return status;
+}
+
+int resumable_write(struct resumable *r, const void *bytes, size_t length, struct err *e)
+{
+    pthread_mutex_lock(&r->lock);
+    int status = write_bytes(r, bytes, length, e);
+    pthread_mutex_unlock(&r->lock);
+    return status;
+}
+
+int resumable_commit(struct resumable *r, struct err *e)
+{
+    pthread_mutex_lock(&r->lock);
+    int status = commit(r, e);
+    pthread_mutex_unlock(&r->lock);
+    return status;
+}
+
+int64_t resumable_offset(struct resumable *r)
+{
+    pthread_mutex_lock(&r->lock);
+    int64_t offset = r->committed;
+    pthread_mutex_unlock(&r->lock);
+    return offset;
 }
 
 void resumable_close(struct resumable *r)
 {
     if (!r)
         return;
+    list_remove(r);
+    pthread_mutex_lock(&r->lock);
+    blob_pause(r->blob); /* at once, though somebody may hold r for a moment */
+    r->blob = NULL;
+    pthread_mutex_unlock(&r->lock);
+    unref(r);
+}
+
+static struct resumable *find_written(struct resumable_list *l, const char *id)
+{
+    pthread_mutex_lock(&l->lock);
+    struct resumable *r = l->first;
+    while (r && strcmp(r->id, id) != 0)
+        r = r->next;
+    if (r)
+        r->refs++;
+    pthread_mutex_unlock(&l->lock);
+    return r;
+}
+
+static bool take_from(struct resumable *r)
+{
+    struct err e = {0};
+    pthread_mutex_lock(&r->lock);
+    bool had = r->blob != NULL;
+    if (had && !r->whole && commit(r, &e))
+        log_event(LOG_WARNING, r->id, "an upload: %s", e.message);
     blob_pause(r->blob);
-    free(r);
+    r->blob = NULL;
+    pthread_mutex_unlock(&r->lock);
+    return had;
+}
+
+bool resumable_take_over(struct jobs *s, const char *id)
+{
+    bool any = false;
+    struct resumable *r;
+    while ((r = find_written(s->written, id))) {
+        any |= take_from(r);
+        list_remove(r);
+        unref(r);
+    }
+    return any;
 }
 
 /* ---- joining parts ---------------------------------------------------------------- */

@@ -23,21 +23,28 @@ int resumable_create(struct jobs *s, struct store_upload *u, struct err *e);
 int resumable_get(struct jobs *s, const char *caller, const char *id,
                   struct store_upload *out, struct err *e);
 
+/* The newer request wins: whoever writes the upload in this service keeps what came
+ * (unless that was to count as a whole), lets go of it, and is refused with his next
+ * piece. He may be there no more: a connection that died silently looks like one that
+ * rests. Returns whether there was any. */
+bool resumable_take_over(struct jobs *s, const char *id);
+
 /* Take the upload for writing behind `offset`. `whole`: nothing counts before
- * resumable_commit. ERR_STATE: another request writes it; ERR_EXISTS: it is at another
+ * resumable_commit. ERR_STATE: another service writes it; ERR_EXISTS: it is at another
  * offset, or complete. */
 int resumable_open(struct jobs *s, const char *id, int64_t offset, bool whole,
                    struct resumable **out, struct err *e);
 /* Say how long it will be, when it was not said before. ERR_INVALID when it was, or is
  * longer already; ERR_TOO_LARGE. */
 int resumable_set_length(struct resumable *r, int64_t length, struct err *e);
-/* ERR_TOO_LARGE beyond its length or the limit, ERR_FULL; ERR_NOT_MEDIA and
+/* ERR_STATE, as from resumable_commit, when a newer request has taken the upload over.
+ * ERR_TOO_LARGE beyond its length or the limit, ERR_FULL; ERR_NOT_MEDIA and
  * ERR_UNSUPPORTED as from upload_write: then resumable_remove is left. */
 int resumable_write(struct resumable *r, const void *bytes, size_t length, struct err *e);
 /* Sync what was written, then say so in the store. */
 int resumable_commit(struct resumable *r, struct err *e);
 /* What counts. */
-int64_t resumable_offset(const struct resumable *r);
+int64_t resumable_offset(struct resumable *r);
 /* Let go of it; what was not committed does not count. NULL is fine. */
 void resumable_close(struct resumable *r);
 

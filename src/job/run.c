@@ -165,6 +165,21 @@ static int compose(struct run *r, const struct run_context *c, int slot,
     return answer;
 }
 
+static bool any_model(const struct run_context *c)
+{
+    char model[64];
+    return !catalog_default(c->jobs->config, model, NULL);
+}
+
+/* Without any model the folder is not there just now, most likely: the service is not
+ * ready, and its jobs wait until it is. */
+static void wait_for_models(struct run *r, const struct err *why)
+{
+    if (!r->modelless)
+        log_event(LOG_WARNING, r->job.id, "waits: %s", why->message);
+    r->modelless = true;
+}
+
 int run_send(struct run *r, const struct run_context *c, int slot, int fd, int64_t now_ns,
              struct err *e)
 {
@@ -174,6 +189,11 @@ int run_send(struct run *r, const struct run_context *c, int slot, int fd, int64
     int status = compose(r, c, slot, &m, &checkpoint_fd, &why);
     if (status == MODELS_LOADING)
         return 0;
+    if (status == ERR_NOT_FOUND && !any_model(c)) {
+        models_released(c->models, slot);
+        wait_for_models(r, &why);
+        return 0;
+    }
     if (status < 0) {
         models_released(c->models, slot);
         run_set_end(r, RUN_FAILED, status, "%s", why.message);

@@ -22,6 +22,7 @@ struct supervisor;
 struct key_set;
 struct pulls;
 struct fetcher;
+struct resumable_list;
 struct webhooks;
 struct net_guard;
 
@@ -35,6 +36,7 @@ struct jobs {
     struct pulls *pulls;
     struct net_guard *fetch_guard, *webhook_guard;
     struct fetcher *fetcher;
+    struct resumable_list *written; /* uploads that requests are at */
     struct webhooks *webhooks;
     /* Held over a change of state and the posting of its event, so that events of one job
      * come in the order of its changes. */
@@ -49,6 +51,10 @@ struct jobs {
 /* once.c */
 int key_set_new(struct key_set **out, struct err *e);
 void key_set_free(struct key_set *k);
+
+/* resumable.c */
+int resumable_list_new(struct resumable_list **out, struct err *e);
+void resumable_list_free(struct resumable_list *l);
 
 /* Judge the first bytes of a recording: ERR_NOT_MEDIA or ERR_UNSUPPORTED for what is
  * plainly none. */

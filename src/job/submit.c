@@ -6,6 +6,7 @@
 #include "format/text.h"
 #include "job/detect.h"
 #include "job/fetcher.h"
+#include "job/quota.h"
 #include "job/jobs.h"
 #include "job/model_names.h"
 #include "job/options.h"
@@ -279,7 +280,9 @@ static int commit(struct jobs *s, const struct job *j, const struct jobs_recordi
     if (status)
         return err_set(e, ERR_NOMEM, "out of memory");
     pthread_mutex_lock(&s->order);
-    status = attach(s, rec, r->webhook, e);
+    status = rec->blob ? 0 : quota_reserve(s, r->caller, e);
+    if (!status)
+        status = attach(s, rec, r->webhook, e);
     if (!status)
         status = insert(s, r, j, rec, first, e);
     if (!status)

@@ -1,19 +1,17 @@
 #include "job/worker.h"
 
-#include "base/config_checks.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "format/text.h"
 #include "job/detect.h"
-#include "job/detector.h"
 #include "job/options.h"
 #include "job/parts.h"
 #include "job/protocol.h"
 #include "job/transcribe.h"
+#include "job/worker_models.h"
 #include "media/peaks.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -27,29 +25,11 @@
 /* As much as a message has beside its body. */
 #define MESSAGE_HEADER_BYTES 4096
 
-/* A model and its decoder, which all jobs of it share, each with a session of its own. */
-struct loaded {
-    int64_t serial; /* 0: free */
-    int threads, max_batch;
-    bool exact;
-    struct whisper_model *model;                   /* owned */
-    struct whisper_session *sessions[WORKER_JOBS]; /* owned; the others are beside the
-                                                    * first */
-    bool used[WORKER_JOBS];
-    int n_used;
-    uint64_t last; /* rises with every job */
-};
-
 struct task;
 
 struct worker {
     int fd;
-    pthread_mutex_t models; /* guards what follows; held while a model is loaded */
-    pthread_cond_t unused;  /* a session is */
-    struct vad *vad;        /* owned; NULL: none */
-    bool said_no_vad;       /* once is enough */
-    struct loaded loaded[WORKER_MODELS];
-    uint64_t jobs;
+    struct worker_models *models; /* owned */
 
     pthread_mutex_t lock;            /* guards what follows */
     pthread_cond_t ended;            /* a task has */
@@ -67,145 +47,6 @@ struct task {
     atomic_bool cancelled;
     struct err lost; /* code != 0: the service cannot be told */
 };
-
-/* ---- models ---- */
-
-static void unload(struct loaded *l)
-{
-    for (int i = WORKER_JOBS - 1; i >= 0; i--) /* the first is what they are beside */
-        whisper_session_close(l->sessions[i]);
-    whisper_model_free(l->model);
-    *l = (struct loaded){0};
-}
-
-/* The voice detector, for all sessions. A job works without; the next one asks again, as
- * somebody may have fetched it in the meantime. */
-static void open_detector(struct worker *w, const char *path)
-{
-    struct err e = {0};
-    if (w->vad)
-        return;
-    if (detector_open(&w->vad, path, &e) == 0) {
-        for (size_t i = 0; i < WORKER_MODELS; i++) /* they know of none */
-            if (w->loaded[i].n_used == 0)
-                unload(&w->loaded[i]);
-    } else if (!w->said_no_vad) {
-        log_warning("%s", e.message);
-        w->said_no_vad = true;
-    }
-}
-
-/* The weights: what another worker has packed, or from the file, and then for the others.
- */
-static int load_model(struct worker *w, const struct message *job,
-                      struct whisper_model **out, struct err *e)
-{
-    if (job->attached & ATTACHED_MODEL)
-        return whisper_model_attach(out, job->fds[1], e);
-    int status = whisper_model_load(out, job->path,
-                                    compute_type_is_exact(job->compute_type)
-                                        ? WHISPER_WEIGHTS_AS_GIVEN
-                                        : WHISPER_WEIGHTS_FASTEST,
-                                    e);
-    if (status)
-        return status;
-    struct message m = {.type = MESSAGE_MODEL, .serial = job->serial, .n_fds = 1};
-    m.fds[0] = whisper_model_image_fd(*out);
-    return message_send(w->fd, &m, true, e);
-}
-
-static bool is_for(const struct loaded *l, const struct message *job)
-{
-    return l->serial == job->serial && l->threads == job->threads &&
-           l->exact == compute_type_is_exact(job->compute_type);
-}
-
-/* The job's model, open already, or in the place of the oldest that nobody uses. One
- * that is used is good enough though it holds fewer windows than are asked for. */
-static struct loaded *find_place(struct worker *w, const struct message *job,
-                                 int max_batch)
-{
-    struct loaded *place = NULL;
-    for (size_t i = 0; i < WORKER_MODELS; i++) {
-        struct loaded *l = &w->loaded[i];
-        if (is_for(l, job) && (l->max_batch >= max_batch || l->n_used > 0))
-            return l;
-        if (l->n_used == 0 && (!place || l->last < place->last))
-            place = l;
-    }
-    return place;
-}
-
-static int open_model(struct worker *w, const struct message *job, int max_batch,
-                      struct loaded *l, struct err *e)
-{
-    unload(l);
-    int status = load_model(w, job, &l->model, e);
-    if (status)
-        return status;
-    l->serial = job->serial;
-    l->threads = job->threads;
-    l->exact = compute_type_is_exact(job->compute_type);
-    l->max_batch = max_batch;
-    return 0;
-}
-
-/* A session for a job, of a model that others may use at the same time. */
-static int open_session(struct worker *w, const struct message *job,
-                        const struct whisper_params *p, struct whisper_session **out,
-                        struct err *e)
-{
-    int max_batch = p->batch_size > WORKER_BATCH ? p->batch_size : WORKER_BATCH, at = 0;
-    struct loaded *l;
-    int status = 0;
-    while (!(l = find_place(w, job, max_batch))) /* other models are in use */
-        pthread_cond_wait(&w->unused, &w->models);
-    if (!is_for(l, job) || (l->max_batch < max_batch && l->n_used == 0))
-        status = open_model(w, job, max_batch, l, e);
-    while (at < WORKER_JOBS - 1 && l->used[at])
-        at++;
-    struct whisper_session_options options = {.threads = l->threads,
-                                              .max_batch = l->max_batch,
-                                              .exact = l->exact,
-                                              .vad = w->vad};
-    if (!status && !l->sessions[0])
-        status = whisper_session_open(&l->sessions[0], l->model, &options, e);
-    options.beside = l->sessions[0];
-    if (!status && !l->sessions[at])
-        status = whisper_session_open(&l->sessions[at], l->model, &options, e);
-    if (status) {
-        if (l->n_used == 0)
-            unload(l);
-        return status;
-    }
-    l->used[at] = true;
-    l->n_used++;
-    l->last = w->jobs;
-    *out = l->sessions[at];
-    return 0;
-}
-
-static void close_session(struct worker *w, const struct whisper_session *session)
-{
-    for (size_t i = 0; i < WORKER_MODELS; i++)
-        for (int k = 0; k < WORKER_JOBS; k++)
-            if (w->loaded[i].sessions[k] == session) {
-                w->loaded[i].used[k] = false;
-                w->loaded[i].n_used--;
-            }
-    pthread_cond_broadcast(&w->unused);
-}
-
-/* The service wants the memory of a model that nobody uses. */
-static void let_go(struct worker *w, int64_t serial)
-{
-    pthread_mutex_lock(&w->models);
-    for (size_t i = 0; i < WORKER_MODELS; i++)
-        if (w->loaded[i].serial == serial && w->loaded[i].n_used == 0)
-            unload(&w->loaded[i]);
-    pthread_mutex_unlock(&w->models);
-    malloc_trim(0); /* what was freed goes back to the system */
-}
 
 /* ---- what the service hears ---- */
 
@@ -339,31 +180,14 @@ static int start_decoding(struct task *t, struct decoding **out, struct err *e)
     return media_start(out, job->fds[0], &limits, e);
 }
 
-static int take_session(struct task *t, const struct job_options *options,
-                        struct whisper_session **out, struct err *e)
-{
-    struct worker *w = t->worker;
-    pthread_mutex_lock(&w->models);
-    w->jobs++;
-    open_detector(w, t->job.vad);
-    int status = open_session(w, &t->job, &options->params, out, e);
-    pthread_mutex_unlock(&w->models);
-    return status ? err_prefix(e, "the model %s cannot be used", t->job.model) : 0;
-}
-
-static void give_session_back(struct task *t, const struct whisper_session *session)
-{
-    pthread_mutex_lock(&t->worker->models);
-    close_session(t->worker, session);
-    pthread_mutex_unlock(&t->worker->models);
-}
-
 /* Takes the decoding. */
 static int hear(struct task *t, struct decoding *decoding,
                 const struct job_options *options, struct err *e)
 {
     struct whisper_session *session = NULL;
-    int status = take_session(t, options, &session, e);
+    const struct worker_patience patience = {is_cancelled, t};
+    int status = worker_models_take(t->worker->models, &t->job,
+                                    options->params.batch_size, &patience, &session, e);
     if (!status)
         status = read_checkpoint(&t->job, &t->transcript, e);
     if (status) {
@@ -379,7 +203,7 @@ static int hear(struct task *t, struct decoding *decoding,
         status = transcribe_file(session, decoding, &o, &callbacks, &t->transcript, e);
     }
     if (session)
-        give_session_back(t, session);
+        worker_models_give_back(t->worker->models, session);
     return status;
 }
 
@@ -521,11 +345,11 @@ int worker_run(int fd)
     struct worker w = {.fd = fd};
     struct message m = {.type = MESSAGE_READY};
     struct err e = {0};
-    pthread_mutex_init(&w.models, NULL);
-    pthread_cond_init(&w.unused, NULL);
     pthread_mutex_init(&w.lock, NULL);
     pthread_cond_init(&w.ended, NULL);
-    int status = message_send(fd, &m, true, &e);
+    int status = worker_models_new(&w.models, fd, &e);
+    if (!status)
+        status = message_send(fd, &m, true, &e);
     while (!status) {
         int n = message_receive(fd, &m, true, &e);
         if (n < 0) {
@@ -537,17 +361,13 @@ int worker_run(int fd)
         else if (m.type == MESSAGE_CANCEL)
             cancel_job(&w, &m);
         else if (m.type == MESSAGE_UNLOAD)
-            let_go(&w, m.serial);
+            worker_models_let_go(w.models, m.serial);
         message_release(&m);
     }
     end_tasks(&w);
-    for (size_t i = 0; i < WORKER_MODELS; i++)
-        unload(&w.loaded[i]);
-    vad_close(w.vad);
+    worker_models_free(w.models);
     pthread_cond_destroy(&w.ended);
     pthread_mutex_destroy(&w.lock);
-    pthread_cond_destroy(&w.unused);
-    pthread_mutex_destroy(&w.models);
     if (status == ERR_NETWORK)
         return 0; /* the service has ended */
     log_error("the worker stops: %s", e.message);

@@ -10,6 +10,7 @@
 #define HEAD_MAX    (64u << 10) /* bytes of an answer's head */
 #define DROPPED_MAX (64u << 10) /* bytes of a body that nobody wants */
 #define SLOW_BYTES  1024        /* a second: below that it does not count as alive */
+#define TICK_MS     100         /* between two questions whether to go on, at most */
 
 struct transfer {
     const struct net_request *r; /* borrowed */
@@ -233,6 +234,32 @@ static int set_request(struct transfer *t, struct curl_slist **headers)
     return status;
 }
 
+static CURLcode result_of(CURLM *multi)
+{
+    int left;
+    const CURLMsg *m = curl_multi_info_read(multi, &left);
+    return m && m->msg == CURLMSG_DONE ? m->data.result : CURLE_OUT_OF_MEMORY;
+}
+
+/* As curl_easy_perform, which asks on_progress only once a second when nothing comes. */
+static CURLcode perform(CURL *curl)
+{
+    CURLcode code = CURLE_OUT_OF_MEMORY;
+    int running = 1;
+    CURLM *multi = curl_multi_init();
+    if (!multi || curl_multi_add_handle(multi, curl))
+        goto done;
+    while (running && !curl_multi_perform(multi, &running))
+        if (running && curl_multi_poll(multi, NULL, 0, TICK_MS, NULL))
+            break;
+    if (!running)
+        code = result_of(multi);
+    (void)curl_multi_remove_handle(multi, curl);
+done:
+    curl_multi_cleanup(multi);
+    return code;
+}
+
 static int judge(struct transfer *t, CURLcode code)
 {
     if (t->status)
@@ -294,7 +321,7 @@ static int hop(struct transfer *t, const char *url, char **next)
     if (status)
         (void)err_set(t->e, status, "out of memory");
     if (!status)
-        status = judge(t, curl_easy_perform(t->curl));
+        status = judge(t, perform(t->curl));
     bool redirect = t->answer->status >= 300 && t->answer->status < 400;
     if (!status && redirect && t->r->redirects > 0)
         (void)curl_easy_getinfo(t->curl, CURLINFO_REDIRECT_URL, &to);

@@ -249,6 +249,16 @@ void blob_abort(struct blob_writer *w)
     free(w);
 }
 
+/* What the system refuses us is not the caller's fault, and must not look like it. */
+static int blame_us(int status, struct err *e)
+{
+    if (status != ERR_DENIED)
+        return status;
+    if (e)
+        e->code = ERR_IO;
+    return ERR_IO;
+}
+
 /* ---- parts of several sittings ---- */
 
 /* Ours alone, until we let go or die. */
@@ -283,7 +293,8 @@ int blob_resume(struct blob_store *s, const char *id, bool create,
     memcpy(w->id, id, ID_SIZE);
     int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | (create ? O_CREAT : 0);
     w->fd = open(path, flags, 0640);
-    status = w->fd < 0 ? err_errno(e, "cannot open an upload") : claim_part(w, e);
+    status =
+        w->fd < 0 ? blame_us(err_errno(e, "cannot open an upload"), e) : claim_part(w, e);
     if (!status && create)
         status = fs_sync_folder_of(path, e); /* the name must last, too */
     if (status) {
@@ -367,6 +378,15 @@ int blob_open_part(struct blob_store *s, const char *id, struct err *e)
     return open_file(s, id, ".part", e);
 }
 
+int blob_store_writable(struct blob_store *s, struct err *e)
+{
+    return access(s->uploads, W_OK)
+               ? blame_us(
+                     err_errno(e, "the storage folder %s cannot be written", s->uploads),
+                     e)
+               : 0;
+}
+
 int blob_remove(struct blob_store *s, const char *id, struct err *e)
 {
     char path[PATH_MAX];
@@ -374,10 +394,10 @@ int blob_remove(struct blob_store *s, const char *id, struct err *e)
     if (status)
         return status;
     if (unlink(path) && errno != ENOENT)
-        return err_errno(e, "cannot remove the recording %s", path);
+        return blame_us(err_errno(e, "cannot remove the recording %s", path), e);
     status = path_of(s, id, ".part", path, e);
     if (!status && unlink(path) && errno != ENOENT)
-        return err_errno(e, "cannot remove the recording %s", path);
+        return blame_us(err_errno(e, "cannot remove the recording %s", path), e);
     return status;
 }
 

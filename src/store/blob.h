@@ -66,6 +66,8 @@ int blob_look(struct blob_store *s, const char *id, struct blob_info *out, struc
 
 /* Open for reading: a descriptor, or ERR_NOT_FOUND. */
 int blob_open(struct blob_store *s, const char *id, struct err *e);
+/* Whether recordings could be removed now: ERR_IO. To be asked before their jobs go. */
+int blob_store_writable(struct blob_store *s, struct err *e);
 /* Also its part. What is not there counts as removed. */
 int blob_remove(struct blob_store *s, const char *id, struct err *e);
 

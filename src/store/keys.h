@@ -46,6 +46,7 @@ struct store_session {
 struct store_usage {
     double seconds;        /* of audio, of jobs that began on that day */
     int64_t waiting_bytes; /* of recordings whose length is not known yet */
+    int64_t waiting_urls;  /* of these, those whose size is not known either */
 };
 
 struct store_keys_ops {
@@ -58,6 +59,7 @@ struct store_keys_ops {
     int (*touch)(struct store *s, const char *id, int64_t now_ms, struct err *e);
     int (*usage)(struct store *s, const char *caller, int64_t now_ms,
                  struct store_usage *out, struct err *e);
+    int (*usage_trim)(struct store *s, int64_t before_ms, struct err *e);
     int (*session_add)(struct store *s, const struct store_session *x, struct err *e);
     int (*session_get)(struct store *s, const char *id, struct store_session *out,
                        struct store_key *key, struct err *e);
@@ -111,6 +113,12 @@ static inline int store_key_usage(struct store *s, const char *caller, int64_t n
                                   struct store_usage *out, struct err *e)
 {
     return s->ops->keys->usage(s, caller, now_ms, out, e);
+}
+
+/* Forget what was used on days before that of `before_ms`. */
+static inline int store_key_usage_trim(struct store *s, int64_t before_ms, struct err *e)
+{
+    return s->ops->keys->usage_trim(s, before_ms, e);
 }
 
 /* Sessions that are over by then go. */

@@ -140,6 +140,9 @@ int sqlite_store_open(struct store **out, const char *path,
         sqlite_store_ops.close(&s->base);
         return status;
     }
+    s->writer.damaged = &s->damaged;
+    for (size_t i = 0; i < SQLITE_STORE_READERS; i++)
+        s->readers[i].damaged = &s->damaged;
     *out = &s->base;
     return 0;
 }

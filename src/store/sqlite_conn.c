@@ -73,11 +73,23 @@ void sqlite_conn_close(struct sqlite_conn *c)
 
 static int damaged(struct sqlite_conn *c, struct err *e)
 {
+    if (c->damaged)
+        atomic_store(c->damaged, true);
     return err_set(
         e, ERR_CORRUPT,
         "the database %s is damaged (%s): stop the service, move the file away "
         "and restore it from a backup",
         c->path, sqlite3_errmsg(c->db));
+}
+
+int sqlite_conn_sound(struct sqlite_conn *c, struct err *e)
+{
+    return c->damaged && atomic_load(c->damaged)
+               ? err_set(e, ERR_CORRUPT,
+                         "the database %s is damaged: stop the service, move the file "
+                         "away and restore it from a backup",
+                         c->path)
+               : 0;
 }
 
 int sqlite_conn_error(struct sqlite_conn *c, struct err *e)

@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 
 #define SQLITE_CONN_STATEMENTS 128
 #define SQLITE_STORE_READERS   4
@@ -17,6 +18,7 @@ struct sqlite_conn {
     sqlite3 *db;      /* owned */
     const char *path; /* borrowed, for messages */
     pthread_mutex_t lock;
+    atomic_bool *damaged; /* borrowed or NULL: the store's */
     /* Prepared once per text; the texts are literals, so their addresses name them. */
     struct {
         const char *sql;    /* borrowed */
@@ -26,8 +28,9 @@ struct sqlite_conn {
 
 struct sqlite_store {
     struct store base;
-    char *path;  /* owned */
-    int lock_fd; /* owned; -1: not exclusive */
+    char *path;          /* owned */
+    int lock_fd;         /* owned; -1: not exclusive */
+    atomic_bool damaged; /* it was seen once */
     struct sqlite_conn writer;
     struct sqlite_conn readers[SQLITE_STORE_READERS];
 };
@@ -45,6 +48,10 @@ void sqlite_conn_close(struct sqlite_conn *c);
 
 /* The last error of this connection as one of ours: full, damaged, not permitted … */
 int sqlite_conn_error(struct sqlite_conn *c, struct err *e);
+
+/* ERR_CORRUPT once any connection of the store has met damage: what is written into a
+ * damaged database may be lost, and nobody is to be told that it was kept. */
+int sqlite_conn_sound(struct sqlite_conn *c, struct err *e);
 
 /* A statement, reset and without bindings. Borrowed: the caller resets it when it is done
  * (sqlite3_reset). `sql` is a literal. */

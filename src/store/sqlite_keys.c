@@ -198,6 +198,9 @@ static int key_usage(struct store *s, const char *caller, int64_t now_ms,
         c,
         "SELECT COALESCE((SELECT seconds FROM audio_usage WHERE caller = ?1 AND day = "
         "?2), 0), (SELECT COALESCE(SUM(file_bytes), 0) FROM jobs WHERE caller = ?1 "
+        "AND duration_seconds = 0 AND status IN ('pending', 'processing')), "
+        "(SELECT COUNT(*) FROM jobs JOIN job_sources ON job_id = id "
+        "WHERE caller = ?1 AND NOT fetched "
         "AND duration_seconds = 0 AND status IN ('pending', 'processing'))",
         &stmt, e);
     if (!status) {
@@ -205,11 +208,21 @@ static int key_usage(struct store *s, const char *caller, int64_t now_ms,
         status = one_row(c, stmt, ERR_CORRUPT, e);
         if (!status)
             *out = (struct store_usage){sqlite3_column_double(stmt, 0),
-                                        sqlite3_column_int64(stmt, 1)};
+                                        sqlite3_column_int64(stmt, 1),
+                                        sqlite3_column_int64(stmt, 2)};
         sqlite3_reset(stmt);
     }
     sqlite_store_done(c);
     return status;
+}
+
+static int key_usage_trim(struct store *s, int64_t before_ms, struct err *e)
+{
+    struct sqlite_conn *c = WRITER(s);
+    int n = sqlite_conn_run(c, e, "DELETE FROM audio_usage WHERE day < ?", "l",
+                            before_ms / DAY_MS);
+    sqlite_store_done(c);
+    return n < 0 ? n : 0;
 }
 
 static int session_add(struct store *s, const struct store_session *x, struct err *e)
@@ -276,6 +289,7 @@ const struct store_keys_ops sqlite_keys_ops = {
     .revoke = key_revoke,
     .touch = key_touch,
     .usage = key_usage,
+    .usage_trim = key_usage_trim,
     .session_add = session_add,
     .session_get = session_get,
     .session_drop = session_drop,

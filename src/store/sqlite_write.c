@@ -44,7 +44,9 @@ static int fenced(int changed, const char *id, struct err *e)
 int sqlite_insert_with(struct sqlite_conn *c, const struct job *j, const char *sha256,
                        struct err *e)
 {
-    int n = sqlite_conn_run(c, e,
+    int n = sqlite_conn_sound(c, e);
+    if (!n)
+        n = sqlite_conn_run(c, e,
                             "INSERT INTO jobs (id, original_filename, filename, "
                             "file_bytes, sha256, model, language_asked, task, options, "
                             "message, created_ms, caller, priority, retain_days) "
@@ -410,7 +412,9 @@ static int sqlite_probe(struct store *s, struct err *e)
 {
     struct sqlite_conn *c = WRITER(s);
     uint64_t free_bytes = 0;
-    int status = try_to_write(c, e);
+    int status = sqlite_conn_sound(c, e);
+    if (!status)
+        status = try_to_write(c, e);
     if (!status)
         status = fs_free_bytes(c->path, &free_bytes, e);
     if (!status && free_bytes < MIN_FREE_BYTES)

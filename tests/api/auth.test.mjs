@@ -228,6 +228,31 @@ describe('every route with every key', needsModel, () => {
     assert.equal(hidden.body.detail.replace(others, 'ID'), none.body.detail.replace(unknownJob, 'ID'));
   });
 
+  test('several jobs are deleted at once, each key its own', async () => {
+    const [first, second] = [await submit(server, key.owner), await submit(server, key.owner)];
+    const others = await submit(server, key.other);
+    const many = (name, ids) => ask(server, 'DELETE', `/jobs?ids=${ids.join(',')}`, { key: key[name] });
+    const answer = await many('owner', [first, others, unknownJob, second, first]);
+    assert.equal(answer.status, 200, JSON.stringify(answer.body));
+    assert.equal(answer.body.deleted, 2);
+    const { results } = answer.body;
+    assert.deepEqual(results.map((each) => [each.job_id, each.deleted, each.error_code]), [
+      [first, true, undefined], [others, false, 'not_found'], [unknownJob, false, 'not_found'], [second, true, undefined],
+    ]);
+    assert.equal(results[1].detail.replace(others, 'ID'), results[2].detail.replace(unknownJob, 'ID'));
+    for (const id of [first, second]) assert.equal((await ask(server, 'GET', `/jobs/${id}`, { key: key.owner })).status, 404);
+    assert.equal((await ask(server, 'GET', `/jobs/${others}`, { key: key.other })).status, 200);
+    assert.ok(!server.stored().some((file) => file.includes(first) || file.includes(second)));
+    assert.equal((await many('admin', [others])).body.deleted, 1);
+    for (const wrong of [[], ['x'], [first, ''], ['..', first], Array(101).fill(first)]) {
+      const refused = await many('owner', wrong);
+      assert.equal(refused.status, 400, wrong.join());
+      assert.equal(refused.body.error_code, 'invalid');
+    }
+    assert.equal((await ask(server, 'DELETE', '/jobs', { key: key.owner })).status, 400);
+    assert.equal((await many('owner', Array(100).fill(unknownJob))).status, 200);
+  });
+
   test('an upload in parts is its creator\'s, and an admin\'s', async () => {
     const bytes = wav();
     const tus = (name, method, to, headers = {}, body = undefined) => fetch(server.url + to, {

@@ -1,6 +1,8 @@
 // Cancelling frees the processor within a second, and what runs beside goes on.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import fs from 'node:fs';
+import http from 'node:http';
 import { describe, test } from 'node:test';
 import {
   children, form, getJson, hasModel, hold, startServer, ticks, transcribe, until, waitForJob,
@@ -30,6 +32,20 @@ async function submit(server, bytes, fields = {}) {
 }
 
 const cancel = (server, id) => getJson(server, `/jobs/${id}/cancel`, { method: 'POST' });
+
+const threads = (pid) => fs.readdirSync(`/proc/${pid}/task`).length;
+
+/** Of a WAV file of 8 bits, one channel, without an end. */
+function wavHeader(rate) {
+  const header = Buffer.from(clean.subarray(0, 44));
+  header.writeUInt32LE(0xffffffff, 4);
+  header.writeUInt32LE(rate, 24);
+  header.writeUInt32LE(rate, 28);
+  header.writeUInt16LE(1, 32);
+  header.writeUInt16LE(8, 34);
+  header.writeUInt32LE(0xffffffff, 40);
+  return header;
+}
 
 /** A process that has ended uses no processor. */
 function ticksOrNone(pid) {
@@ -108,4 +124,80 @@ describe('cancelling', () => {
       assert.equal((await getJson(server, `/jobs/${id}/${what}`, { method: 'POST' })).status, 409);
     await server.stop();
   });
+
+  // Nothing of it is computed meanwhile, but its thread and its seat are others' too.
+  test('a job that waits for what another computes leaves at once', needsModel('tiny'), async () => {
+    const server = await startServer({ env: { ...env, WT_CPU_LEVEL: 'c' } });
+    const options = { model: 'tiny', batch_size: '1' }; // one thread for each job
+    const long = await submit(server, repeated(20), options);
+    await until(() => statusOf(server, long), (job) => job.progress > 0);
+    const [worker] = children(server.pid);
+    const alone = threads(worker);
+    for (let i = 0; i < 3; i++) {
+      const beside = await submit(server, repeated(2), options);
+      await until(() => threads(worker), (n) => n > alone);
+      await until(() => children(worker).length, (n) => n === 0); // it is decoded
+      await pause(200 * i);
+      const asked = Date.now();
+      assert.equal((await cancel(server, beside)).status, 200);
+      await until(() => threads(worker), (n) => n <= alone);
+      const ms = Date.now() - asked;
+      assert.ok(ms < 1500, `it left after ${ms} ms`);
+    }
+    assert.equal((await statusOf(server, long)).status, 'processing');
+    assert.ok(!/died|is ended|put back/.test(server.log()), server.log());
+    await server.stop();
+  });
+
+  test('a recording that is being decoded is decoded no further', needsModel('tiny'), async () => {
+    const server = await startServer({ env });
+    // Eight bits and 8 kHz: FFmpeg has to make something else of it, of six hours.
+    const bytes = Buffer.alloc(6 * 3600 * 8000, 0x80);
+    wavHeader(8000).copy(bytes);
+    const id = await submit(server, bytes);
+    const [worker] = children(server.pid);
+    const [decoder] = await until(() => children(worker), (list) => list.length > 0);
+    await until(() => ticksOrNone(decoder), (now) => now === null || now > 0);
+    assert.equal((await cancel(server, id)).status, 200);
+    await pause(900);
+    assert.deepEqual(children(worker), []);
+    const stopped = ticks(worker);
+    await pause(1000);
+    assert.ok(ticks(worker) - stopped <= 5);
+    assert.ok(!/died|is ended/.test(server.log()), server.log());
+    await server.stop();
+  });
+
+  for (const [name, interval] of [['stalls', 0], ['goes on', 1]]) {
+    test(`a download that ${name} is broken off`, needsModel('tiny'), async () => {
+      let timer;
+      const origin = http.createServer((_, response) => {
+        response.writeHead(200, { 'Content-Length': '100000000' });
+        response.write(clean);
+        if (interval) timer = setInterval(() => response.write(Buffer.alloc(20000)), interval);
+        response.on('close', () => { clearInterval(timer); origin.emit('left', Date.now()); });
+      });
+      origin.listen(0, '127.0.0.1');
+      await once(origin, 'listening');
+      const { port } = origin.address();
+      const server = await startServer({ env: { ...env, URL_FETCH: 'on', URL_FETCH_ALLOW: `127.0.0.1:${port}` } });
+      const body = form(null, null, { url: `http://127.0.0.1:${port}/a.wav` });
+      const id = (await transcribe(server, body)).body.job_id;
+      await until(() => statusOf(server, id), (job) => /Downloading/.test(job.message ?? '') || job.status !== 'pending');
+      await pause(300);
+      const left = once(origin, 'left');
+      const asked = Date.now();
+      assert.equal((await cancel(server, id)).status, 200);
+      const [at] = await left;
+      assert.ok(at - asked < 700, `it went on for ${at - asked} ms`);
+      await pause(300);
+      const stopped = ticks(server.pid);
+      await pause(1000);
+      assert.ok(ticks(server.pid) - stopped <= 5);
+      assert.deepEqual(server.stored().filter((file) => file.startsWith('uploads')), []);
+      origin.closeAllConnections();
+      origin.close();
+      await server.stop();
+    });
+  }
 });

@@ -51,7 +51,10 @@ describe('the native door', needsModel, () => {
       assert.equal(body.service, 'Whisper Transcriber');
       assert.equal(body.status, 'online');
       assert.match(body.version, /^\d+\.\d+\.\d+$/);
-      assert.ok(Array.isArray(body.features) && body.features.length > 0);
+      for (const name of ['transcription', 'search', 'webhooks', 'tus', 'openai', 'asr']) assert.ok(body.features.includes(name), name);
+      for (const name of ['wyoming', 'url_submission']) assert.ok(!body.features.includes(name), name);
+      assert.equal(body.auth, 'off');
+      assert.equal(body.wyoming_port, null);
       assert.ok(body.models.includes('tiny'));
       assert.equal(body.default_model, 'tiny');
       assert.equal(body.languages.de, 'german');
@@ -551,7 +554,7 @@ describe('the native door', needsModel, () => {
       isError(await getJson(server, '/assets/..%2f..%2fetc%2fpasswd'), 404, 'not_found');
       const wrong = await getJson(server, '/jobs', { method: 'PUT', body: 'x' });
       isError(wrong, 405, 'method_not_allowed');
-      assert.equal(wrong.headers.get('allow'), 'GET, HEAD');
+      assert.equal(wrong.headers.get('allow'), 'GET, HEAD, DELETE');
       const both = await getJson(server, `/jobs/${unknown}`, { method: 'PATCH', body: 'x' });
       assert.equal(both.headers.get('allow'), 'GET, HEAD, DELETE');
     });

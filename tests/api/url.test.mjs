@@ -9,6 +9,7 @@ import https from 'node:https';
 import net from 'node:net';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { makeKey } from '../lib/keys.mjs';
 import {
   form, getJson, hasModel, startServer, tempFolder, tone, transcribe, until, waitForJob, wav,
 } from '../lib/server.mjs';
@@ -279,5 +280,52 @@ describe('a recording by URL, when the service dies', needsModel, () => {
     assert.match(off.body.detail, /URL_FETCH/);
     await server.stop();
     files.close();
+  });
+});
+
+describe('many recordings by URL at once', needsModel, () => {
+  test('do not slip past the minutes that a key has for a day', async () => {
+    const long = wav({ seconds: 800 }); // 133 seconds, by its size
+    const files = await origin({ '/long.wav': (_, response) => response.end(long) });
+    const server = await startServer({
+      env: {
+        AUTH: 'key', WORKER_CONCURRENCY: '1', MAX_FILE_SIZE_MB: '50',
+        URL_FETCH: 'on', URL_FETCH_ALLOW: `127.0.0.1:${files.port}`,
+      },
+    });
+    const headers = { Authorization: `Bearer ${makeKey(server.folder, { 'minutes-per-day': 5 })}` };
+    await until(() => fetch(`${server.url}/health/ready`), (response) => response.status === 200);
+    // The only worker stands still: nothing is decoded.
+    const workers = fs.readdirSync(`/proc/${server.pid}/task`).flatMap((task) =>
+      fs.readFileSync(`/proc/${server.pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number));
+    assert.ok(workers.length > 0);
+    workers.forEach((pid) => process.kill(pid, 'SIGSTOP'));
+    const answers = await Promise.all(Array.from({ length: 100 }, async () => {
+      const body = form(null, null, { url: `${files.url}/long.wav` });
+      const response = await fetch(`${server.url}/transcribe`, { method: 'POST', headers, body });
+      return { status: response.status, wait: response.headers.get('retry-after'), body: await response.json() };
+    }));
+    const refused = answers.filter((each) => each.status !== 202);
+    assert.ok(refused.length >= 90, String(refused.length)); // of five each has a minute
+    for (const each of refused) {
+      assert.equal(each.status, 429);
+      assert.equal(each.body.error_code, 'quota_exceeded');
+      assert.ok(Number(each.wait) > 0);
+    }
+    const ids = answers.filter((each) => each.status === 202).map((each) => each.body.job_id);
+    const jobs = await Promise.all(ids.map((id) => until(
+      async () => (await getJson(server, `/jobs/${id}`, { headers })).body,
+      (job) => job.status === 'failed' || job.file_size > 0,
+    )));
+    const failed = jobs.filter((job) => job.status === 'failed');
+    assert.equal(jobs.length - failed.length, 3); // the third begins with something left
+    for (const job of failed) {
+      assert.equal(job.error_code, 'quota_exceeded');
+      assert.match(job.error_message, /5 minutes of audio/);
+    }
+    assert.equal(server.stored().filter((name) => name.startsWith('uploads/')).length, 3);
+    workers.forEach((pid) => process.kill(pid, 'SIGCONT'));
+    files.close();
+    await server.stop();
   });
 });

@@ -41,7 +41,11 @@ describe('the Wyoming door', needsModel, () => {
 
   before(async () => {
     port = await freePort();
-    server = await startServer({ env: { WYOMING_PORT: String(port), MAX_FILE_SIZE_MB: '4' } });
+    server = await startServer({ env: { WYOMING_PORT: String(port), MAX_FILE_SIZE_MB: '4', AUTH: 'off', URL_FETCH: 'on' } });
+    const about = await (await fetch(server.url)).json();
+    for (const name of ['wyoming', 'url_submission']) assert.ok(about.features.includes(name), name);
+    assert.equal(about.wyoming_port, port);
+    assert.equal(about.auth, 'off');
   });
   after(async () => {
     const { code } = await server.stop();

@@ -181,14 +181,14 @@ static void hear(struct whisper_session *s, const struct whisper_params *p,
     search_set_params(s->search, p);
     batcher_enter(search_batcher(s->search));
     for (int i = 0; i < count; i++) {
-        assert_int_equal(search_languages(s->search, i, out[i].languages, &e), 0);
+        assert_int_equal(search_languages(s->search, i, NULL, out[i].languages, &e), 0);
         tasks[i] = (struct search_task){.window = i,
                                         .prompt = prompt,
                                         .n_prompt = ARRAY_LENGTH(prompt),
                                         .temperature = temperature,
                                         .seek = (uint64_t)which[i]};
     }
-    assert_int_equal(search_begin(s->search, tasks, count, &e), 0);
+    assert_int_equal(search_begin(s->search, tasks, count, NULL, &e), 0);
     assert_int_equal(search_run(s->search, tasks, count, NULL, &e), 0);
     batcher_leave(search_batcher(s->search));
     atomic_store(&counting, false);

@@ -342,7 +342,7 @@ static struct search_task task_of(int window)
 static void run(struct fixture *f, struct search_task *tasks, int count)
 {
     search_set_params(f->s, &f->p);
-    assert_int_equal(search_begin(f->s, tasks, count, &f->e), 0);
+    assert_int_equal(search_begin(f->s, tasks, count, NULL, &f->e), 0);
     assert_int_equal(search_run(f->s, tasks, count, NULL, &f->e), 0);
 }
 
@@ -788,7 +788,7 @@ static void cancelled_between_steps(void **state)
     struct member m = {.callbacks = &c};
     struct search_task t = task_of(0);
     search_set_params(f->s, &f->p);
-    assert_int_equal(search_begin(f->s, &t, 1, &f->e), 0);
+    assert_int_equal(search_begin(f->s, &t, 1, NULL, &f->e), 0);
     net.calls = 0;
     assert_int_equal(search_run(f->s, &t, 1, &m, &f->e), ERR_CANCELLED);
     assert_int_equal(asked, 2);

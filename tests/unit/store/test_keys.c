@@ -215,6 +215,21 @@ static void a_recording_is_charged_once(void **state)
     check_usage(f->store, ID_A, day, 100, 0);
 }
 
+static void what_was_used_long_ago_is_forgotten(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE];
+    int64_t day = 20000 * DAY_MS;
+    for (int i = 0; i < 3; i++) {
+        int attempt = start_job(f->store, ID_A, day + i * DAY_MS, id);
+        CHECK(store_decoded(f->store, id, attempt, 10, 1, "", e));
+    }
+    CHECK(store_key_usage_trim(f->store, day + DAY_MS + 5, e));
+    check_usage(f->store, ID_A, day, 0, 0);
+    check_usage(f->store, ID_A, day + DAY_MS, 10, 0);
+    check_usage(f->store, ID_A, day + 2 * DAY_MS, 10, 0);
+}
+
 static void keys_are_listed_with_what_they_used(void **state)
 {
     struct fixture *f = *state;
@@ -290,6 +305,7 @@ int main(void)
         TEST(revoking_ends_the_sessions),
         TEST(sessions_end),
         TEST(a_recording_is_charged_once),
+        TEST(what_was_used_long_ago_is_forgotten),
         TEST(keys_are_listed_with_what_they_used),
         TEST(the_audit_log_is_paged),
         TEST(a_second_process_may_write),
