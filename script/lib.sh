@@ -57,6 +57,24 @@ need_packages() {
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+fuzz_targets() { find tests/fuzz -maxdepth 1 -name 'fuzz_*.c' | sed 's|.*/fuzz_||; s|\.c$||' | sort; }
+
+has_fuzzer() {
+  command -v clang >/dev/null && [ -n "$(clang -print-resource-dir)" ] &&
+    echo 'int LLVMFuzzerTestOneInput(const char *d, long n); int LLVMFuzzerTestOneInput(const char *d, long n) { (void)d; return (int)(n * 0); }' |
+    clang -x c - -fsanitize=fuzzer,address,undefined -o /dev/null 2>/dev/null
+}
+
+# Whether there is a clang with libFuzzer and the sanitizers' runtimes; installs them where
+# they are missing and can be had. In some releases clang brings its runtimes along.
+need_fuzzer() {
+  has_fuzzer && return
+  (need_packages clang) || return
+  has_fuzzer && return
+  (need_packages libclang-rt-dev) || return
+  has_fuzzer
+}
+
 # configure FOLDER [MESON OPTION…]: once; later runs only rebuild what changed.
 configure() {
   local folder=$1; shift

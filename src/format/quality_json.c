@@ -9,7 +9,8 @@
 
 #include <math.h>
 
-#define MAX_ITEMS 2000000
+#define MAX_ITEMS   2000000
+#define MAX_REPEATS (1 << 24) /* as a float, a count is exact up to here */
 
 static const char *const remedies[REMEDY_COUNT] = {
     [REMEDY_NONE] = "none",
@@ -159,6 +160,20 @@ static int get_span(const json_t *object, double *start, double *end, struct err
     return status ? status : json_get_seconds(object, "end", end, e);
 }
 
+/* A loop's is a count, the others' are numbers of any kind. */
+static int get_value(const json_t *object, struct quality_note *n, struct err *e)
+{
+    const char *name = shapes[n->kind].value;
+    int64_t count = 0;
+    if (!name)
+        return 0;
+    if (n->kind != QUALITY_LOOP)
+        return json_get_float(object, name, NAN, &n->value, e);
+    int status = json_get_integer(object, name, MAX_REPEATS, &count, e);
+    n->value = (float)count;
+    return status;
+}
+
 static int get_note(const json_t *object, const char *list, struct quality_note *n,
                     struct err *e)
 {
@@ -171,8 +186,8 @@ static int get_note(const json_t *object, const char *list, struct quality_note 
             return json_wrong(e, "remedy", "is not known");
         n->remedy = (enum quality_remedy)remedy;
     }
-    if (!status && shapes[n->kind].value)
-        status = json_get_float(object, shapes[n->kind].value, NAN, &n->value, e);
+    if (!status)
+        status = get_value(object, n, e);
     if (!status && json_object_get(object, "text"))
         status = json_get_long_text(object, "text", &n->text, e);
     return status;

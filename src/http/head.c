@@ -9,7 +9,10 @@
  * NUL, and names and values point into the bytes that came. So a head of the one right
  * form is a chain without a gap: the version, two NULs, a name, NUL, spaces, its value,
  * two NULs, the next name …, and four NULs at the very end. Whatever is not such a chain
- * is refused, so that a library that worked otherwise would be seen at the first test. */
+ * is refused, so that a library that worked otherwise would be seen at the first test.
+ *
+ * What leaves the very same bytes behind cannot be told apart: a NUL and a LF for CR LF,
+ * and at the end a line without a name, "LF : CR LF" or "CR LF : LF". */
 struct walk {
     const char *next; /* where the next name must begin */
     size_t count, bytes;
@@ -33,9 +36,14 @@ static enum MHD_Result look(void *arg, enum MHD_ValueKind kind, const char *name
 {
     (void)kind;
     struct walk *w = arg;
-    value = value ? value : "";
-    w->broken = w->broken || name != w->next || !is_token(name) || strchr(value, '\r');
-    w->next = value + strlen(value) + 2;
+    if (!value) {
+        w->broken = true;
+        return MHD_YES;
+    }
+    const char *end = value + strlen(value);
+    w->broken =
+        w->broken || name != w->next || !is_token(name) || strchr(value, '\r') || end[1];
+    w->next = end + 2;
     w->count++;
     w->bytes += strlen(name) + strlen(value) + 2;
     return MHD_YES;
@@ -57,7 +65,7 @@ static enum MHD_Result copy(void *arg, enum MHD_ValueKind kind, const char *name
     struct walk *w = arg;
     struct http_field *field = &w->to->list[w->to->count++];
     field->name = copy_text(w, name);
-    field->value = copy_text(w, value ? value : "");
+    field->value = copy_text(w, value);
     return MHD_YES;
 }
 
@@ -79,13 +87,14 @@ int http_head_copy(struct http_head **out, struct MHD_Connection *connection,
                    const char *method, const char *version, struct http_response *refusal)
 {
     size_t size = http_head_size(connection);
-    struct walk w = {.next = version + strlen(version) + 2};
+    const char *line_end = version + strlen(version);
+    struct walk w = {.next = line_end + 2, .broken = line_end[1]};
     MHD_get_connection_values(connection, MHD_HEADER_KIND, look, &w);
     if (size > HTTP_HEAD_BYTES)
         return refuse(refusal, 431, "the request's head is too long: at most 16 KiB");
     if (w.count > HTTP_HEAD_FIELDS)
         return refuse(refusal, 431, "the request has too many headers: at most 100");
-    if (w.broken || w.next + 2 != method + size)
+    if (w.broken || w.next + 2 != method + size || w.next[0] || w.next[1])
         return refuse(refusal, 400,
                       "the request's head is malformed: each line ends with CR and LF, "
                       "none is folded, and no name holds a space");

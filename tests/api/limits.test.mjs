@@ -45,6 +45,8 @@ describe('a head that can be read in two ways', () => {
     'a bare CR': 'GET / HTTP/1.1\r\nHost: a\r\nX: a\rY: b\r\nConnection: close\r\n\r\n',
     'a folded line': 'GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\nConnection: close\r\n\r\n',
     'a NUL': 'GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\nConnection: close\r\n\r\n',
+    'a NUL that hides a byte and a bare LF': 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: a\0*\n\n',
+    'a line without a name behind a bare LF': 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\n:1\n',
     'two hosts': 'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n',
     'no host': 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n',
     'a space in the path': 'GET /jobs x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',

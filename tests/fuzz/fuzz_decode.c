@@ -1,5 +1,7 @@
 /* libFuzzer over what the decoder's child does with a file once it is locked in. FFmpeg's
  * own libraries are not instrumented, but their heap is watched; our code is both. */
+#include "fuzz.h"
+
 #include "media/extract.h"
 
 #include "base/err.h"
