@@ -66,3 +66,17 @@ export async function picture(page, name) {
 export const windows = ['light', 'dark'].flatMap((colorScheme) => [1280, 360].map((width) => ({
   name: `${colorScheme}-${width}`, options: { colorScheme, viewport: { width, height: width > 900 ? 800 : 740 } },
 })));
+
+/** A transcript as the service writes it, of so many words. */
+export function longTranscript(count, { text = (i) => ` word${i}`, unsure = () => false } = {}) {
+  const segments = [];
+  for (let from = 0; from < count; from += 10) {
+    const words = Array.from({ length: Math.min(10, count - from) }, (_, k) => ({
+      word: text(from + k), start: (from + k) * 0.3, end: (from + k) * 0.3 + 0.28, probability: unsure(from + k) ? 0.2 : 0.9,
+    }));
+    segments.push({
+      id: segments.length, seek: 0, start: words[0].start, end: words.at(-1).end, text: words.map((w) => w.word).join(''), words,
+    });
+  }
+  return { text: segments.map((s) => s.text).join(''), language: 'en', segments };
+}

@@ -5,23 +5,9 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { form, freePort, getJson, startServer, tempFolder, tone, transcribe, until, waitForJob, wav } from '../lib/server.mjs';
-import { accessible, launch, openPage, picture, reason, recording, windows } from './browser.mjs';
+import { accessible, launch, longTranscript, openPage, picture, reason, recording, windows } from './browser.mjs';
 
 const hostile = '<img src=x onerror="document.title=\'owned\'"><script>document.title=\'owned\'</script>';
-
-/** A transcript as the service writes it, of so many words. */
-function longTranscript(count, { text = (i) => ` word${i}`, unsure = () => false } = {}) {
-  const segments = [];
-  for (let from = 0; from < count; from += 10) {
-    const words = Array.from({ length: Math.min(10, count - from) }, (_, k) => ({
-      word: text(from + k), start: (from + k) * 0.3, end: (from + k) * 0.3 + 0.28, probability: unsure(from + k) ? 0.2 : 0.9,
-    }));
-    segments.push({
-      id: segments.length, seek: 0, start: words[0].start, end: words.at(-1).end, text: words.map((w) => w.word).join(''), words,
-    });
-  }
-  return { text: segments.map((s) => s.text).join(''), language: 'en', segments };
-}
 
 describe('the views of the page', { skip: reason }, () => {
   let server;
@@ -251,7 +237,7 @@ describe('the views of the page', { skip: reason }, () => {
   test('mark unsure words with more than a colour, and lead to them', async () => {
     const transcript = longTranscript(40, { unsure: (i) => i === 12 || i === 33 });
     const { page, problems, close } = await openJob({ prepare: (p) => pretend(p, { transcript }) });
-    await page.getByText('words are unsure: 2 of them').waitFor();
+    await page.getByText('the 2 words of which the model is unsure').waitFor();
     const style = await page.locator('.segments .w.unsure').first().evaluate((node) => getComputedStyle(node).textDecorationStyle);
     assert.equal(style, 'dotted');
     assert.equal(await page.locator('.segments .w.unsure').first().getAttribute('title'), 'Unsure: 20 %');

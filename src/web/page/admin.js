@@ -2,10 +2,12 @@
 // service has it and lets this user see it.
 import * as api from './api.js';
 import { confirm } from './dialogs.js';
-import { announce, byId, el, moment, sentence, setText, size } from './dom.js';
+import { announce, byId, el, moment, sentence, setText, size, wholeMoment } from './dom.js';
+import { leftText, makeMeter } from './eta.js';
 
 const root = byId('view');
 const available = { models: false, keys: false, system: false };
+const may = { read: true, transcribe: true, admin: true };
 let current = null;
 let timer;
 
@@ -13,7 +15,7 @@ const titles = { models: 'Models', keys: 'Keys', system: 'System' };
 
 const none = el('span', { class: 'soft' }, '–');
 const dash = () => none.cloneNode(true);
-const when = (iso) => (iso ? el('time', { datetime: iso, title: iso }, moment(iso)) : dash());
+const when = (iso) => (iso ? el('time', { datetime: iso, title: wholeMoment(iso) }, moment(iso)) : dash());
 const badge = (kind, text) => el('span', { class: `badge ${kind}` }, text);
 
 function button(text, label, onclick, kind = '') {
@@ -27,8 +29,11 @@ function table(label, heads, rows) {
     el('tbody', {}, ...rows.map((cells) => el('tr', {}, ...cells.map((cell, i) => el('td', { 'data-head': heads[i] }, cell ?? dash()))))));
 }
 
+let lastProblem = ''; // stays until something else is done
+
 /** Do it, say how it went, show the view anew. */
 async function act(what, done) {
+  lastProblem = '';
   try {
     await what();
     if (done) announce(done);
@@ -39,22 +44,43 @@ async function act(what, done) {
 }
 
 function problem(error) {
+  lastProblem = sentence(error.message);
+  showProblem();
+}
+
+function showProblem() {
   const node = byId('view-problem');
   if (!node) return;
-  setText(node, sentence(error.message));
-  node.hidden = false;
+  setText(node, lastProblem);
+  node.hidden = !lastProblem;
 }
 
 /* ---- models ---- */
 
 const pulling = (model) => model.pull?.state === 'pulling';
 
+const meters = new Map(); // of the downloads that are under way
+
+/** "180 MB of 465 MB · 12 MB/s · about 30 s left" */
+function pullText(model) {
+  const { done_bytes: done, total_bytes: total, message } = model.pull;
+  if (!(total > 0)) return message ? sentence(message) : '';
+  const meter = meters.get(model.name) ?? makeMeter();
+  meters.set(model.name, meter);
+  meter.add(done);
+  const rate = meter.rate();
+  return [`${size(done)} of ${size(total)}`, rate ? `${size(rate)}/s` : null,
+    rate && total > done ? leftText(meter.seconds(total - done)) : null].filter(Boolean).join(' · ');
+}
+
 function modelState(model) {
   if (pulling(model)) {
     const percent = model.pull.progress ?? 0;
     return el('span', { class: 'pulling' }, badge('processing', `${percent} %`),
-      el('progress', { max: 100, value: percent, 'aria-label': `Download of ${model.name}` }));
+      el('progress', { max: 100, value: percent, 'aria-label': `Download of ${model.name}` }),
+      el('span', { class: 'soft' }, pullText(model)));
   }
+  meters.delete(model.name);
   if (model.pull?.state === 'failed') return el('span', {}, badge('failed', 'Failed'), ` ${sentence(model.pull.message || 'the download failed')}`);
   if (!model.present) return badge('', 'Not here');
   const notes = [model.loaded ? 'in memory' : null, model.memory?.fits === false ? 'needs more memory than there is' : null];
@@ -63,6 +89,7 @@ function modelState(model) {
 
 function modelActions(model) {
   const { name } = model;
+  if (!may.admin) return null;
   if (pulling(model)) {
     return button('Stop', `Stop the download of ${name}`, () => act(() => api.deleteModel(name), `The download of ${name} was stopped.`));
   }
@@ -79,14 +106,32 @@ function modelActions(model) {
     }));
 }
 
+// What most want; the others are variants, for one language, smaller or older.
+const MAIN = ['tiny', 'base', 'small', 'medium', 'large-v3-turbo', 'large-v3'];
+let moreOpen = false;
+
+const bySize = (a, b) => (a.size ?? 0) - (b.size ?? 0);
+
+function modelTable(label, models) {
+  return table(label, ['Model', 'Size', 'State', 'Actions'], models.sort(bySize).map((model) => [
+    el('b', {}, model.name), model.size ? size(model.size) : null, modelState(model), modelActions(model)]));
+}
+
 async function showModels() {
   const answer = await api.listModels();
   const { models = [] } = answer;
-  if (models.some(pulling)) timer = setTimeout(() => { if (current === 'models') show(); }, 1500);
+  const main = models.filter((model) => model.present || model.pull || MAIN.includes(model.name));
+  const others = models.filter((model) => !main.includes(model));
+  again(models.some(pulling) ? PULL_MS : CALM_MS);
+  const here = models.some((model) => model.present);
   return [
     el('p', { class: 'soft' }, 'Larger models hear better and take longer. A model is in memory only while it is used.'),
-    table('Models', ['Model', 'Size', 'State', 'Actions'], models.map((model) => [
-      el('b', {}, model.name), model.size ? size(model.size) : null, modelState(model), modelActions(model)])),
+    here ? null : el('p', { class: 'notice' }, may.admin ? 'No model is here yet, so nothing can be transcribed. “tiny” comes quickest; “small” is a good choice for most.'
+      : 'No model is here yet, so nothing can be transcribed. The operator of the service can get one.'),
+    modelTable('Models', main),
+    others.length ? el('details', { class: 'quality', open: moreOpen, ontoggle: (event) => { moreOpen = event.target.open; } },
+      el('summary', {}, 'More models', el('span', { class: 'verdict' }, `${others.length}: English alone (.en), smaller (q5, q8), older`)),
+      modelTable('More models', others)) : null,
   ];
 }
 
@@ -206,6 +251,19 @@ async function showSystem() {
 
 /* ---- all of them ---- */
 
+const PULL_MS = 1500; // while a download goes on
+const CALM_MS = 15000;
+
+/** Look again later; not in a tab that nobody sees. */
+function again(milliseconds) {
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    if (!current) return;
+    if (document.hidden) again(milliseconds);
+    else show();
+  }, milliseconds);
+}
+
 const views = { models: showModels, keys: showKeys, system: showSystem };
 
 async function show() {
@@ -215,23 +273,29 @@ async function show() {
   try {
     parts = await views[wanted]();
   } catch (error) {
+    if (current !== wanted) return;
+    // What was here stays while the service is away; the banner of the page says that it is.
+    if (wanted === 'models' && error.status === 0) again(CALM_MS / 3);
+    if (error.status === 0 && byId('view-problem')) return;
     parts = [el('p', { class: 'notice bad', role: 'alert' }, sentence([403, 404].includes(error.status)
       ? 'This is for the operator of the service' : error.message))];
   }
   if (current !== wanted) return;
   const focused = root.contains(document.activeElement) ? document.activeElement.getAttribute('aria-label') : null;
   root.replaceChildren(el('h2', { id: 'view-title', tabindex: '-1' }, titles[wanted]),
-    el('p', { id: 'view-problem', class: 'notice bad', role: 'alert', hidden: true }), ...parts);
+    el('p', { id: 'view-problem', class: 'notice bad', role: 'alert', hidden: true }), ...parts.filter(Boolean));
+  showProblem();
   if (focused) ([...root.querySelectorAll('[aria-label]')].find((node) => node.getAttribute('aria-label') === focused) ?? byId('view-title')).focus();
 }
 
-export async function openView(name) {
+/** Show a view; returns its title. */
+export function openView(name) {
   current = name;
+  lastProblem = '';
   root.hidden = false;
-  document.title = `${titles[name]} – Whisper Transcriber`;
   root.replaceChildren(el('p', { class: 'empty' }, 'Loading…'));
-  await show();
-  byId('view-title')?.focus();
+  show().then(() => byId('view-title')?.focus());
+  return titles[name];
 }
 
 export function hideViews() {
@@ -241,7 +305,10 @@ export function hideViews() {
   root.replaceChildren();
 }
 
-/** Ask the service what it has; the links of what is not there stay away. */
+/**
+ * Ask the service what it has and what this caller may: {read, transcribe, admin}. The links
+ * of what is not there stay away.
+ */
 export async function probeViews() {
   const ask = (promise) => api.may(promise).catch(() => null);
   const [models, keys] = await Promise.all([ask(api.listModels()), ask(api.listKeys())]);
@@ -249,4 +316,8 @@ export async function probeViews() {
   byId('sign-out').hidden = session?.auth !== 'key';
   Object.assign(available, { models: Boolean(models), keys: Boolean(keys), system: Boolean(models || keys) });
   for (const [name, is] of Object.entries(available)) byId(`nav-${name}`).hidden = !is;
+  // A service that does not say asks nobody.
+  const has = (scope) => !session?.scopes || session.scopes.includes(scope) || session.scopes.includes('admin');
+  Object.assign(may, { read: has('read'), transcribe: has('transcribe'), admin: has('admin') });
+  return may;
 }

@@ -2,11 +2,12 @@
 // under a path of a proxy.
 
 export class ApiError extends Error {
-  constructor(message, { status = 0, code = 'unreachable', retryAfter = 0 } = {}) {
+  constructor(message, { status = 0, code = 'unreachable', retryAfter = 0, failing = null } = {}) {
     super(message);
     this.status = status;
     this.code = code;
     this.retryAfter = retryAfter;
+    this.failing = failing; // the part without which the service cannot do its work
   }
 }
 
@@ -30,7 +31,7 @@ export const seconds = (text) => Math.min(120, Math.max(0, Number(text) || 0));
 
 function failure(response, body) {
   return new ApiError(body?.detail ?? body?.error?.message ?? `The service answered with ${response.status}.`, {
-    status: response.status, code: body?.error_code, retryAfter: seconds(response.headers.get('retry-after')),
+    status: response.status, code: body?.error_code, failing: body?.failing, retryAfter: seconds(response.headers.get('retry-after')),
   });
 }
 

@@ -5,10 +5,14 @@ import { askForKey, confirm, openHelp } from './dialogs.js';
 import { announce, byId, el, sentence, setText, size } from './dom.js';
 import { note } from './eta.js';
 import { isActive, labels, setOpen, showJobs } from './list.js';
+import { noteLine } from './line.js';
 import { followAll, watchJob } from './live.js';
 import * as reader from './reader.js';
+import { showChoice, startSelection } from './select.js';
 import { recall, remember } from './store.js';
-import { addFiles, setLimit } from './uploads.js';
+import { showTitle, tellElsewhere } from './tell.js';
+import { forgetNames } from './tus.js';
+import { addFiles, setLimit, setRefusal, showUnfinished, uploadShare } from './uploads.js';
 
 const PAGE = 50;
 const LIST_MAX = 500; // the service gives no more at once; older ones are found by searching
@@ -16,7 +20,7 @@ const MAX_WATCHED = 8; // sockets at once; what is beyond is polled with the lis
 const CHOICES = ['language', 'task', 'model'];
 
 const state = {
-  jobs: [], total: 0, limit: PAGE, search: '', status: '', openId: null, openJob: null, languages: {}, described: false,
+  jobs: [], total: 0, limit: PAGE, search: '', status: '', openId: null, openJob: null, languages: {}, described: null, view: null, refused: null,
 };
 const watches = new Map();
 let refreshTimer;
@@ -24,39 +28,50 @@ let live;
 
 /* ---- the service ---- */
 
-function setService(kind, text) {
+/** How it is; `trouble` is a whole sentence for what is neither well nor away. */
+function setService(kind, text, trouble = '') {
   byId('service').className = `service ${kind}`;
   setText(byId('service-text'), text);
   byId('offline').hidden = kind !== 'offline';
+  byId('trouble').hidden = !trouble;
+  setText(byId('trouble-text'), trouble);
+}
+
+/** The choices behind the first one of a list, which stays. */
+function fillSelect(id, choices) {
+  const select = byId(id);
+  const chosen = select.value || recall(`choice-${id}`);
+  const kept = [...select.options].slice(0, id === 'task' ? 2 : 1);
+  select.replaceChildren(...kept, ...choices.map(([value, text]) => el('option', { value }, text)));
+  if (chosen && [...select.options].some((option) => option.value === chosen)) select.value = chosen;
 }
 
 function fillOptions(about) {
   state.languages = about.languages ?? {};
   const byName = Object.entries(state.languages).sort((a, b) => a[1].localeCompare(b[1]));
-  for (const [code, name] of byName) {
-    byId('language').append(el('option', { value: code }, name[0].toUpperCase() + name.slice(1)));
-  }
+  fillSelect('language', byName.map(([code, name]) => [code, name[0].toUpperCase() + name.slice(1)]));
   byId('model').options[0].text = about.default_model ? `Default (${about.default_model})` : 'Default';
-  for (const name of about.models ?? []) byId('model').append(el('option', { value: name }, name));
+  fillSelect('model', (about.models ?? []).map((name) => [name, name]));
+  fillSelect('task', []);
   const limit = about.max_file_size_mb * 1048576;
   setLimit(limit);
   byId('drop-hint').textContent = `Audio or video, up to ${size(limit)} each`;
   byId('no-model').hidden = Boolean(about.default_model);
-  for (const id of CHOICES) {
-    const select = byId(id);
-    const saved = recall(`choice-${id}`);
-    if (saved && [...select.options].some((option) => option.value === saved)) select.value = saved;
-  }
 }
 
 async function describe() {
   try {
     const about = await api.describe();
-    if (!state.described) fillOptions(about);
-    state.described = true;
+    // A list that is being chosen from is left alone.
+    const known = JSON.stringify(about);
+    if (state.described !== known) fillOptions(about);
+    state.described = known;
     setService('online', 'Online');
   } catch (error) {
-    if (error.status === 503) setService('trouble', `Not ready: ${error.message}`);
+    if (error.failing === 'model') {
+      byId('no-model').hidden = false;
+      setService('trouble', 'No model');
+    } else if (error.status === 503) setService('trouble', 'Not ready', sentence(error.message));
     else if (error.status === 401) setService('trouble', 'A key is needed');
     else setService('offline', 'Offline. Trying again…');
   }
@@ -65,13 +80,27 @@ async function describe() {
 /* ---- the list ---- */
 
 function emptyText() {
+  if (state.refused) return sentence(state.refused);
   if (state.search) return `Nothing is found for “${state.search}”.`;
   if (state.status) return `None is ${labels[state.status].toLowerCase()}.`;
   return 'Your transcripts will be here. Begin with a recording above.';
 }
 
-function showList() {
+function showAll() {
   showJobs(state.jobs, state.openId);
+  title();
+}
+
+function title() {
+  showTitle({
+    name: state.view ?? state.openJob?.original_filename ?? null, job: state.openJob,
+    active: state.jobs.filter(isActive).length, upload: uploadShare(),
+  });
+}
+
+function showList() {
+  showAll();
+  showChoice();
   const empty = byId('list-empty');
   empty.hidden = state.jobs.length > 0;
   setText(empty, emptyText());
@@ -91,14 +120,35 @@ async function refresh() {
       note(job.id, job);
       tellEnd(old.get(job.id), job);
     }
+    state.refused = null;
     showList();
     watchActive();
     if (!byId('service').classList.contains('online')) describe();
-  } catch {
-    describe();
+    const whole = !search && !status && answer.jobs.length === answer.total;
+    await noteLine(state.jobs, whole);
+    showWaiting();
+  } catch (error) {
+    if (error.status === 403) { // a key that may upload and not read
+      state.refused = error.message;
+      showList();
+    }
+    await describe();
   }
-  const busy = state.jobs.some(isActive) && !live?.live();
-  refreshTimer = setTimeout(refresh, document.hidden ? 60000 : busy ? 4000 : 15000);
+  clearTimeout(refreshTimer);
+  refreshTimer = setTimeout(refresh, nextLook());
+}
+
+/** How long until the list is asked for again. */
+function nextLook() {
+  if (document.hidden) return 60000;
+  if (!byId('offline').hidden) return 4000;
+  return state.jobs.some(isActive) && !live?.live() ? 4000 : 15000;
+}
+
+/** Places in the line move when others are done. */
+function showWaiting() {
+  showAll();
+  if (state.openJob && isActive(state.openJob)) reader.update(state.openJob);
 }
 
 /** News come in swarms; the list is asked for once. */
@@ -110,6 +160,7 @@ function soon() {
 function tellEnd(before, now) {
   if (before && isActive(before) && !isActive(now)) {
     announce(`${now.original_filename}: ${labels[now.status]}.`);
+    tellElsewhere(now);
     if (now.id === state.openId && !reader.update(now)) open(now.id, { status: now.status });
   }
 }
@@ -118,20 +169,23 @@ function tellEnd(before, now) {
 
 function onProgress(id, change) {
   note(id, change);
+  let began = false;
   const job = state.jobs.find((each) => each.id === id);
   if (job) {
     const before = { ...job };
+    began = before.status !== change.status;
     job.status = change.status;
     job.progress = change.progress;
+    job.message = change.message;
     tellEnd(before, job);
-    showJobs(state.jobs, state.openId);
   }
   if (id === state.openId) {
     if (!reader.update(change)) open(id, { status: change.status });
     else if (state.openJob) Object.assign(state.openJob, { progress: change.progress, message: change.message });
   }
+  showAll();
   if (!isActive(change)) unwatch(id);
-  if (!job || !isActive(change)) soon();
+  if (job?.status !== 'processing' || began) soon(); // the line has moved
 }
 
 function watch(id) {
@@ -158,7 +212,8 @@ async function act(what) {
     await what();
   } catch (error) {
     announce(sentence(error.message));
-    setService(error.status === 0 ? 'offline' : 'trouble', sentence(error.message));
+    if (error.status === 0) setService('offline', 'Offline. Trying again…');
+    else setService('trouble', 'Not done', sentence(error.message));
   }
 }
 
@@ -205,8 +260,8 @@ async function openNow(id, focus) {
     state.openJob = job;
     if (!state.jobs.some((each) => each.id === id)) soon(); // somebody else sent it
     note(id, job);
-    document.title = `${job.original_filename} – Whisper Transcriber`;
-    await reader.show(job, state.languages, actionsFor(job), { focus });
+    title();
+    await reader.show(job, state.languages, actionsFor(job), { focus, searched: state.search });
     if (isActive(job)) watchActive();
   } catch (error) {
     if (state.openId === id) reader.showMissing(error.message);
@@ -226,14 +281,12 @@ function route() {
     if (here) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
-  if (view) openView(view);
-  else hideViews();
-  if (match) {
-    open(match[1], { focus: true });
-  } else {
-    reader.clear();
-    document.title = 'Whisper Transcriber';
-  }
+  if (state.view && !view) describe(); // models may have come or gone
+  state.view = view ? openView(view) : null;
+  if (!view) hideViews();
+  if (match) open(match[1], { focus: true });
+  else reader.clear();
+  title();
 }
 
 /* ---- what people do ---- */
@@ -245,8 +298,8 @@ function start(files) {
   if (location.hash && !state.openId) location.hash = '';
   addFiles(files, options, (accepted) => {
     refresh();
-    // Show the first one to come, unless something is being read.
-    if (!state.openId) location.hash = `#/jobs/${accepted.job_id}`;
+    // Show it, unless something is being read or there are more to watch.
+    if (!state.openId && files.length === 1) location.hash = `#/jobs/${accepted.job_id}`;
   });
 }
 
@@ -277,11 +330,17 @@ function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   if (document.querySelector('dialog[open]') || event.target.closest('input, select, textarea')) return;
   const player = reader.player();
+  const text = reader.transcript();
   const onButton = event.target.closest('button, a, summary');
   const keys = {
     '?': () => openHelp(),
-    '/': () => byId('search').focus(),
+    '/': () => { if (!reader.find()) byId('search').focus(); },
     n: () => reader.nextUnsure(),
+    j: text && (() => text.step(1)),
+    k: text && (() => text.step(-1)),
+    f: text && (() => text.follow()),
+    '<': player && (() => player.faster(-1)),
+    '>': player && (() => player.faster(1)),
     ArrowLeft: player && (() => player.by(-5)),
     ArrowRight: player && (() => player.by(5)),
     ' ': player && !onButton && (() => player.toggle()),
@@ -317,6 +376,7 @@ function listen() {
   });
   byId('sign-out').addEventListener('click', () => act(async () => {
     await api.closeSession();
+    forgetNames();
     location.reload(); // nothing of what was seen stays
   }));
   byId('help-open').addEventListener('click', openHelp);
@@ -328,21 +388,35 @@ function listen() {
   document.addEventListener('visibilitychange', () => { if (!document.hidden) refresh(); });
   // What is said of the time left, and of how long ago, moves on without news.
   setInterval(() => {
-    if (document.hidden || !state.jobs.some(isActive)) return;
-    showJobs(state.jobs, state.openId);
-    if (state.openJob && isActive(state.openJob)) reader.update(state.openJob);
-  }, 5000);
+    if (state.jobs.some(isActive)) showWaiting();
+    else title();
+  }, 2000);
+}
+
+/** Ask what this caller may, and show that. */
+async function showRights() {
+  const may = await probeViews();
+  setRefusal(may.transcribe ? null : 'This key may not upload.');
+  byId('no-upload').hidden = may.transcribe;
+  byId('files').disabled = !may.transcribe;
+  byId('drop').classList.toggle('disabled', !may.transcribe);
+  byId('choose').hidden = !may.read;
+  byId('no-model-how').replaceChildren(...may.admin
+    ? ['Get one on the ', el('a', { href: '#/models' }, 'Models page'), '.']
+    : ['Its operator gets one on the Models page, or with “whisper-transcriber models pull small”.']);
+  document.body.classList.toggle('may-not-change', !may.transcribe);
 }
 
 api.setSignIn(async () => {
   const accepted = await askForKey();
   if (accepted) {
     live?.restart();
-    probeViews();
+    showRights();
     refresh();
   }
   return accepted;
 });
+startSelection({ jobs: () => state.jobs, onchange: () => refresh() });
 listen();
 await describe();
 live = followAll({
@@ -352,4 +426,4 @@ live = followAll({
 });
 route();
 refresh();
-probeViews();
+showRights().then(showUnfinished);

@@ -12,6 +12,8 @@ export function el(tag, attributes = {}, ...children) {
   return node;
 }
 
+const SAID_AT_ONCE = 3;
+
 const shapes = {
   close: 'M6 6l12 12M18 6L6 18',
   trash: 'M5 7h14M10 7V5h4v2M7 7l1 12h8l1-12M10.5 11v5M13.5 11v5',
@@ -23,6 +25,9 @@ const shapes = {
   forward: 'M12.5 7l5.5 5-5.5 5M6 7l5.5 5L6 17',
   export: 'M12 15V4m0 0L8 8m4-4l4 4M5 13v6h14v-6',
   next: 'M5 12h13M13 7l5 5-5 5',
+  up: 'M6 14.5l6-6 6 6',
+  down: 'M6 9.5l6 6 6-6',
+  bell: 'M6 17h12l-1.6-2.4V10a4.4 4.4 0 0 0-8.8 0v4.6zM10.4 19.6h3.2',
 };
 
 export function icon(name) {
@@ -50,8 +55,18 @@ export function sentence(text) {
   return /[.!?]$/.test(whole) ? whole : `${whole}.`;
 }
 
+let said = [];
+let saying;
+
+/** Tell those who hear the page; what comes in a swarm is told once, in one go. */
 export function announce(text) {
-  byId('announce').textContent = text;
+  said.push(text);
+  clearTimeout(saying);
+  saying = setTimeout(() => {
+    const more = said.length - SAID_AT_ONCE;
+    byId('announce').textContent = said.slice(0, SAID_AT_ONCE).join(' ') + (more > 0 ? ` And ${more} more.` : '');
+    said = [];
+  }, 150);
 }
 
 /** 3725.4 → "1:02:05" */
@@ -63,9 +78,14 @@ export function clock(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
+/** A number as the reader's own language writes it. */
+export function number(value, digits = 0) {
+  return value.toLocaleString([], { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
 /** 90 → "1 min 30 s" */
 export function duration(seconds) {
-  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+  if (seconds < 60) return `${seconds < 10 ? number(seconds, 1) : Math.round(seconds)} s`;
   const minutes = Math.floor(seconds / 60);
   if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`;
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
@@ -75,8 +95,8 @@ export function duration(seconds) {
 export function size(bytes) {
   const megabytes = bytes / 1048576;
   if (megabytes < 0.95) return `${Math.max(1, Math.round(bytes / 1024))} KB`;
-  if (megabytes >= 1000) return `${(megabytes / 1024).toFixed(2)} GB`;
-  return `${megabytes >= 100 ? Math.round(megabytes) : Number(megabytes.toFixed(1))} MB`;
+  if (megabytes >= 1000) return `${number(megabytes / 1024, 2)} GB`;
+  return `${number(megabytes, megabytes >= 100 || Number.isInteger(megabytes) ? 0 : 1)} MB`;
 }
 
 /** "just now", "5 min ago", "14:02", "3 Aug" */
@@ -89,5 +109,9 @@ export function moment(iso) {
   if (date.toDateString() === new Date().toDateString()) {
     return date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
   }
-  return date.toLocaleDateString([], { day: 'numeric', month: 'short' });
+  const year = date.getFullYear() === new Date().getFullYear() ? {} : { year: 'numeric' };
+  return date.toLocaleDateString([], { day: 'numeric', month: 'short', ...year });
 }
+
+/** All of it, for a tooltip. */
+export const wholeMoment = (iso) => new Date(iso).toLocaleString([], { dateStyle: 'full', timeStyle: 'medium' });

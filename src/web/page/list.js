@@ -1,9 +1,12 @@
 // The list of jobs. Rows are changed in place, so that focus and scroll stay where they are.
-import { byId, clock, el, moment, setText } from './dom.js';
+import { byId, clock, el, moment, setText, wholeMoment } from './dom.js';
 import { left } from './eta.js';
+import { place } from './line.js';
 
 const list = byId('list');
 const rows = new Map();
+
+export const chosen = new Set(); // the ids of those to do something with
 
 export const labels = {
   pending: 'Waiting', processing: 'Transcribing', completed: 'Done', failed: 'Failed', cancelled: 'Cancelled',
@@ -12,19 +15,36 @@ export const labels = {
 export const isActive = (job) => job.status === 'pending' || job.status === 'processing';
 
 function makeRow(id) {
-  const name = el('span', { class: 'name' });
+  const name = el('bdi', { class: 'name' });
   const badge = el('span', { class: 'badge' });
   const meta = el('span', { class: 'meta' });
   const link = el('a', { class: 'job', href: `#/jobs/${id}` }, name, badge, meta);
-  return { row: el('li', {}, link), link, name, badge, meta, bar: null };
+  const box = el('input', { type: 'checkbox', class: 'pick', onchange: () => choose(id, box.checked) });
+  return { row: el('li', {}, box, link), link, name, badge, meta, box, bar: null };
+}
+
+/** Choose a job or not. */
+export function choose(id, on) {
+  if (on) chosen.add(id);
+  else chosen.delete(id);
+  const box = rows.get(id)?.box;
+  if (box) box.checked = on;
+}
+
+/** Whether there are boxes to choose with; without them nothing is chosen. */
+export function setChoosing(on) {
+  list.classList.toggle('choosing', on);
+  if (!on) for (const id of [...chosen]) choose(id, false);
 }
 
 function fill(view, job) {
   setText(view.name, job.original_filename);
   view.name.title = job.original_filename;
+  view.box.setAttribute('aria-label', `Choose ${job.original_filename}`);
   setText(view.badge, job.status === 'processing' ? `${job.progress} %` : labels[job.status]);
   view.badge.className = `badge ${job.status}`;
-  const eta = job.status === 'processing' ? left(job.id) : '';
+  const eta = job.status === 'processing' ? left(job.id) : place(job.id);
+  view.meta.title = wholeMoment(job.created_at);
   const parts = [eta || moment(job.created_at), job.duration ? clock(job.duration) : null, job.model_used];
   setText(view.meta, parts.filter(Boolean).join(' · '));
   if (job.status === 'processing') {
@@ -46,6 +66,7 @@ export function showJobs(jobs, openId) {
     if (!wanted.has(id)) {
       view.row.remove();
       rows.delete(id);
+      chosen.delete(id);
     }
   }
   let before = list.firstElementChild;

@@ -17,7 +17,8 @@ function spoken(seconds) {
 
 /**
  * A player for a job. `ontime(seconds, playing)` is called as it goes, on every frame.
- * Returns {node, seek, toggle, by, time, close}.
+ * Returns {node, seek, toggle, by,
+ * faster, time, play, close}.
  */
 export function makePlayer(job, ontime) {
   const audio = el('audio', { src: audioPath(job.id), preload: 'metadata' });
@@ -137,6 +138,15 @@ export function makePlayer(job, ontime) {
     else audio.pause();
   }
 
+  /** To the next speed, or the one before. */
+  function faster(step) {
+    const at = speed.selectedIndex + step;
+    if (speed.disabled || at < 0 || at >= SPEEDS.length) return;
+    speed.selectedIndex = at;
+    setSpeed();
+    announce(`Speed ${speed.value}.`);
+  }
+
   function setSpeed() {
     audio.playbackRate = Number(speed.value);
     remember('speed', speed.value === '1' ? null : speed.value);
@@ -227,6 +237,7 @@ export function makePlayer(job, ontime) {
     seek,
     by,
     toggle,
+    faster,
     time,
     play: start,
     close() {

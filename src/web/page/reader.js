@@ -3,9 +3,11 @@ import { downloadPath, getTranscript, recordingPath } from './api.js';
 import { announce, byId, clock, duration, el, icon, sentence, setText, size } from './dom.js';
 import { left } from './eta.js';
 import { openExport } from './exporter.js';
+import { place } from './line.js';
 import { isActive, labels } from './list.js';
 import { makePlayer } from './player.js';
 import { makeReport } from './quality.js';
+import { notifyButton } from './tell.js';
 import { makeTranscript } from './transcript.js';
 
 const article = byId('job');
@@ -14,6 +16,7 @@ let shown = null; // {id, status, update, player, transcript}
 
 function leave() {
   shown?.player?.close();
+  shown?.transcript?.close();
   shown = null;
 }
 
@@ -60,7 +63,7 @@ function working(job, actions) {
   const eta = el('span', { class: 'eta' });
   const bar = el('progress', { max: 100, 'aria-label': 'Progress of the transcription' });
   shown.update = (now) => {
-    setText(message, now.message || labels[now.status]);
+    setText(message, [now.message || labels[now.status], place(job.id)].filter(Boolean).join(': '));
     setText(percent, now.status === 'pending' ? '' : `${now.progress} %`);
     setText(eta, left(job.id));
     if (now.status === 'pending') bar.removeAttribute('value');
@@ -69,7 +72,7 @@ function working(job, actions) {
   shown.update(job);
   return el('div', { class: 'working' },
     el('div', { class: 'row' }, message, percent), bar,
-    el('div', { class: 'row' }, eta,
+    el('div', { class: 'row' }, eta, notifyButton(),
       el('button', { type: 'button', class: 'button', onclick: actions.cancel }, 'Cancel')));
 }
 
@@ -116,20 +119,39 @@ function tools(job, words) {
         icon('export'), 'Export…')));
 }
 
-/** What the reader should know before relying on the text: the service's own sentences. */
-function warnings(job) {
-  if (!job.warnings?.length) return [];
-  return [el('section', { class: 'notice warnings', 'aria-labelledby': 'warnings-title' },
-    el('h3', { id: 'warnings-title' }, 'Please check'),
-    el('ul', {}, ...job.warnings.map((text) => el('li', {}, sentence(text)))))];
+const TIMES = /\b\d+:\d\d(?::\d\d)?\b/g;
+
+/** "1:02:03" → 3723 */
+const secondsOf = (text) => text.split(':').reduce((sum, part) => 60 * sum + Number(part), 0);
+
+/** The times that the report has something to say of, as the sentences write them. */
+function placesOf(quality) {
+  const notes = Object.values(quality ?? {}).filter(Array.isArray).flat();
+  return new Set(notes.filter((note) => note?.start != null).map((note) => Math.round(note.start)));
 }
 
-function legend(transcript) {
-  const count = transcript.unsureCount();
-  if (!count) return [];
-  return [el('p', { class: 'legend' },
-    el('span', { class: 'w unsure' }, 'Underlined'), ` words are unsure: ${count} of them.`,
-    el('button', { type: 'button', class: 'link', title: 'Next unsure word (N)', onclick: nextUnsure }, 'Next one'))];
+/** A sentence whose places can be clicked; lengths of time are not places. */
+function withPlaces(text, places, onseek) {
+  const parts = [];
+  let at = 0;
+  for (const match of text.matchAll(TIMES)) {
+    const seconds = secondsOf(match[0]);
+    if (!places.has(seconds)) continue;
+    parts.push(text.slice(at, match.index), el('button', {
+      type: 'button', class: 'link', 'aria-label': `Play from ${match[0]}`, onclick: () => onseek(seconds, true),
+    }, match[0]));
+    at = match.index + match[0].length;
+  }
+  return [...parts, text.slice(at)];
+}
+
+/** What the reader should know before relying on the text: the service's own sentences. */
+function warnings(job, onseek) {
+  if (!job.warnings?.length) return [];
+  const places = placesOf(job.quality);
+  return [el('section', { class: 'notice warnings', 'aria-labelledby': 'warnings-title' },
+    el('h3', { id: 'warnings-title' }, 'Please check'),
+    el('ul', {}, ...job.warnings.map((text) => el('li', {}, ...withPlaces(sentence(text), places, onseek)))))];
 }
 
 export function nextUnsure() {
@@ -137,6 +159,13 @@ export function nextUnsure() {
 }
 
 export const player = () => shown?.player;
+export const transcript = () => shown?.transcript;
+
+/** Go to the field that finds in the text; false where there is none. */
+export function find() {
+  shown?.transcript?.find();
+  return Boolean(shown?.transcript);
+}
 
 /** A job that leaves nothing behind could be read this once: its text is all that there is. */
 function onlyText(job) {
@@ -148,10 +177,10 @@ function onlyText(job) {
 }
 
 /** The nodes of a completed job, or of the reason why there is nothing to read. */
-async function content(job, languages, current) {
-  let transcript;
+async function content(job, languages, current, searched) {
+  let result;
   try {
-    transcript = await getTranscript(job.id);
+    result = await getTranscript(job.id);
   } catch (error) {
     return error.status === 410 && job.transcript ? onlyText(job)
       : [el('p', { class: 'notice bad', role: 'alert' }, sentence(error.message))];
@@ -161,24 +190,25 @@ async function content(job, languages, current) {
     current.player.seek(seconds);
     if (play) current.player.play();
   };
-  const words = transcript.segments.some((segment) => segment.words?.length);
+  const words = result.segments.some((segment) => segment.words?.length);
   current.player = makePlayer(job, (seconds, playing) => current.transcript?.setTime(seconds, playing));
   const report = makeReport(job, languages, onseek);
-  const nodes = [tools(job, words), current.player.node, ...warnings(job)];
-  if (!transcript.segments.length) {
+  const nodes = [tools(job, words), current.player.node, ...warnings(job, onseek)];
+  if (!result.segments.length) {
     if (!job.warnings?.length) nodes.push(el('p', { class: 'notice' }, 'No speech was found in this recording.'));
     return report ? [...nodes, report] : nodes;
   }
   const language = job.task === 'translate' ? 'en' : job.language;
-  current.transcript = makeTranscript(transcript.segments, { language, onseek });
+  current.transcript = makeTranscript(result.segments, { language, onseek, now: () => current.player.time() });
   await current.transcript.ready;
-  nodes.push(...legend(current.transcript), current.transcript.node);
+  if (searched) current.transcript.look(searched);
+  nodes.push(current.transcript.node);
   if (report) nodes.push(report);
   return nodes;
 }
 
 /** Show a job whole: on opening it, and whenever its status changes. */
-export async function show(job, languages, actions, { focus = false } = {}) {
+export async function show(job, languages, actions, { focus = false, searched = '' } = {}) {
   leave();
   const current = { id: job.id, status: job.status, update: () => {} };
   shown = current;
@@ -187,7 +217,7 @@ export async function show(job, languages, actions, { focus = false } = {}) {
   const parts = [
     backLink(),
     el('div', { class: 'title' },
-      el('h2', { id: 'detail-title', tabindex: '-1' }, job.original_filename),
+      el('h2', { id: 'detail-title', tabindex: '-1' }, el('bdi', {}, job.original_filename)),
       el('button', {
         type: 'button', class: 'icon-button', title: 'Delete', 'aria-label': `Delete ${job.original_filename}`, onclick: actions.remove,
       }, icon('trash'))),
@@ -195,9 +225,10 @@ export async function show(job, languages, actions, { focus = false } = {}) {
   ];
   if (isActive(job)) parts.push(working(job, actions));
   else if (job.status !== 'completed') parts.push(stopped(job, actions));
-  else parts.push(...await content(job, languages, current));
+  else parts.push(...await content(job, languages, current, searched));
   if (shown !== current) { // another one was opened meanwhile
     current.player?.close();
+    current.transcript?.close();
     return;
   }
   const inside = article.contains(document.activeElement);

@@ -14,3 +14,12 @@ export function remember(name, value) {
     else localStorage.setItem(name, value);
   } catch { /* not remembered */ }
 }
+
+/** The names of all that is remembered and begins so. */
+export function remembered(prefix) {
+  try {
+    return Object.keys(localStorage).filter((name) => name.startsWith(prefix));
+  } catch {
+    return [];
+  }
+}

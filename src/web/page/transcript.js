@@ -1,9 +1,11 @@
 // The text: segments with their times, words that follow the voice, words to doubt.
 import { announce, clock, el } from './dom.js';
+import { makeFind } from './find.js';
+import { makeFollow } from './follow.js';
+import { recall, remember } from './store.js';
 
 const UNSURE = 0.5; // below: marked
 const AT_ONCE = 300; // segments that are made before the browser may paint
-const HANDS_OFF_MS = 4000; // after the reader has scrolled
 
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
@@ -28,18 +30,33 @@ function findLast(list, time) {
   return low - 1;
 }
 
+/** A switch for how the text looks; the browser remembers it. */
+function makeSwitch(list, name, ...text) {
+  const box = el('input', { type: 'checkbox', checked: recall(`without-${name}`) !== 'yes' });
+  const apply = () => list.classList.toggle(`without-${name}`, !box.checked);
+  box.addEventListener('change', () => {
+    remember(`without-${name}`, box.checked ? null : 'yes');
+    apply();
+  });
+  apply();
+  return el('label', { class: 'check' }, box, el('span', {}, ...text));
+}
+
 /**
- * Show `segments`. `onseek(seconds)` when a reader wants to hear a place. Returns {node, ready,
- * setTime, nextUnsure, unsureCount}.
+ * Show `segments`. `onseek(seconds, play)` when a reader wants to hear a place; `now()`
+ * is where the recording is. Returns
+ * {node, ready, setTime, step, follow, find, look, nextUnsure, close}.
  */
-export function makeTranscript(segments, { language, onseek }) {
+export function makeTranscript(segments, { language, onseek, now }) {
   const list = el('ol', { class: 'segments', lang: language, 'aria-label': 'Transcript' });
   const words = []; // {start, end, node}
   const parts = []; // {start, end, node, time}
   const unsure = [];
   let word = -1;
   let part = -1;
-  let scrolledAt = 0;
+  let wasPlaying = false;
+  const follow = makeFollow(() => parts[part]?.node ?? null);
+  const find = makeFind(() => parts.map((each) => each.text), follow.rest);
 
   function makeSegment(segment) {
     const text = el('p', { dir: 'auto' });
@@ -60,7 +77,7 @@ export function makeTranscript(segments, { language, onseek }) {
       'aria-label': `Play from ${clock(segment.start)}`,
     }, clock(segment.start));
     const node = el('li', {}, time, text);
-    parts.push({ start: segment.start, end: segment.end, node, time });
+    parts.push({ start: segment.start, end: segment.end, node, time, text });
     return node;
   }
 
@@ -77,22 +94,17 @@ export function makeTranscript(segments, { language, onseek }) {
     node?.classList.toggle(name, on);
   }
 
-  /** Keep the voice in sight, unless the reader looks elsewhere. */
-  function follow(node) {
-    if (Date.now() - scrolledAt < HANDS_OFF_MS) return;
-    const box = node.getBoundingClientRect();
-    if (box.top > window.innerHeight * 0.2 && box.bottom < window.innerHeight * 0.85) return;
-    node.scrollIntoView({ block: 'center', behavior: calm.matches ? 'auto' : 'smooth' });
-  }
-
   function setTime(seconds, playing) {
     const nextPart = findLast(parts, seconds);
     if (nextPart !== part) {
       mark(parts[part]?.node, 'spoken', false);
       part = nextPart;
       mark(parts[part]?.node, 'spoken', true);
-      if (playing && part >= 0) follow(parts[part].node);
+      follow.show(playing);
+    } else if (playing !== wasPlaying) {
+      follow.show(playing);
     }
+    wasPlaying = playing;
     let nextWord = findLast(words, seconds);
     if (nextWord >= 0 && seconds > words[nextWord].end + 0.4) nextWord = -1; // a pause
     if (nextWord === word) return;
@@ -108,12 +120,20 @@ export function makeTranscript(segments, { language, onseek }) {
     }
     const at = unsure.find((index) => words[index].start > from + 0.01) ?? unsure[0];
     const { node, start } = words[at];
-    scrolledAt = 0;
+    follow.rest();
     node.scrollIntoView({ block: 'center', behavior: calm.matches ? 'auto' : 'smooth' });
     node.classList.add('found');
     setTimeout(() => node.classList.remove('found'), 1600);
     announce(`${node.textContent}, at ${clock(start)}. ${node.title}`);
     onseek(start, false);
+  }
+
+  /** To the part behind the one that is spoken, or before it. */
+  function step(by) {
+    const to = Math.min(parts.length - 1, Math.max(0, part + by));
+    onseek(parts[to].start, false);
+    follow.start();
+    announce(`${clock(parts[to].start)}: ${parts[to].text.textContent.trim().slice(0, 80)}`);
   }
 
   list.addEventListener('click', (event) => {
@@ -137,8 +157,25 @@ export function makeTranscript(segments, { language, onseek }) {
     event.stopPropagation();
     parts[Number(time.dataset.s) + step]?.time.focus();
   });
-  const handsOn = () => { scrolledAt = Date.now(); };
-  for (const name of ['wheel', 'touchmove']) list.addEventListener(name, handsOn, { passive: true });
+  const ready = fill();
+  const legend = el('span', { class: 'legend', hidden: true });
+  ready.then(() => {
+    if (!unsure.length) return;
+    legend.hidden = false;
+    legend.append(
+      makeSwitch(list, 'unsure', el('span', { class: 'w unsure' }, 'Underline'),
+        unsure.length === 1 ? ' the word of which the model is unsure' : ` the ${unsure.length} words of which the model is unsure`),
+      el('button', { type: 'button', class: 'link', title: 'Next unsure word (N)', onclick: () => nextUnsure(now()) }, 'Next one'),
+    );
+  });
+  const node = el('div', { class: 'text' },
+    el('div', { class: 'text-tools' }, find.node, makeSwitch(list, 'times', 'Times'), legend), list, follow.button);
 
-  return { node: list, ready: fill(), setTime, nextUnsure, unsureCount: () => unsure.length };
+  return {
+    node, ready, setTime, step, nextUnsure,
+    follow: follow.start,
+    find: find.focus,
+    look: find.look,
+    close: () => { find.close(); follow.close(); },
+  };
 }

@@ -2,7 +2,7 @@
 // sends the rest. After a broken connection that happens by itself; after the page was
 // closed, when the same file is chosen again.
 import { ApiError, send } from './api.js';
-import { recall, remember } from './store.js';
+import { recall, remember, remembered } from './store.js';
 
 const CHUNK = 32 * 1048576; // proxies refuse larger bodies more often
 const VERSION = { 'Tus-Resumable': '1.0.0' };
@@ -11,9 +11,21 @@ function base64(text) {
   return btoa(String.fromCharCode(...new TextEncoder().encode(text)));
 }
 
+const PREFIX = 'upload:';
+
 /** The same file with the same options, as far as a browser can tell. */
 function memoryOf(file, options) {
-  return `upload:${file.name}:${file.size}:${file.lastModified}:${JSON.stringify(options)}`;
+  return `${PREFIX}${file.name}:${file.size}:${file.lastModified}:${JSON.stringify(options)}`;
+}
+
+/** What is remembered of an upload: {place, name, size, …}; null: nothing that is of use. */
+function readMemory(memory) {
+  try {
+    const known = JSON.parse(recall(memory));
+    return /^uploads\/[\w%-]+$/.test(known?.place) ? known : null;
+  } catch {
+    return null;
+  }
 }
 
 function metadata(file, options) {
@@ -55,27 +67,46 @@ function pause(milliseconds, signal) {
     }
     window.addEventListener('online', done);
     signal.addEventListener('abort', done, { once: true });
+    if (signal.aborted) done();
   });
 }
 
 /** Errors that pass: no connection, a restart, another request that still writes. */
 const passes = (error) => error.status === 0 || [409, 423, 429, 502, 503, 504].includes(error.status);
 
+/** Errors after which the part that is there is of no use: the recording itself is refused. */
+const ends = (error) => error.status >= 400 && error.status < 500
+  && !passes(error) && ![401, 403, 408].includes(error.status);
+
+/** Another window that sends the same file would only be in the way. */
+async function alone(memory, send) {
+  if (!navigator.locks) return send(); // there under https and on localhost only
+  return navigator.locks.request(memory, { ifAvailable: true }, (lock) => {
+    if (!lock) throw new ApiError('This file is on its way already', { code: 'twice' });
+    return send();
+  });
+}
+
 /**
  * Upload and resolve to {job_id}. `onprogress(sent, total)`; `onwait(seconds, error)` while the
  * service is away. Rejects with code "no_tus" where the service has no such uploads. An aborted
  * upload stays where it is, unless `forget` is called.
  */
-export async function uploadResumable(file, options, { onprogress, onwait, onresume, signal }) {
+export function uploadResumable(file, options, hooks) {
   const memory = memoryOf(file, options);
-  let place = recall(memory);
+  return alone(memory, () => sendParts(file, options, memory, hooks));
+}
+
+async function sendParts(file, options, memory, { onprogress, onwait, onresume, signal }) {
+  let place = readMemory(memory)?.place;
   let state = null;
   let failures = 0;
   for (;;) {
     try {
       if (!place) {
         place = await create(file, options, signal);
-        remember(memory, place);
+        const { name, size, lastModified } = file;
+        remember(memory, JSON.stringify({ place, name, size, lastModified, options }));
         state = { offset: 0, jobId: null };
       } else if (!state) {
         state = await look(place, signal);
@@ -101,7 +132,7 @@ export async function uploadResumable(file, options, { onprogress, onwait, onres
         if (failures++ < 3) continue;
       }
       if (!passes(error)) {
-        remember(memory, null);
+        if (ends(error)) remember(memory, null);
         throw error;
       }
       failures++;
@@ -116,8 +147,36 @@ export async function uploadResumable(file, options, { onprogress, onwait, onres
 
 /** Remove what is there of an upload that nobody wants any more. */
 export function forget(file, options) {
-  const memory = memoryOf(file, options);
-  const place = recall(memory);
+  drop(memoryOf(file, options));
+}
+
+function drop(memory) {
+  const known = readMemory(memory);
   remember(memory, null);
-  if (place) send('DELETE', place, null, { headers: VERSION }).catch(() => {});
+  if (known) send('DELETE', known.place, null, { headers: VERSION }).catch(() => {});
+}
+
+/**
+ * The uploads that were broken off when the page was closed, as far as the service still has
+ * them: [{name, size, lastModified, options, offset, drop()}].
+ */
+export async function unfinished() {
+  const held = new Set((await navigator.locks?.query())?.held.map((lock) => lock.name));
+  const all = await Promise.all(remembered(PREFIX).filter((memory) => !held.has(memory)).map(async (memory) => {
+    const known = readMemory(memory);
+    try {
+      const { offset, jobId } = known ? await look(known.place) : { jobId: 'none' };
+      if (!jobId) return { ...known, offset, drop: () => drop(memory) };
+      remember(memory, null);
+    } catch (error) {
+      if (ends(error)) remember(memory, null);
+    }
+    return null;
+  }));
+  return all.filter(Boolean);
+}
+
+/** Forget their names, not their bytes: who comes next need not know what was sent. */
+export function forgetNames() {
+  for (const memory of remembered(PREFIX)) remember(memory, null);
 }
