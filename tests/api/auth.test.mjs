@@ -367,11 +367,13 @@ describe('every route with every key', needsModel, () => {
       .filter((each) => each.event === 'refused').length;
     const before = await count();
     const began = Date.now();
-    for (let i = 0; i < 300; i += 1) await ask(server, 'GET', '/jobs', { key: unknownKey });
+    // At once: one after the other they would be few in a second where the disk is slow.
+    const crowd = () => Promise.all(Array.from({ length: 30 }, () => ask(server, 'GET', '/jobs', { key: unknownKey })));
+    for (let i = 0; i < 10; i += 1) await crowd();
     const seconds = Math.ceil((Date.now() - began) / 1000) + 1;
     assert.ok(await count() - before <= 5 * seconds, `${await count() - before} in ${seconds} s`);
     await until(async () => {
-      await ask(server, 'GET', '/jobs', { key: unknownKey });
+      await crowd();
       return (await ask(server, 'GET', '/audit?limit=20', { key: key.admin })).body.events;
     }, (events) => events.some((each) => /entries were left out/.test(each.detail)));
   });

@@ -31,6 +31,8 @@ export function launch() {
 /** A fresh window; what goes wrong in it is an error of the test. */
 export async function openPage(browser, server, { at = '', prepare = () => {}, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  // Ends what is in vain; how fast the machine is, is not asked.
+  context.setDefaultTimeout(300_000);
   const page = await context.newPage();
   const problems = [];
   page.on('pageerror', (error) => problems.push(error.message));

@@ -34,7 +34,7 @@ describe('the page', { skip: reason }, () => {
     await page.locator('#files').setInputFiles(recording);
     await page.getByRole('heading', { name: 'clean.wav' }).waitFor();
     const transcript = page.getByRole('list', { name: 'Transcript', exact: true });
-    await transcript.waitFor({ timeout: 120000 });
+    await transcript.waitFor();
     // The browser lays lines out only when they come into view; innerText knows no others.
     const text = await transcript.textContent();
     assert.match(text, /stew for dinner/i);
@@ -150,6 +150,7 @@ describe('the page', { skip: reason }, () => {
 
   test('polls where no WebSocket gets through', async () => {
     const context = await browser.newContext();
+    context.setDefaultTimeout(300_000);
     const page = await context.newPage();
     await page.route('**/events*', (route) => route.fulfill({ status: 404, body: '' }));
     await page.addInitScript(() => {
@@ -157,7 +158,7 @@ describe('the page', { skip: reason }, () => {
     });
     await page.goto(server.url);
     await page.locator('#files').setInputFiles(recording);
-    await page.getByRole('list', { name: 'Transcript', exact: true }).waitFor({ timeout: 120000 });
+    await page.getByRole('list', { name: 'Transcript', exact: true }).waitFor();
     await context.close();
   });
 
@@ -166,6 +167,7 @@ describe('the page', { skip: reason }, () => {
     const again = { folder, env: { PORT: String(await freePort()) } };
     const first = await startServer(again);
     const context = await browser.newContext();
+    context.setDefaultTimeout(300_000);
     const page = await context.newPage();
     await page.goto(first.url);
     await page.getByText('Online').waitFor();

@@ -137,7 +137,7 @@ describe('the views of the page', { skip: reason }, () => {
     const [chooser] = await Promise.all([page.waitForEvent('filechooser'), page.keyboard.press('Space')]);
     await chooser.setFiles({ name: 'by key.wav', mimeType: 'audio/wav', buffer: fs.readFileSync(recording) });
     await page.getByRole('heading', { name: 'by key.wav' }).waitFor();
-    await page.locator('.segments .w').first().waitFor({ timeout: 60000 });
+    await page.locator('.segments .w').first().waitFor();
     // When it was done, the focus stayed in the job: no need to begin at the top.
     const slider = page.getByRole('slider', { name: 'Position in the recording' });
     await tabTo(slider);
@@ -344,7 +344,7 @@ describe('the views of the page', { skip: reason }, () => {
   test('say how long it will take', async () => {
     const { body } = await transcribe(server, form(wav({ seconds: 900, sample: tone }), 'hours.wav', { vad_filter: 'false', mode: 'sequential', beam_size: '1' }));
     const { page, problems, close } = await open({ at: `#/jobs/${body.job_id}` });
-    await page.locator('.eta').getByText(/^(about \d+ (s|min)|a few seconds) left$/).waitFor({ timeout: 90000 });
+    await page.locator('.eta').getByText(/^(about \d+ (s|min)|a few seconds) left$/).waitFor();
     await page.getByRole('link', { name: /hours.*left/ }).waitFor();
     await picture(page, 'eta');
     await page.getByRole('button', { name: 'Cancel' }).click();

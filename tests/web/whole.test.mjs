@@ -32,7 +32,7 @@ describe('the page with all of the service', { skip: reason }, () => {
     await dialog.waitFor({ state: 'hidden' });
     // The upload, the progress, the recording and the links all go by the cookie.
     await page.locator('#files').setInputFiles(recording);
-    await page.locator('.segments .w').first().waitFor({ timeout: 60000 });
+    await page.locator('.segments .w').first().waitFor();
     await page.waitForFunction(() => document.querySelector('audio').readyState > 0);
     await page.getByRole('link', { name: 'Keys' }).click();
     await page.getByRole('table', { name: 'Keys' }).waitFor();
@@ -73,15 +73,15 @@ describe('the page with all of the service', { skip: reason }, () => {
     page.on('websocket', (socket) => sockets.push(socket.url()));
     await page.getByText('Online').waitFor();
     await page.locator('#files').setInputFiles(recording);
-    await page.locator('.segments .w').first().waitFor({ timeout: 60000 });
+    await page.locator('.segments .w').first().waitFor();
     await first.kill();
-    await page.getByText('The service cannot be reached.').waitFor({ timeout: 60000 });
+    await page.getByText('The service cannot be reached.').waitFor();
     const second = await startServer(again);
-    await page.getByText('Online').waitFor({ timeout: 60000 });
+    await page.getByText('Online').waitFor();
     const { body } = await transcribe(second, form(fs.readFileSync(recording), 'second.wav'));
-    await page.getByRole('link', { name: /second\.wav\s*Done/ }).waitFor({ timeout: 60000 });
+    await page.getByRole('link', { name: /second\.wav\s*Done/ }).waitFor();
     await getJson(second, `/jobs/${body.job_id}`, { method: 'DELETE' });
-    await page.getByRole('link', { name: /second/ }).waitFor({ state: 'detached', timeout: 60000 });
+    await page.getByRole('link', { name: /second/ }).waitFor({ state: 'detached' });
     assert.deepEqual(sockets, []);
     assert.deepEqual(problems, []);
     await close();
@@ -99,7 +99,7 @@ describe('the page with all of the service', { skip: reason }, () => {
     }
     const { page, close } = await openPage(browser, server, { at: `#/jobs/${body.job_id}` });
     // Plain, unless the page asked for the words before the service forgot them.
-    await page.waitForFunction(() => /stew for dinner/.test(document.querySelector('main').innerText), null, { timeout: 60000 });
+    await page.waitForFunction(() => /stew for dinner/.test(document.querySelector('main').innerText));
     await picture(page, 'kept-nowhere');
     await close();
     await server.stop();
