@@ -57,6 +57,16 @@ static bool is_name(const char *line, size_t length, const char *name)
     return length == strlen(name) && !strncasecmp(line, name, length);
 }
 
+/* Whole seconds, within reason: others multiply them. A date is not understood. */
+static long read_wait(const char *value)
+{
+    size_t digits = strspn(value, "0123456789");
+    long seconds = strtol(value, NULL, 10);
+    if (!digits || value[digits])
+        return 0;
+    return seconds < NET_RETRY_AFTER_MAX ? seconds : NET_RETRY_AFTER_MAX;
+}
+
 static void take_header(struct net_answer *a, const char *line, size_t name,
                         const char *value)
 {
@@ -70,7 +80,7 @@ static void take_header(struct net_answer *a, const char *line, size_t name,
              sscanf(value, "bytes %llu-", &start) == 1 && start <= INT64_MAX)
         a->range_start = (int64_t)start;
     else if (is_name(line, name, "Retry-After"))
-        a->retry_after_seconds = strtol(value, NULL, 10);
+        a->retry_after_seconds = read_wait(value);
 }
 
 static void forget_answer(struct net_answer *a)
