@@ -38,6 +38,15 @@ static curl_socket_t on_socket(void *arg, curlsocktype purpose, struct curl_sock
     return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
 
+/* Some of it is sent on in requests of ours, where a CR could begin another line. */
+static bool is_clean(const char *value, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (((unsigned char)value[i] < 0x20 && value[i] != '\t') || value[i] == 0x7F)
+            return false;
+    return true;
+}
+
 static void copy_value(char *out, size_t size, const char *value, size_t length)
 {
     while (length > 0 && (*value == ' ' || *value == '\t')) {
@@ -46,7 +55,7 @@ static void copy_value(char *out, size_t size, const char *value, size_t length)
     }
     while (length > 0 && strchr(" \t\r\n", value[length - 1]))
         length--;
-    if (length >= size || memchr(value, '\0', length))
+    if (length >= size || !is_clean(value, length))
         length = 0;
     memcpy(out, value, length);
     out[length] = '\0';
