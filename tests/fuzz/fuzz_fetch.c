@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 static int listener = -1;
-static char url[64], allow[64];
+static char url[80], allow[32];
 static struct net_guard *guard;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint8_t answer[8192]; /* under lock, as is its size */
