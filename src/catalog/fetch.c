@@ -110,6 +110,15 @@ static bool recall_validator(const struct fetch *f, char out[VALIDATOR_SIZE])
 
 /* ---- what the server says -------------------------------------------------------- */
 
+/* Some of it is sent on in requests of ours, where a CR could begin another line. */
+static bool is_clean(const char *value, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (((unsigned char)value[i] < 0x20 && value[i] != '\t') || value[i] == 0x7F)
+            return false;
+    return true;
+}
+
 static void copy_value(char out[VALIDATOR_SIZE], const char *value, size_t length)
 {
     while (length > 0 && (*value == ' ' || *value == '\t')) {
@@ -118,7 +127,7 @@ static void copy_value(char out[VALIDATOR_SIZE], const char *value, size_t lengt
     }
     while (length > 0 && strchr(" \t\r\n", value[length - 1]))
         length--;
-    if (length >= VALIDATOR_SIZE)
+    if (length >= VALIDATOR_SIZE || !is_clean(value, length))
         length = 0;
     memcpy(out, value, length);
     out[length] = '\0';

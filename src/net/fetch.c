@@ -39,6 +39,15 @@ static curl_socket_t on_socket(void *arg, curlsocktype purpose, struct curl_sock
     return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
 
+/* Some of it is sent on in requests of ours, where a CR could begin another line. */
+static bool is_clean(const char *value, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (((unsigned char)value[i] < 0x20 && value[i] != '\t') || value[i] == 0x7F)
+            return false;
+    return true;
+}
+
 static void copy_value(char *out, size_t size, const char *value, size_t length)
 {
     while (length > 0 && (*value == ' ' || *value == '\t')) {
@@ -47,7 +56,7 @@ static void copy_value(char *out, size_t size, const char *value, size_t length)
     }
     while (length > 0 && strchr(" \t\r\n", value[length - 1]))
         length--;
-    if (length >= size || memchr(value, '\0', length))
+    if (length >= size || !is_clean(value, length))
         length = 0;
     memcpy(out, value, length);
     out[length] = '\0';
@@ -56,6 +65,16 @@ static void copy_value(char *out, size_t size, const char *value, size_t length)
 static bool is_name(const char *line, size_t length, const char *name)
 {
     return length == strlen(name) && !strncasecmp(line, name, length);
+}
+
+/* Whole seconds, within reason: others multiply them. A date is not understood. */
+static long read_wait(const char *value)
+{
+    size_t digits = strspn(value, "0123456789");
+    long seconds = strtol(value, NULL, 10);
+    if (!digits || value[digits])
+        return 0;
+    return seconds < NET_RETRY_AFTER_MAX ? seconds : NET_RETRY_AFTER_MAX;
 }
 
 static void take_header(struct net_answer *a, const char *line, size_t name,
@@ -71,7 +90,7 @@ static void take_header(struct net_answer *a, const char *line, size_t name,
              sscanf(value, "bytes %llu-", &start) == 1 && start <= INT64_MAX)
         a->range_start = (int64_t)start;
     else if (is_name(line, name, "Retry-After"))
-        a->retry_after_seconds = strtol(value, NULL, 10);
+        a->retry_after_seconds = read_wait(value);
 }
 
 static void forget_answer(struct net_answer *a)

@@ -11,14 +11,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NET_VALIDATOR_SIZE 200
+#define NET_VALIDATOR_SIZE  200
+#define NET_RETRY_AFTER_MAX 86400
 
 struct net_answer {
     long status;                        /* 0: there was none */
     int64_t length;                     /* of the body that is sent; -1: not said */
     int64_t range_start;                /* of a 206; -1: not said */
     char validator[NET_VALIDATOR_SIZE]; /* strong ETag or Last-Modified; "" */
-    long retry_after_seconds;           /* 0: not said */
+    long retry_after_seconds;           /* 0: not said; at most a day */
 };
 
 struct net_request {

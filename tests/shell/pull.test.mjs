@@ -143,6 +143,16 @@ test('a weak ETag is no promise: the date is used', options, async (t) => {
   assert.equal(s.asked[1]['if-range'], date);
 });
 
+test('a tag with a line break in it is not sent back', options, async (t) => {
+  const dir = folder(t);
+  const s = await serve(t, (_, response) => {
+    response.socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${bytes.length}\r\nETag: "v\r1"\r\n\r\n`);
+    response.socket.write(bytes.subarray(0, half), () => setTimeout(() => response.destroy(), 50));
+  }, ranges());
+  assertPulled(await pull(dir, s.url), dir);
+  assert.equal(s.asked[1]['if-range'], undefined);
+});
+
 test('a range that was not asked for is not believed', options, async (t) => {
   const dir = folder(t);
   const s = await serve(t, breakOff(), wrongRange(), ranges());
