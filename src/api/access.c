@@ -133,20 +133,27 @@ bool access_pass_may_end(const struct access_pass *pass)
     return key_id_valid(pass->id);
 }
 
-bool access_pass_holds(struct access *a, const struct access_pass *pass)
+int access_pass_check(struct access *a, const struct access_pass *pass)
 {
-    struct store_session session;
+    struct store_session session = {0};
     struct store_key key;
     struct err e;
     int64_t now_ms = clock_wall_ms();
+    bool by_session = *pass->session;
     if (!access_pass_may_end(pass))
-        return true;
-    int status = *pass->session
+        return 0;
+    int status = by_session
                      ? store_session_get(a->store, pass->session, &session, &key, &e)
                      : store_key_get(a->store, pass->id, &key, &e);
-    if (!status && *pass->session && session.expires_ms <= now_ms)
-        return false;
-    return !status && !strcmp(key_state(&key, now_ms), "active");
+    if (status)
+        return status == ERR_NOT_FOUND ? ERR_DENIED : status;
+    bool over = by_session && session.expires_ms <= now_ms;
+    return over || strcmp(key_state(&key, now_ms), "active") != 0 ? ERR_DENIED : 0;
+}
+
+bool access_pass_holds(struct access *a, const struct access_pass *pass)
+{
+    return !access_pass_check(a, pass);
 }
 
 /* Whether one more entry of its kind may be written in this second; *unnoted is how many

@@ -67,6 +67,8 @@ struct access_pass {
 };
 struct access_pass access_pass_of(const struct http_request *r);
 bool access_pass_holds(struct access *a, const struct access_pass *pass);
+/* The same, and why not: ERR_DENIED when it has ended; otherwise it is not known. */
+int access_pass_check(struct access *a, const struct access_pass *pass);
 /* False where nobody was asked, or a proxy was believed. */
 bool access_pass_may_end(const struct access_pass *pass);
 

@@ -57,9 +57,10 @@ static void look(struct vigil *v)
     collect(v);
     for (size_t i = 0; i < v->count && !v->stopping; i++) {
         pthread_mutex_unlock(&v->lock);
-        bool holds = access_pass_holds(v->access, &v->passes[i]);
+        /* What is not known now is asked again: nobody is sent away for a busy disk. */
+        int status = access_pass_check(v->access, &v->passes[i]);
         pthread_mutex_lock(&v->lock);
-        if (!holds)
+        if (status == ERR_DENIED)
             tell(v, &v->passes[i]);
     }
 }
