@@ -13,16 +13,6 @@ void api_extras_release(struct api_extras *x)
     *x = (struct api_extras){0};
 }
 
-static int set_text(char **field, const char *value, struct err *e)
-{
-    char *copy = strdup(value);
-    if (!copy)
-        return err_set(e, ERR_NOMEM, "out of memory");
-    free(*field);
-    *field = copy;
-    return 0;
-}
-
 static int set_truth(bool *field, const char *name, const char *value, struct err *e)
 {
     bool yes = !strcasecmp(value, "true") || !strcmp(value, "1");
@@ -39,11 +29,11 @@ int api_extras_set(struct api_extras *x, const char *name, const char *value,
     if (!*value)
         return 0;
     if (!strcmp(name, "url"))
-        return set_text(&x->url, value, e);
+        return api_set_text(&x->url, value, e);
     if (!strcmp(name, "webhook_url"))
-        return set_text(&x->webhook_url, value, e);
+        return api_set_text(&x->webhook_url, value, e);
     if (!strcmp(name, "webhook_secret"))
-        return set_text(&x->webhook_secret, value, e);
+        return api_set_text(&x->webhook_secret, value, e);
     if (!strcmp(name, "webhook_transcript"))
         return set_truth(&x->webhook_transcript, name, value, e);
     return 0;

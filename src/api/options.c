@@ -15,7 +15,7 @@ void api_options_release(struct api_options *o)
     *o = (struct api_options){0};
 }
 
-static int set_text(char **field, const char *value, struct err *e)
+int api_set_text(char **field, const char *value, struct err *e)
 {
     char *copy = strdup(value);
     if (!copy)
@@ -72,11 +72,11 @@ int api_options_set(struct api_options *o, const char *name, const char *value,
     if (!*value)
         return 0;
     if (!strcmp(name, "model"))
-        return set_text(&o->model, value, e);
+        return api_set_text(&o->model, value, e);
     if (!strcmp(name, "language"))
-        return set_text(&o->language, value, e);
+        return api_set_text(&o->language, value, e);
     if (!strcmp(name, "task"))
-        return set_text(&o->task, value, e);
+        return api_set_text(&o->task, value, e);
     if (!strcmp(name, "priority"))
         return set_priority(&o->priority, value, e);
     if (!strcmp(name, "retain"))

@@ -26,4 +26,7 @@ int api_options_set_all(struct api_options *o, const struct http_params *p,
 int api_subtitle_options(const char *job_options, const struct http_params *query,
                          struct cue_options *out, struct err *e);
 
+/* A copy of `value` in the place of an owned text, or of NULL. */
+int api_set_text(char **field, const char *value, struct err *e);
+
 #endif

@@ -5,6 +5,7 @@
 #include "base/config.h"
 
 #include "base/config_checks.h"
+#include "base/config_table.h"
 #include "base/mem.h"
 #include "base/near.h"
 
@@ -13,25 +14,6 @@
 #include <strings.h>
 
 extern char **environ;
-
-enum setting_type {
-    SETTING_TEXT,    /* char *, checked by .check if there is one */
-    SETTING_INTEGER, /* int64_t in [min, max] */
-    SETTING_BOOLEAN, /* bool; choices, if any, are the words for false and true */
-    SETTING_CHOICE,  /* an enum of int size, the index into choices */
-};
-
-struct setting {
-    const char *name, *alias; /* alias may be NULL */
-    enum setting_type type;
-    size_t offset;                    /* of the field in struct config */
-    const char *default_value;        /* NULL: unset */
-    int64_t min, max;                 /* SETTING_INTEGER */
-    const char *const *choices;       /* NULL-terminated */
-    bool (*check)(const char *value); /* SETTING_TEXT */
-    const char *allowed;              /* for people: what a text may be */
-    const char *help;
-};
 
 /* ---- the table ------------------------------------------------------------------- */
 
@@ -177,6 +159,12 @@ static const struct setting settings[] = {
 };
 _Static_assert(ARRAY_LENGTH(settings) <= CONFIG_MAX_SETTINGS, "sources[] is too short");
 
+const struct setting *config_table(size_t *count)
+{
+    *count = ARRAY_LENGTH(settings);
+    return settings;
+}
+
 static const struct setting *find_setting(const char *name)
 {
     for (size_t i = 0; i < ARRAY_LENGTH(settings); i++)
@@ -193,38 +181,11 @@ static void *field_of(struct config *c, const struct setting *s)
     return (char *)c + s->offset;
 }
 
-static const void *field_in(const struct config *c, const struct setting *s)
-{
-    return (const char *)c + s->offset;
-}
-
-static void list_choices(const struct setting *s, char *out, size_t size)
-{
-    out[0] = '\0';
-    size_t at = 0;
-    for (size_t i = 0; s->choices[i] && at < size; i++)
-        at += (size_t)snprintf(out + at, size - at, "%s%s", i ? ", " : "", s->choices[i]);
-}
-
-/* What a setting may be, in words. */
-static void describe_allowed(const struct setting *s, char *out, size_t size)
-{
-    if (s->type == SETTING_INTEGER)
-        (void)snprintf(out, size, "a whole number from %lld to %lld", (long long)s->min,
-                       (long long)s->max);
-    else if (s->choices)
-        list_choices(s, out, size);
-    else if (s->type == SETTING_BOOLEAN)
-        (void)snprintf(out, size, "true or false");
-    else
-        (void)snprintf(out, size, "%s", s->allowed);
-}
-
 static int refuse(const struct setting *s, const char *name, const char *value,
                   struct err *e)
 {
     char allowed[400];
-    describe_allowed(s, allowed, sizeof allowed);
+    config_describe_allowed(s, allowed, sizeof allowed);
     /* An address with a user in it is one with a password, and messages end in logs. */
     if (strchr(value, '@') || s->check == setting_is_secret)
         return err_set(e, ERR_INVALID, "%s is not understood; it must be %s%s", name,
@@ -412,110 +373,4 @@ int config_set(struct config *c, const char *name, const char *value, struct err
         c->sources[s - settings] =
             (struct config_source){.variable = s->name, .command_line = true};
     return status;
-}
-
-/* ---- showing --------------------------------------------------------------------- */
-
-/* A URL with its password, if it has one, replaced by stars. */
-static void print_url(const char *url, char *out, size_t size)
-{
-    const char *host = strstr(url, "://");
-    const char *end = host ? host + 3 + strcspn(host + 3, "/?#") : url;
-    const char *at = NULL;
-    for (const char *p = host; p && p < end; p++)
-        if (*p == '@')
-            at = p;
-    const char *colon = at ? memchr(host + 3, ':', (size_t)(at - host - 3)) : NULL;
-    if (colon)
-        (void)snprintf(out, size, "%.*s:***%s", (int)(colon - url), url, at);
-    else
-        (void)snprintf(out, size, "%s", url);
-}
-
-static void print_value(const struct config *c, const struct setting *s, char *out,
-                        size_t size)
-{
-    const void *field = field_in(c, s);
-    const char *text;
-    switch (s->type) {
-    case SETTING_INTEGER:
-        (void)snprintf(out, size, "%lld", (long long)*(const int64_t *)field);
-        return;
-    case SETTING_CHOICE:
-        (void)snprintf(out, size, "%s", s->choices[*(const int *)field]);
-        return;
-    case SETTING_BOOLEAN:
-        text = s->choices             ? s->choices[*(const bool *)field]
-               : *(const bool *)field ? "true"
-                                      : "false";
-        (void)snprintf(out, size, "%s", text);
-        return;
-    case SETTING_TEXT:
-        text = *(char *const *)field;
-        if (text && s->check == setting_is_secret)
-            (void)snprintf(out, size, "(set)");
-        else if (text)
-            print_url(text, out, size);
-        else
-            (void)snprintf(out, size, "(unset)");
-        return;
-    }
-}
-
-void config_print(const struct config *c, FILE *out)
-{
-    for (size_t i = 0; i < ARRAY_LENGTH(settings); i++) {
-        const struct setting *s = &settings[i];
-        const struct config_source *source = &c->sources[i];
-        char value[1024];
-        print_value(c, s, value, sizeof value);
-        fprintf(out, "%s = %s\n    %s%s; %s\n", s->name, value,
-                source->command_line ? "command line"
-                : source->variable   ? "environment variable "
-                                     : "default",
-                source->variable && !source->command_line ? source->variable : "",
-                s->help);
-    }
-}
-
-/* A cell of a Markdown table: a bar would end it. */
-static void print_cell(FILE *out, const char *text)
-{
-    for (; *text; text++) {
-        if (*text == '|')
-            fputc('\\', out);
-        fputc(*text, out);
-    }
-}
-
-void config_markdown(FILE *out)
-{
-    fputs(
-        "# Settings\n\n"
-        "<!-- Made by `whisper-transcriber doctor --settings-markdown`; change the table "
-        "in src/base/config.c instead. -->\n\n"
-        "Every setting is an environment variable. The command line wins over the "
-        "environment, the\nenvironment over the default. A value that is not allowed, "
-        "or a variable whose name is\nnearly one of these, stops the program with a "
-        "sentence that names it. An empty variable counts\nas unset. "
-        "`whisper-transcriber doctor` prints every effective value and where it came "
-        "from.\n\n"
-        "| variable | default | allowed | meaning |\n|---|---|---|---|\n",
-        out);
-    for (size_t i = 0; i < ARRAY_LENGTH(settings); i++) {
-        const struct setting *s = &settings[i];
-        char allowed[600];
-        describe_allowed(s, allowed, sizeof allowed);
-        fprintf(out, "| `%s`", s->name);
-        if (s->alias)
-            fprintf(out, ", also `%s`", s->alias);
-        if (s->default_value)
-            fprintf(out, " | `%s` | ", s->default_value);
-        else
-            fputs(" | unset | ", out);
-        print_cell(out, allowed);
-        fputs(" | ", out);
-        print_cell(out, s->help);
-        fputs(" |\n", out);
-    }
 }

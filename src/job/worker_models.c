@@ -134,11 +134,13 @@ static int open_session(struct worker_models *w, const struct message *job, int 
                         const struct worker_patience *p, struct whisper_session **out,
                         struct err *e)
 {
-    struct loaded *l;
+    struct loaded *l = find_place(w, job, max_batch);
     int at = 0, status = 0;
-    while (!p->cancelled(p->arg) && !(l = find_place(w, job, max_batch)))
-        wait_for_session(w); /* other models are in use */
-    if (p->cancelled(p->arg))
+    while (!l && !p->cancelled(p->arg)) { /* other models are in use */
+        wait_for_session(w);
+        l = find_place(w, job, max_batch);
+    }
+    if (!l || p->cancelled(p->arg))
         return err_set(e, ERR_CANCELLED, "the transcription was cancelled");
     if (!is_for(l, job) || (l->max_batch < max_batch && l->n_used == 0))
         status = open_model(w, job, max_batch, l, e);

@@ -30,6 +30,25 @@ char *sqlite_column_text(sqlite3_stmt *stmt, int column, bool *failed)
     return copy;
 }
 
+bool sqlite_column_id(sqlite3_stmt *stmt, int column, char out[ID_SIZE])
+{
+    const char *id = (const char *)sqlite3_column_text(stmt, column);
+    if (!id_valid(id))
+        return false;
+    memcpy(out, id, ID_SIZE);
+    return true;
+}
+
+int sqlite_read_ids(struct sqlite_conn *c, sqlite3_stmt *stmt, char (*ids)[ID_SIZE],
+                    size_t max, size_t *count, struct err *e)
+{
+    int step = SQLITE_DONE;
+    *count = 0;
+    while (*count < max && (step = sqlite3_step(stmt)) == SQLITE_ROW)
+        *count += sqlite_column_id(stmt, 0, ids[*count]);
+    return step == SQLITE_ROW || step == SQLITE_DONE ? 0 : sqlite_conn_error(c, e);
+}
+
 static int read_job(struct sqlite_conn *c, sqlite3_stmt *stmt, struct job *j,
                     struct err *e)
 {
@@ -330,14 +349,7 @@ int sqlite_read_aged(struct store *s, enum store_aged what, int64_t before_ms,
     if (status)
         goto done;
     sqlite_conn_bind(stmt, "ll", before_ms, (int64_t)max);
-    int step;
-    while (!status && *count < max && (step = sqlite3_step(stmt)) != SQLITE_DONE) {
-        const char *id = (const char *)sqlite3_column_text(stmt, 0);
-        if (step != SQLITE_ROW)
-            status = sqlite_conn_error(c, e);
-        else if (id_valid(id))
-            memcpy(ids[(*count)++], id, ID_SIZE);
-    }
+    status = sqlite_read_ids(c, stmt, ids, max, count, e);
     sqlite3_reset(stmt);
 done:
     sqlite_store_done(c);

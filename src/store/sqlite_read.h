@@ -19,6 +19,12 @@ int sqlite_get_with(struct sqlite_conn *c, const char *id, struct job *out,
                     struct err *e);
 /* A copy of a column's text, NULL for NULL; sets *failed when memory is out. */
 char *sqlite_column_text(sqlite3_stmt *stmt, int column, bool *failed);
+/* A column's id, if it is one. */
+bool sqlite_column_id(sqlite3_stmt *stmt, int column, char out[ID_SIZE]);
+/* The ids in the first column of what is left of a statement's rows, at most `max`. The
+ * caller resets it. */
+int sqlite_read_ids(struct sqlite_conn *c, sqlite3_stmt *stmt, char (*ids)[ID_SIZE],
+                    size_t max, size_t *count, struct err *e);
 /* Fills `e` and returns ERR_NOT_FOUND. */
 int sqlite_no_such_job(struct err *e, const char *id);
 

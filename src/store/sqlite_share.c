@@ -1,6 +1,7 @@
 #include "store/sqlite_share.h"
 
 #include "base/mem.h"
+#include "store/sqlite_read.h"
 
 static int find_job(struct sqlite_conn *c, const char *key, int64_t since_ms,
                     char id[ID_SIZE], struct err *e)
@@ -15,11 +16,9 @@ static int find_job(struct sqlite_conn *c, const char *key, int64_t since_ms,
         return status;
     sqlite_conn_bind(stmt, "tl", key, since_ms);
     int step = sqlite3_step(stmt);
-    const char *found =
-        step == SQLITE_ROW ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
-    if (id_valid(found))
-        memcpy(id, found, ID_SIZE);
-    else if (step != SQLITE_ROW && step != SQLITE_DONE)
+    if (step == SQLITE_ROW)
+        (void)sqlite_column_id(stmt, 0, id);
+    else if (step != SQLITE_DONE)
         status = sqlite_conn_error(c, e);
     sqlite3_reset(stmt);
     return status;

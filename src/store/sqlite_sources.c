@@ -52,8 +52,8 @@ static int sources_drop(struct store *s, const char *job_id, struct err *e)
 static int read_source(sqlite3_stmt *stmt, struct store_source *out)
 {
     bool failed = false;
-    const char *id = (const char *)sqlite3_column_text(stmt, 0);
-    if (!id_valid(id))
+    char id[ID_SIZE];
+    if (!sqlite_column_id(stmt, 0, id))
         return ERR_CORRUPT;
     *out = (struct store_source){
         .url = sqlite_column_text(stmt, 1, &failed),

@@ -133,14 +133,7 @@ static int uploads_find(struct store *s, enum store_uploads_which which, int64_t
     if (status)
         goto done;
     sqlite_conn_bind(stmt, "ll", now_ms, (int64_t)max);
-    int step;
-    while (!status && *count < max && (step = sqlite3_step(stmt)) != SQLITE_DONE) {
-        const char *id = (const char *)sqlite3_column_text(stmt, 0);
-        if (step != SQLITE_ROW)
-            status = sqlite_conn_error(c, e);
-        else if (id_valid(id))
-            memcpy(ids[(*count)++], id, ID_SIZE);
-    }
+    status = sqlite_read_ids(c, stmt, ids, max, count, e);
     sqlite3_reset(stmt);
 done:
     sqlite_store_done(c);

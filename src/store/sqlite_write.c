@@ -90,11 +90,8 @@ static int claim_id(struct sqlite_conn *c, const struct store_wish *wish,
                      wish ? wish->most_bytes : (int64_t)0);
     id[0] = '\0';
     int step;
-    while ((step = sqlite3_step(stmt)) == SQLITE_ROW) {
-        const char *found = (const char *)sqlite3_column_text(stmt, 0);
-        if (id_valid(found))
-            memcpy(id, found, ID_SIZE);
-    }
+    while ((step = sqlite3_step(stmt)) == SQLITE_ROW)
+        (void)sqlite_column_id(stmt, 0, id);
     if (step != SQLITE_DONE)
         status = sqlite_conn_error(c, e);
     else if (!id[0])

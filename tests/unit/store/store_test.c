@@ -73,3 +73,22 @@ void test_store_add(struct store *s, int64_t created_ms, const char *filename,
     memcpy(j.id, id, ID_SIZE);
     CHECK(store_insert(s, &j, "00ff", e));
 }
+
+int test_set_up(void **state)
+{
+    struct store_fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    test_folder_make(f->folder);
+    f->store = test_store_open(f->folder);
+    *state = f;
+    return 0;
+}
+
+int test_tear_down(void **state)
+{
+    struct store_fixture *f = *state;
+    store_close(f->store);
+    test_folder_remove(f->folder);
+    free(f);
+    return 0;
+}

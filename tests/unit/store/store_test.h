@@ -22,6 +22,14 @@ void test_folder_remove(const char *folder);
 /* Whether the bytes of a text are anywhere in a file. */
 bool test_file_holds(const char *path, const char *text);
 
+/* A store in a folder of its own: *state of a test between these two. */
+struct store_fixture {
+    char folder[PATH_MAX];
+    struct store *store;
+};
+int test_set_up(void **state);
+int test_tear_down(void **state);
+
 /* Open the store of a folder. */
 struct store *test_store_open(const char *folder);
 

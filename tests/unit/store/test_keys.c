@@ -14,29 +14,6 @@
 #define ID_A   "00000000000000aa"
 #define ID_B   "00000000000000bb"
 
-struct fixture {
-    char folder[PATH_MAX];
-    struct store *store;
-};
-
-static int set_up(void **state)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-    test_folder_make(f->folder);
-    f->store = test_store_open(f->folder);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    store_close(f->store);
-    test_folder_remove(f->folder);
-    free(f);
-    return 0;
-}
-
 static void add_key(struct store *s, const char *id, int64_t created_ms)
 {
     struct store_key k = {.scopes = KEY_READ | KEY_ADMIN,
@@ -51,7 +28,7 @@ static void add_key(struct store *s, const char *id, int64_t created_ms)
 
 static void a_key_is_kept(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct store_key k;
     bool any = true;
     CHECK(store_key_any(f->store, &any, e));
@@ -80,7 +57,7 @@ static void a_key_is_kept(void **state)
 
 static void the_first_key_is_made_once(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct store_key k = {.scopes = KEY_ADMIN};
     (void)snprintf(k.id, sizeof k.id, ID_A);
     CHECK(store_key_add(f->store, &k, true, e));
@@ -94,7 +71,7 @@ static void the_first_key_is_made_once(void **state)
 
 static void revoking_ends_the_sessions(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct store_session x = {.id = ID_A,
                               .hash = "h",
                               .key_id = ID_B,
@@ -122,7 +99,7 @@ static void revoking_ends_the_sessions(void **state)
 
 static void sessions_end(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct store_session a = {.id = ID_A,
                               .hash = "h",
                               .key_id = ID_B,
@@ -181,7 +158,7 @@ static void check_usage(struct store *s, const char *caller, int64_t now_ms,
 
 static void a_recording_is_charged_once(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     int64_t day = 20000 * DAY_MS, late = day + DAY_MS - 1000;
     check_usage(f->store, ID_A, day, 0, 0);
@@ -217,7 +194,7 @@ static void a_recording_is_charged_once(void **state)
 
 static void what_was_used_long_ago_is_forgotten(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     int64_t day = 20000 * DAY_MS;
     for (int i = 0; i < 3; i++) {
@@ -232,7 +209,7 @@ static void what_was_used_long_ago_is_forgotten(void **state)
 
 static void keys_are_listed_with_what_they_used(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     int64_t day = 20000 * DAY_MS;
     struct store_key_list list;
@@ -253,7 +230,7 @@ static void keys_are_listed_with_what_they_used(void **state)
 
 static void the_audit_log_is_paged(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct store_audit_list list;
     CHECK(store_audit_list(f->store, 0, 10, &list, e));
     assert_int_equal(list.count, 0);
@@ -281,7 +258,7 @@ static void the_audit_log_is_paged(void **state)
 /* What `keys` does beside a service. */
 static void a_second_process_may_write(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char url[PATH_MAX + 32];
     struct store *beside = NULL;
     const struct store_options options = {.exclusive = false};
@@ -298,7 +275,7 @@ static void a_second_process_may_write(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, test_set_up, test_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_key_is_kept),
         TEST(the_first_key_is_made_once),

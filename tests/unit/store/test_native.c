@@ -9,31 +9,8 @@
 
 #include "store/native.h"
 
-#define TEST(name)   cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name)   cmocka_unit_test_setup_teardown(name, test_set_up, test_tear_down)
 #define STEP_MINUTES (JOB_PRIORITY_STEP_MS / 60000)
-
-struct fixture {
-    char folder[PATH_MAX];
-    struct store *store;
-};
-
-static int set_up(void **state)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-    test_folder_make(f->folder);
-    f->store = test_store_open(f->folder);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    store_close(f->store);
-    test_folder_remove(f->folder);
-    free(f);
-    return 0;
-}
 
 static struct job job_of(char id[ID_SIZE], char *name)
 {
@@ -52,7 +29,7 @@ static struct job job_of(char id[ID_SIZE], char *name)
     return j;
 }
 
-static void add(struct fixture *f, const char *name, int64_t minute, int priority)
+static void add(struct store_fixture *f, const char *name, int64_t minute, int priority)
 {
     char id[ID_SIZE], copy[64];
     (void)snprintf(copy, sizeof copy, "%s", name);
@@ -62,7 +39,7 @@ static void add(struct fixture *f, const char *name, int64_t minute, int priorit
     CHECK(store_insert(f->store, &j, "00", e));
 }
 
-static void next_is(struct fixture *f, const char *name)
+static void next_is(struct store_fixture *f, const char *name)
 {
     struct job j;
     CHECK(store_claim(f->store, NULL, "me", INT64_C(1) << 40, INT64_C(1) << 41, &j, e));
@@ -72,7 +49,7 @@ static void next_is(struct fixture *f, const char *name)
 
 static void the_most_urgent_is_next_then_the_oldest(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     add(f, "low", 1, JOB_PRIORITY_LOWEST);
     add(f, "normal", 2, JOB_PRIORITY_NORMAL);
     add(f, "normal again", 3, JOB_PRIORITY_NORMAL);
@@ -87,7 +64,7 @@ static void the_most_urgent_is_next_then_the_oldest(void **state)
 
 static void a_long_wait_lifts_a_job(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     add(f, "low", 0, JOB_PRIORITY_LOWEST);
     /* An endless row of urgent ones: those that came while it waited for nine steps. */
     int64_t steps = JOB_PRIORITY_HIGHEST - JOB_PRIORITY_LOWEST;
@@ -98,7 +75,7 @@ static void a_long_wait_lifts_a_job(void **state)
     next_is(f, "just behind");
 }
 
-static int once(struct fixture *f, const char *caller, const char *key,
+static int once(struct store_fixture *f, const char *caller, const char *key,
                 const char *request, int64_t now_ms, char made[ID_SIZE])
 {
     char id[ID_SIZE], name[] = "a.wav", first[ID_SIZE] = "";
@@ -111,7 +88,7 @@ static int once(struct fixture *f, const char *caller, const char *key,
 
 static void a_key_makes_one_job(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char a[ID_SIZE], b[ID_SIZE], c[ID_SIZE];
     assert_int_equal(once(f, "", "k", "same", 5000, a), 0);
     assert_int_equal(once(f, "", "k", "same", 5500, b), ERR_EXISTS);
@@ -139,7 +116,7 @@ static void line_is(const struct store_event *v, const char *id, const char *sta
 
 static void every_change_of_state_is_in_the_log(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     struct job j;
     struct store_event_list list;
@@ -179,7 +156,7 @@ static void every_change_of_state_is_in_the_log(void **state)
 
 static void of_progress_the_last_line_stays(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     struct job j;
     struct store_event_list list;
@@ -198,7 +175,7 @@ static void of_progress_the_last_line_stays(void **state)
 
 static void the_log_says_how_far_it_reaches(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     struct store_log_extent extent;
     struct store_event_list list;
@@ -222,7 +199,7 @@ static void the_log_says_how_far_it_reaches(void **state)
 
 static void what_leaves_nothing_behind_leaves_nothing(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE], name[] = "Platypus confession.wav", path[PATH_MAX + 16];
     char options[] = "{\"prompt\":\"marsupial\"}", other[ID_SIZE];
     for (int i = 0; i < 30; i++)
@@ -267,7 +244,7 @@ static void what_leaves_nothing_behind_leaves_nothing(void **state)
         }
 }
 
-static size_t aged(struct fixture *f, enum store_aged what, int64_t before_ms)
+static size_t aged(struct store_fixture *f, enum store_aged what, int64_t before_ms)
 {
     char ids[8][ID_SIZE];
     size_t count;
@@ -277,7 +254,7 @@ static size_t aged(struct fixture *f, enum store_aged what, int64_t before_ms)
 
 static void jobs_are_kept_for_days_of_their_own(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     static const int kept[] = {JOB_RETAIN_DEFAULT, 2, JOB_RETAIN_NONE};
     const int64_t day = 86400000;
     for (size_t i = 0; i < 3; i++) {

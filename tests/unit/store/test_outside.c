@@ -11,29 +11,6 @@
 #include "store/uploads.h"
 #include "store/webhooks.h"
 
-struct fixture {
-    char folder[PATH_MAX];
-    struct store *store;
-};
-
-static int set_up(void **state)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-    test_folder_make(f->folder);
-    f->store = test_store_open(f->folder);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    store_close(f->store);
-    test_folder_remove(f->folder);
-    free(f);
-    return 0;
-}
-
 /* ---- uploads ---- */
 
 static void add_upload(struct store *s, char id[ID_SIZE], int64_t length)
@@ -51,7 +28,7 @@ static void add_upload(struct store *s, char id[ID_SIZE], int64_t length)
 
 static void an_upload_advances_until_it_is_a_job(void **state)
 {
-    struct store *s = ((struct fixture *)*state)->store;
+    struct store *s = ((struct store_fixture *)*state)->store;
     struct store_upload u;
     char id[ID_SIZE];
     add_upload(s, id, -1);
@@ -77,7 +54,7 @@ static void an_upload_advances_until_it_is_a_job(void **state)
 
 static void whole_and_expired_uploads_are_found(void **state)
 {
-    struct store *s = ((struct fixture *)*state)->store;
+    struct store *s = ((struct store_fixture *)*state)->store;
     char whole[ID_SIZE], half[ID_SIZE], ids[4][ID_SIZE];
     size_t count;
     add_upload(s, whole, 50);
@@ -125,7 +102,7 @@ static int claim_job(struct store *s, char id[ID_SIZE])
 
 static void a_worker_waits_until_its_recording_is_here(void **state)
 {
-    struct store *s = ((struct fixture *)*state)->store;
+    struct store *s = ((struct store_fixture *)*state)->store;
     struct store_source src, none;
     struct job j;
     char id[ID_SIZE], got[ID_SIZE];
@@ -149,7 +126,7 @@ static void a_worker_waits_until_its_recording_is_here(void **state)
 
 static void a_source_is_paused_with_what_it_has(void **state)
 {
-    struct store *s = ((struct fixture *)*state)->store;
+    struct store *s = ((struct store_fixture *)*state)->store;
     struct store_source src, again;
     char id[ID_SIZE];
     add_source(s, id);
@@ -182,7 +159,7 @@ static void a_source_is_paused_with_what_it_has(void **state)
 
 static void a_failed_or_cancelled_source_begins_anew(void **state)
 {
-    struct store *s = ((struct fixture *)*state)->store;
+    struct store *s = ((struct store_fixture *)*state)->store;
     struct store_source src;
     struct job j;
     char id[ID_SIZE];
@@ -222,7 +199,7 @@ static void add_hooked(struct store *s, char id[ID_SIZE])
 
 static void the_end_of_a_job_writes_its_notice(void **state)
 {
-    struct store *s = ((struct fixture *)*state)->store;
+    struct store *s = ((struct store_fixture *)*state)->store;
     struct store_delivery d, none;
     struct store_webhook_state st;
     int64_t next;
@@ -267,7 +244,7 @@ static void the_end_of_a_job_writes_its_notice(void **state)
 
 static void a_retry_overtakes_and_a_deletion_takes_along(void **state)
 {
-    struct store *s = ((struct fixture *)*state)->store;
+    struct store *s = ((struct store_fixture *)*state)->store;
     struct store_delivery d;
     char id[ID_SIZE];
     add_hooked(s, id);
@@ -287,7 +264,7 @@ static void a_retry_overtakes_and_a_deletion_takes_along(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, test_set_up, test_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(an_upload_advances_until_it_is_a_job),
         TEST(whole_and_expired_uploads_are_found),

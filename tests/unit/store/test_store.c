@@ -11,30 +11,7 @@
 
 #include <unistd.h>
 
-struct fixture {
-    char folder[PATH_MAX];
-    struct store *store;
-};
-
-static int set_up(void **state)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-    test_folder_make(f->folder);
-    f->store = test_store_open(f->folder);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    store_close(f->store);
-    test_folder_remove(f->folder);
-    free(f);
-    return 0;
-}
-
-static void reopen(struct fixture *f)
+static void reopen(struct store_fixture *f)
 {
     store_close(f->store);
     f->store = test_store_open(f->folder);
@@ -68,7 +45,7 @@ static const struct store_result result = {.transcript_json = "{\"text\":\"hi\"}
 
 static void a_job_comes_back_as_it_went_in(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     test_store_add(f->store, 777, "Grüße \xF0\x9F\x8E\x99.mp3", id);
     reopen(f);
@@ -94,7 +71,7 @@ static void a_job_comes_back_as_it_went_in(void **state)
 
 static void an_unknown_id_is_not_found(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     id_new(id);
     struct job j;
@@ -113,7 +90,7 @@ static void an_unknown_id_is_not_found(void **state)
 
 static void the_same_id_is_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     test_store_add(f->store, 1, "a", id);
     struct job j;
@@ -124,7 +101,7 @@ static void the_same_id_is_refused(void **state)
 
 static void jobs_are_claimed_in_order_once(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char first[ID_SIZE], second[ID_SIZE];
     test_store_add(f->store, 200, "later", second);
     test_store_add(f->store, 100, "earlier", first);
@@ -137,7 +114,7 @@ static void jobs_are_claimed_in_order_once(void **state)
 /* Beside others only what is small, of their model and was never tried before. */
 static void jobs_are_claimed_as_wished(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char tried[ID_SIZE], fresh[ID_SIZE];
     struct job j;
     test_store_add(f->store, 100, "tried", tried);
@@ -162,7 +139,7 @@ static void jobs_are_claimed_as_wished(void **state)
 
 static void a_finished_job_holds_its_transcript(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     test_store_add(f->store, 1, "a.wav", id);
     int attempt = claim(f->store, id);
@@ -189,7 +166,7 @@ static void a_finished_job_holds_its_transcript(void **state)
 
 static void checkpoints_add_up(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     test_store_add(f->store, 1, "a.wav", id);
     int attempt = claim(f->store, id);
@@ -269,7 +246,7 @@ static void assert_fenced_out(struct store *s, const char *id, int attempt)
 
 static void a_lost_attempt_cannot_write(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     test_store_add(f->store, 1, "a.wav", id);
     assert_fenced_out(f->store, id, 0); /* never claimed */
@@ -291,7 +268,7 @@ static void a_lost_attempt_cannot_write(void **state)
 
 static void a_cancelled_job_takes_no_writes(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     test_store_add(f->store, 1, "a.wav", id);
     int attempt = claim(f->store, id);
@@ -316,7 +293,7 @@ static void crash(struct store *s, const char *id, int attempt)
 
 static void three_crashes_at_one_place_are_a_failure(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     test_store_add(f->store, 1, "a.wav", id);
     crash(f->store, id, claim(f->store, id));
@@ -338,7 +315,7 @@ static void three_crashes_at_one_place_are_a_failure(void **state)
 
 static void a_job_that_gets_further_is_no_poison(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     test_store_add(f->store, 1, "a.wav", id);
     for (int i = 1; i <= 6; i++) {
@@ -352,7 +329,7 @@ static void a_job_that_gets_further_is_no_poison(void **state)
 
 static void a_failure_keeps_its_reason_until_retried(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     test_store_add(f->store, 1, "a.wav", id);
     CHECK(store_fail(f->store, id, claim(f->store, id), 42, "not_media", "no audio", e));
@@ -373,7 +350,7 @@ static void a_failure_keeps_its_reason_until_retried(void **state)
 
 static void lists_filter_count_and_page(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char ids[5][ID_SIZE];
     const char *names[] = {"100%.wav", "a_b.wav", "axb.wav", "C:\\x.wav",
                            "Interview.mp3"};
@@ -415,7 +392,7 @@ static void lists_filter_count_and_page(void **state)
 
 static void removing_takes_everything_along(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     test_store_add(f->store, 1, "a.wav", id);
     CHECK(store_complete(f->store, id, claim(f->store, id), 1, &result, e));
@@ -432,7 +409,7 @@ static void removing_takes_everything_along(void **state)
 
 static void the_retention_sees_what_is_old(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char old[ID_SIZE], young[ID_SIZE], waiting[ID_SIZE], ids[4][ID_SIZE];
     test_store_add(f->store, 1, "old", old);
     test_store_add(f->store, 2, "young", young);
@@ -458,7 +435,7 @@ static void the_retention_sees_what_is_old(void **state)
 
 static void without_its_recording_a_job_is_not_retried(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char id[ID_SIZE];
     test_store_add(f->store, 1, "a", id);
     CHECK(store_cancel(f->store, id, 1, e));
@@ -489,7 +466,7 @@ static void share(struct store *s, const char *key, int64_t created_ms, char id[
 
 static void who_asks_for_the_same_shares_a_job(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char first[ID_SIZE], other[ID_SIZE], again[ID_SIZE];
     bool found;
     share(f->store, "a", 5000, first, &found);
@@ -515,7 +492,7 @@ static void who_asks_for_the_same_shares_a_job(void **state)
 
 static void a_job_that_failed_is_not_shared(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     char first[ID_SIZE], second[ID_SIZE], third[ID_SIZE];
     bool found;
     share(f->store, "a", 5000, first, &found);
@@ -529,7 +506,7 @@ static void a_job_that_failed_is_not_shared(void **state)
 
 static void windows_are_read_from_a_place_on(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     static const char *const texts[] = {"one", "two", "three"};
     char id[ID_SIZE];
     struct store_windows w;
@@ -554,7 +531,7 @@ static void windows_are_read_from_a_place_on(void **state)
 static void a_waveform_goes_with_its_job(void **state)
 {
     static const unsigned char peaks[] = {0, 255, 0, 7}, others[] = {1, 0};
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err why = {0};
     struct buf b;
     char id[ID_SIZE];
@@ -580,7 +557,7 @@ static void a_waveform_goes_with_its_job(void **state)
 
 static void the_probe_changes_nothing(void **state)
 {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     for (int i = 0; i < 3; i++)
         CHECK(store_probe(f->store, e));
     char id[ID_SIZE];
@@ -589,7 +566,7 @@ static void the_probe_changes_nothing(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, test_set_up, test_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_job_comes_back_as_it_went_in),
         TEST(an_unknown_id_is_not_found),
