@@ -5,6 +5,8 @@ import { ApiError, send } from './api.js';
 import { recall, remember, remembered } from './store.js';
 
 const CHUNK = 32 * 1048576; // proxies refuse larger bodies more often
+const LOOKS = 30; // a connection that broke off may count as alive for half a minute
+const LOOK_MS = 2000;
 const VERSION = { 'Tus-Resumable': '1.0.0' };
 
 function base64(text) {
@@ -145,6 +147,18 @@ async function sendParts(file, options, memory, { onprogress, onwait, onresume, 
   return { job_id: state.jobId };
 }
 
+/** Ask until the request that was broken off has ended on the other side too. */
+async function insist(request) {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await request();
+    } catch (error) {
+      if (!passes(error) || tries >= LOOKS) throw error;
+      await new Promise((resolve) => { setTimeout(resolve, LOOK_MS); });
+    }
+  }
+}
+
 /** Remove what is there of an upload that nobody wants any more. */
 export function forget(file, options) {
   drop(memoryOf(file, options));
@@ -153,27 +167,32 @@ export function forget(file, options) {
 function drop(memory) {
   const known = readMemory(memory);
   remember(memory, null);
-  if (known) send('DELETE', known.place, null, { headers: VERSION }).catch(() => {});
+  if (known) insist(() => send('DELETE', known.place, null, { headers: VERSION })).catch(() => {});
+}
+
+/** What is known of one that was broken off; null: it is of no use any more. */
+async function recover(memory) {
+  const known = readMemory(memory);
+  try {
+    const { offset, jobId } = known ? await insist(() => look(known.place)) : { jobId: 'none' };
+    if (!jobId) return { ...known, offset, drop: () => drop(memory) };
+    remember(memory, null);
+  } catch (error) {
+    if (ends(error)) remember(memory, null);
+  }
+  return null;
 }
 
 /**
  * The uploads that were broken off when the page was closed, as far as the service still has
- * them: [{name, size, lastModified, options, offset, drop()}].
+ * them: `onfound({name, size, lastModified, options, offset, drop()})` for each.
  */
-export async function unfinished() {
+export async function findUnfinished(onfound) {
   const held = new Set((await navigator.locks?.query())?.held.map((lock) => lock.name));
-  const all = await Promise.all(remembered(PREFIX).filter((memory) => !held.has(memory)).map(async (memory) => {
-    const known = readMemory(memory);
-    try {
-      const { offset, jobId } = known ? await look(known.place) : { jobId: 'none' };
-      if (!jobId) return { ...known, offset, drop: () => drop(memory) };
-      remember(memory, null);
-    } catch (error) {
-      if (ends(error)) remember(memory, null);
-    }
-    return null;
+  await Promise.all(remembered(PREFIX).filter((memory) => !held.has(memory)).map(async (memory) => {
+    const known = await recover(memory);
+    if (known) onfound(known);
   }));
-  return all.filter(Boolean);
 }
 
 /** Forget their names, not their bytes: who comes next need not know what was sent. */

@@ -3,7 +3,7 @@
 import { ApiError, askToSignIn, uploadForm } from './api.js';
 import { announce, byId, el, icon, sentence, setText, size } from './dom.js';
 import { leftText, makeMeter } from './eta.js';
-import { forget, unfinished, uploadResumable } from './tus.js';
+import { findUnfinished, forget, uploadResumable } from './tus.js';
 
 const AT_ONCE = 2; // more would only share the same line
 
@@ -297,25 +297,29 @@ function goesOn(file) {
   return null;
 }
 
+function addLeftOver(known) {
+  const { name, size: bytes, offset, drop } = known;
+  const done = () => {
+    drop();
+    leftOver.delete(row);
+    row.remove();
+    byId('files').focus();
+  };
+  const choose = el('button', { type: 'button', class: 'link', onclick: () => byId('files').click() }, 'Choose the file again');
+  const row = el('li', { class: 'left-over' },
+    el('span', { class: 'name', title: name }, el('bdi', {}, name)),
+    el('span', { class: 'buttons' }, makeButton('close', `Forget the unfinished upload of ${name}`, done)),
+    el('progress', { max: 100, value: (100 * offset) / bytes, 'aria-label': `Upload of ${name}` }),
+    el('p', { class: 'state' }, `Broken off${offset ? ` at ${Math.floor((100 * offset) / bytes)} %` : ''}. `, choose, ' to go on.'));
+  leftOver.set(row, known);
+  list.append(row);
+}
+
 /** Show what was broken off when the page was closed: the browser wants the file again. */
-export async function showUnfinished() {
-  for (const known of await unfinished().catch(() => [])) {
-    const { name, size: bytes, offset, drop } = known;
-    const label = `Forget the unfinished upload of ${name}`;
-    const choose = el('button', { type: 'button', class: 'link', onclick: () => byId('files').click() }, 'Choose the file again');
-    const row = el('li', { class: 'left-over' },
-      el('span', { class: 'name', title: name }, el('bdi', {}, name)),
-      el('span', { class: 'buttons' }, makeButton('close', label, () => {
-        drop();
-        leftOver.delete(row);
-        row.remove();
-        byId('files').focus();
-      })),
-      el('progress', { max: 100, value: (100 * offset) / bytes, 'aria-label': `Upload of ${name}` }),
-      el('p', { class: 'state' }, `Broken off: ${size(offset)} of ${size(bytes)} are here. `, choose, ' to go on.'));
-    leftOver.set(row, known);
-    list.append(row);
-  }
+export function showUnfinished() {
+  // What was chosen again meanwhile goes on already.
+  const again = ({ name }) => [...items].some(({ file }) => file.name === name);
+  findUnfinished((known) => { if (!again(known)) addLeftOver(known); }).catch(() => {});
 }
 
 byId('upload-hold').addEventListener('click', holdAll);
