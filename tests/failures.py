@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What failed, and what it said, from the logs of test runners, short enough for the end of a log.
 
-usage: script/failures.py LOG…
+usage: tests/failures.py LOG…
   NAME.tap   of Node's test runner: each failed test with those that it is part of
   NAME.json  of meson: each failed C test with its last lines
 """
