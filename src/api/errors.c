@@ -20,6 +20,9 @@ static const struct mapping {
     {ERR_NO_AUDIO, 415, NULL},
     {ERR_NOMEM, 503, "The server is short of memory; try again later."},
     {ERR_TIMEOUT, 503, "The server took too long; try again later."},
+    {ERR_AWAY, 503, "The server's database cannot be reached now; try again later."},
+    {ERR_UNSURE, 503,
+     "The server's database broke off; look whether it was done before trying again."},
     {ERR_FULL, 507, "The server's disk is full; tell its operator, or try again later."},
 };
 

@@ -55,7 +55,11 @@ static const struct setting settings[] = {
      "port to listen on; 0 takes any that is free"},
     {"DATABASE_URL", NULL, SETTING_TEXT, FIELD(database_url), "sqlite:///data/app.db", 0,
      0, NULL, setting_is_database_url, "sqlite:///PATH or postgresql://…",
-     "where jobs are kept"},
+     "where jobs are kept; several processes may share a PostgreSQL database (12 or "
+     "later, UTF-8)"},
+    {"DATABASE_CONNECTIONS", NULL, SETTING_INTEGER, FIELD(database_connections), "8", 2,
+     200, NULL, NULL, NULL,
+     "connections to PostgreSQL at most, and one to listen; what needs more waits"},
     {"REDIS_URL", NULL, SETTING_TEXT, FIELD(redis_url), NULL, 0, 0, NULL,
      setting_is_redis_url, "redis://…, rediss://… or unix://…",
      "the queue that several machines share; unset: the embedded queue"},
@@ -221,7 +225,7 @@ static int refuse(const struct setting *s, const char *name, const char *value,
     char allowed[400];
     describe_allowed(s, allowed, sizeof allowed);
     /* An address with a user in it is one with a password, and messages end in logs. */
-    if (strchr(value, '@') || s->check == setting_is_secret)
+    if (strchr(value, '@') || strstr(value, "password=") || s->check == setting_is_secret)
         return err_set(e, ERR_INVALID, "%s is not understood; it must be %s%s", name,
                        s->choices ? "one of: " : "", allowed);
     return err_set(e, ERR_INVALID, "%s is \"%.60s\"; it must be %s%s", name, value,
@@ -411,6 +415,23 @@ int config_set(struct config *c, const char *name, const char *value, struct err
 
 /* ---- showing --------------------------------------------------------------------- */
 
+/* What is behind "password=" in a query becomes stars. */
+static void hide_in_query(char *url)
+{
+    static const char word[] = "password=";
+    char *at = strchr(url, '?');
+    while (at && (at = strstr(at, word))) {
+        at += strlen(word);
+        size_t n = strcspn(at, "&#");
+        if (n >= 3) {
+            memcpy(at, "***", 3);
+            memmove(at + 3, at + n, strlen(at + n) + 1);
+        } else {
+            memset(at, '*', n);
+        }
+    }
+}
+
 /* A URL with its password, if it has one, replaced by stars. */
 static void print_url(const char *url, char *out, size_t size)
 {
@@ -425,6 +446,8 @@ static void print_url(const char *url, char *out, size_t size)
         (void)snprintf(out, size, "%.*s:***%s", (int)(colon - url), url, at);
     else
         (void)snprintf(out, size, "%s", url);
+    if (host)
+        hide_in_query(out);
 }
 
 static void print_value(const struct config *c, const struct setting *s, char *out,

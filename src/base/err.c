@@ -114,6 +114,10 @@ const char *err_name(int code)
         return "no_audio";
     case ERR_NOT_MEDIA:
         return "not_media";
+    case ERR_AWAY:
+        return "unavailable";
+    case ERR_UNSURE:
+        return "unsure";
     default:
         return "io_error";
     }

@@ -25,6 +25,8 @@ enum err_code {
     ERR_CRASH = -15,      /* a child process died */
     ERR_NO_AUDIO = -16,   /* media was read, but there is no audio in it */
     ERR_NOT_MEDIA = -17,  /* the bytes are not media that we can read */
+    ERR_AWAY = -18,       /* what we depend on cannot be reached now; nothing was done */
+    ERR_UNSURE = -19,     /* it broke off so that nobody can say whether it was done */
 };
 
 struct err {

@@ -173,6 +173,8 @@ static void what_is_deleted_is_not_found_and_leaves_no_word(void **state)
     merged(f);
     CHECK(store_scrub(f->store, e));
     finds(f, "kind", "other.wav ");
+    if (test_on_postgres())
+        return; /* its files are its own business */
     char path[PATH_MAX + 16];
     (void)snprintf(path, sizeof path, "%s/app.db", f->folder);
     assert_false(test_file_holds(path, "platypus"));
@@ -262,7 +264,8 @@ static void ten_thousand_jobs_are_searched_quickly(void **state)
                       (long long)total, jobs, ms);
         slow |= !quick && ms >= 50;
     }
-    print_message("one pass over every text: %.1f ms\n", look_ms(f));
+    if (!test_on_postgres())
+        print_message("one pass over every text: %.1f ms\n", look_ms(f));
     assert_false(slow);
 }
 
