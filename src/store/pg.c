@@ -114,6 +114,7 @@ int pg_store_open(struct store **out, const char *url,
         pg_close(&s->base);
         return status;
     }
+    s->pool.opened = true;
     *out = &s->base;
     return 0;
 }

@@ -265,7 +265,7 @@ static void find_state(const char *message, char out[6])
     for (const char *p = strchr(message, ':'); p; p = strchr(p + 1, ':')) {
         const char *q = p + 1 + strspn(p + 1, " ");
         size_t n = strspn(q, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ");
-        if (n == 5 && q[5] == ':') {
+        if (n == 5 && q[5] == ':' && strcspn(q, "0123456789") < 5) { /* not "FATAL" */
             memcpy(out, q, 5);
             out[5] = '\0';
             return;

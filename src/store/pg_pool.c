@@ -130,8 +130,8 @@ static void note_knock(struct pg_pool *p, struct pg_conn *c, int status,
         if (p->pause_ns > MOST_PAUSE_NS)
             p->pause_ns = MOST_PAUSE_NS;
         p->knock_at_ns = now + with_jitter(p->pause_ns);
-        tell = !p->away_told;
-        p->away_told = true;
+        tell = status == ERR_AWAY && !p->away_told;
+        p->away_told |= tell;
     }
     pthread_mutex_unlock(&p->lock);
     if (tell)
@@ -157,8 +157,9 @@ static int connect_it(struct pg_pool *p, struct pg_conn *c, int64_t until_ns,
         note_knock(p, c, status, &why);
         if (!status)
             return 0;
+        /* Later on that is not the caller's doing, whatever it is. */
         if (status != ERR_AWAY || clock_monotonic_ns() >= until_ns)
-            return err_set(e, status, "%s", why.message);
+            return err_set(e, p->opened ? ERR_AWAY : status, "%s", why.message);
     }
 }
 
@@ -287,6 +288,9 @@ static bool leave(struct pg_turn *t, int *status, struct err *e)
         (void)pg_run(t->conn, NULL, "ROLLBACK", "");
         t->conn->again = deadlock;
     }
+    if (*status == ERR_DENIED && t->pool->opened)
+        *status = err_set(e, ERR_IO, "%s took a right away: %s", t->pool->place.name,
+                          "make its user the owner of what it made");
     if (!t->conn) { /* its outcome had to be asked for */
         again = *status == ERR_AWAY;
     } else {

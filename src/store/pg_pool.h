@@ -24,6 +24,7 @@ struct pg_pool {
     pthread_cond_t freed;
     struct pg_conn *conns; /* owned [count] */
     size_t count;
+    bool opened;  /* from then on it was usable once */
     int instance; /* of this process; 0: a command beside a service */
     /* Rises when a connection was lost: those of before are opened anew. */
     uint64_t generation;

@@ -176,14 +176,29 @@ void postgres_need(void)
     make_server();
 }
 
+struct postgres_session *postgres_session(const char *database)
+{
+    return (struct postgres_session *)connect_to(database);
+}
+
+void postgres_session_run(struct postgres_session *s, const char *sql)
+{
+    PGresult *r = PQexec((PGconn *)s, sql);
+    if (PQresultStatus(r) != PGRES_COMMAND_OK && PQresultStatus(r) != PGRES_TUPLES_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage((PGconn *)s));
+    PQclear(r);
+}
+
+void postgres_session_close(struct postgres_session *s)
+{
+    PQfinish((PGconn *)s);
+}
+
 void postgres_run(const char *database, const char *sql)
 {
-    PGconn *c = connect_to(database);
-    PGresult *r = PQexec(c, sql);
-    if (PQresultStatus(r) != PGRES_COMMAND_OK && PQresultStatus(r) != PGRES_TUPLES_OK)
-        fail_msg("%s: %s", sql, PQerrorMessage(c));
-    PQclear(r);
-    PQfinish(c);
+    struct postgres_session *s = postgres_session(database);
+    postgres_session_run(s, sql);
+    postgres_session_close(s);
 }
 
 long postgres_ask(const char *database, const char *sql)

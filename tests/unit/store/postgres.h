@@ -12,6 +12,11 @@ void postgres_need(void);
 void postgres_run(const char *database, const char *sql);
 /* The number that SQL gives; -1: none. */
 long postgres_ask(const char *database, const char *sql);
+/* A session that lasts, as somebody with psql has it. */
+struct postgres_session;
+struct postgres_session *postgres_session(const char *database);
+void postgres_session_run(struct postgres_session *s, const char *sql);
+void postgres_session_close(struct postgres_session *s);
 int postgres_port(void);
 /* "postgresql://wt:…@127.0.0.1:PORT/DATABASE" */
 void postgres_url(const char *database, char *out, size_t size);

@@ -1,15 +1,700 @@
+/* What only a database server can do to the store: refuse, break off, restart, and serve
+ * several processes at the same time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+
 #include "store_test.h"
-static void nothing(void **state)
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cutter.h"
+#include "postgres.h"
+#include "store/keys.h"
+#include "store/native.h"
+#include "store/share.h"
+#include "store/webhooks.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define SECOND_NS  INT64_C(1000000000)
+#define MOST       16
+
+struct fixture {
+    char folder[PATH_MAX], url[PATH_MAX + 32];
+    const char *database; /* borrowed */
+};
+
+static int set_up(void **state)
 {
-    (void)state;
+    struct fixture *f = calloc(1, sizeof *f);
+    test_folder_make(f->folder);
+    test_store_url(f->folder, f->url, sizeof f->url);
+    f->database = strrchr(f->folder, '/') + 1;
+    *state = f;
+    return 0;
 }
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    test_folder_remove(f->folder);
+    free(f);
+    return 0;
+}
+
+static struct store *open_with(const char *url, int connections)
+{
+    struct store *s = NULL;
+    struct store_options options = {.exclusive = true, .connections = connections};
+    CHECK(store_open(&s, url, &options, e));
+    return s;
+}
+
+static struct job job_of(char name[64], int64_t created_ms)
+{
+    static char model[] = "tiny", language[] = "auto", task[] = "transcribe",
+                none[] = "{}";
+    struct job j = {.original_filename = name,
+                    .filename = name,
+                    .model = model,
+                    .language_asked = language,
+                    .task = task,
+                    .options = none,
+                    .created_ms = created_ms};
+    id_new(j.id);
+    return j;
+}
+
+/* Run `fn` on many threads at once. */
+struct crowd {
+    struct fixture *f;
+    struct store *store;
+    void (*fn)(struct crowd *c, int i);
+    int count;
+    atomic_int next, done, failed, odd;
+    atomic_bool over;
+    void *arg;
+};
+
+static void *one_of_many(void *arg)
+{
+    struct crowd *c = arg;
+    c->fn(c, atomic_fetch_add(&c->next, 1));
+    return NULL;
+}
+
+static void run_crowd(struct crowd *c, int count, void (*fn)(struct crowd *c, int i))
+{
+    pthread_t threads[64];
+    c->fn = fn;
+    c->count = count;
+    atomic_store(&c->next, 0);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, one_of_many, c), 0);
+    for (int i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+}
+
+/* ---- what cannot be used --------------------------------------------------------- */
+
+static int try_open(const char *url, struct err *e)
+{
+    struct store *s = NULL;
+    struct store_options options = {0};
+    int status = store_open(&s, url, &options, e);
+    store_close(s);
+    assert_null(strstr(e->message, POSTGRES_PASSWORD));
+    assert_null(strstr(e->message, "wr0ng"));
+    return status;
+}
+
+static void what_cannot_be_used_is_said_clearly(void **state)
+{
+    struct fixture *f = *state;
+    struct err why = {0};
+    char url[PATH_MAX + 32];
+    (void)snprintf(url, sizeof url, "postgresql://wt:wr0ng@127.0.0.1:%d/%s",
+                   postgres_port(), f->database);
+    assert_int_equal(try_open(url, &why), ERR_DENIED);
+    assert_non_null(strstr(why.message, "check user and password"));
+    (void)snprintf(url, sizeof url, "postgresql://wt@127.0.0.1:%d/%s", postgres_port(),
+                   f->database);
+    assert_int_equal(try_open(url, &why), ERR_DENIED);
+    postgres_url("no_such_place", url, sizeof url);
+    assert_int_equal(try_open(url, &why), ERR_NOT_FOUND);
+    assert_non_null(strstr(why.message, "CREATE DATABASE \"no_such_place\""));
+    postgres_run("postgres", "CREATE DATABASE old_times OWNER wt TEMPLATE template0 "
+                             "ENCODING 'SQL_ASCII'");
+    postgres_url("old_times", url, sizeof url);
+    assert_int_equal(try_open(url, &why), ERR_UNSUPPORTED);
+    assert_non_null(strstr(why.message, "SQL_ASCII"));
+    postgres_drop("old_times");
+    int64_t began = clock_monotonic_ns();
+    assert_int_equal(try_open("postgresql://wt:wr0ng@127.0.0.1:1/x", &why), ERR_AWAY);
+    assert_non_null(strstr(why.message, "at 127.0.0.1:1 cannot be reached"));
+    assert_true(clock_monotonic_ns() - began < 15 * SECOND_NS);
+    assert_int_equal(try_open("postgresql://wt:wr0ng@h/d?nonsense=wr0ng", &why),
+                     ERR_INVALID);
+}
+
+static void rights_that_are_missing_are_named(void **state)
+{
+    struct fixture *f = *state;
+    struct err why = {0};
+    char url[PATH_MAX + 32];
+    postgres_run(f->database, "CREATE ROLE guest LOGIN PASSWORD '" POSTGRES_PASSWORD "'");
+    (void)snprintf(url, sizeof url, "postgresql://guest:%s@127.0.0.1:%d/%s",
+                   POSTGRES_PASSWORD, postgres_port(), f->database);
+    assert_int_equal(try_open(url, &why), ERR_DENIED);
+    assert_non_null(strstr(why.message, "GRANT CREATE"));
+    postgres_run(f->database, "DROP ROLE guest");
+}
+
+/* ---- the schema ------------------------------------------------------------------ */
+
+static void open_one(struct crowd *c, int i)
+{
+    struct err why = {0};
+    struct store *s = NULL;
+    struct store_options options = {.exclusive = i % 2, .connections = 2};
+    int status = store_open(&s, c->f->url, &options, &why);
+    if (status) {
+        print_error("%s\n", why.message);
+        atomic_fetch_add(&c->failed, 1);
+    }
+    store_close(s);
+}
+
+static void many_that_begin_at_once_migrate_once(void **state)
+{
+    struct fixture *f = *state;
+    struct crowd c = {.f = f};
+    run_crowd(&c, 12, open_one);
+    assert_int_equal(c.failed, 0);
+    long steps = postgres_ask(f->database,
+                              "SELECT count(*) FROM whisper_transcriber.schema_version");
+    assert_int_equal(
+        steps,
+        postgres_ask(f->database,
+                     "SELECT max(version) FROM whisper_transcriber.schema_version"));
+    assert_true(steps > 0);
+}
+
+static void other_versions_and_programs_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct err why = {0};
+    postgres_run(f->database, "CREATE SCHEMA whisper_transcriber AUTHORIZATION wt;"
+                              "CREATE TABLE whisper_transcriber.bookmarks (url text)");
+    assert_int_equal(try_open(f->url, &why), ERR_INVALID);
+    assert_non_null(strstr(why.message, "another program"));
+    postgres_run(f->database, "DROP TABLE whisper_transcriber.bookmarks");
+    CHECK(try_open(f->url, e));
+    postgres_run(f->database,
+                 "INSERT INTO whisper_transcriber.schema_version VALUES (99, 'x', 1)");
+    assert_int_equal(try_open(f->url, &why), ERR_UNSUPPORTED);
+    assert_non_null(strstr(why.message, "newer version"));
+}
+
+/* ---- several at once ------------------------------------------------------------- */
+
+#define JOBS 200
+
+/* Odd ones are another process. */
+static void claim_many(struct crowd *c, int i)
+{
+    struct store *s = i % 2 ? c->arg : c->store;
+    struct job j;
+    int status, waited = 0;
+    while ((status = store_claim(s, NULL, "me", 10, 20, &j, NULL)) == 0 ||
+           (status == ERR_NOT_FOUND && waited++ < 3)) {
+        if (status) {
+            usleep(10000); /* others were about to take what was there */
+            continue;
+        }
+        atomic_fetch_add(&c->done, 1);
+        if (j.attempt != 1)
+            atomic_fetch_add(&c->odd, 1);
+        job_release(&j);
+    }
+    if (status != ERR_NOT_FOUND)
+        atomic_fetch_add(&c->failed, 1);
+}
+
+static void every_job_is_claimed_once(void **state)
+{
+    struct fixture *f = *state;
+    struct crowd c = {.f = f, .store = open_with(f->url, 4), .arg = open_with(f->url, 4)};
+    char id[ID_SIZE];
+    for (int i = 0; i < JOBS; i++)
+        test_store_add(c.store, i, "a.wav", id);
+    run_crowd(&c, 16, claim_many);
+    assert_int_equal(c.done, JOBS);
+    assert_int_equal(c.odd, 0);
+    assert_int_equal(c.failed, 0);
+    store_close(c.store);
+    store_close(c.arg);
+}
+
+static void ask_once(struct crowd *c, int i)
+{
+    char name[64] = "a.wav", first[ID_SIZE] = "";
+    struct job j = job_of(name, 5);
+    struct store_once o = {"", "the key", "the same", 5000, 4000};
+    int status = store_insert_once(i % 2 ? c->arg : c->store, &j, "00", &o, first, NULL);
+    if (status == 0)
+        atomic_fetch_add(&c->done, 1);
+    else if (status != ERR_EXISTS || !first[0])
+        atomic_fetch_add(&c->failed, 1);
+}
+
+static void ask_for_the_same(struct crowd *c, int i)
+{
+    char name[64] = "a.wav", existing[ID_SIZE];
+    struct job j = job_of(name, 5);
+    int status = store_insert_shared(i % 2 ? c->arg : c->store, &j, "00", "the key", 0,
+                                     existing, NULL);
+    if (status)
+        atomic_fetch_add(&c->failed, 1);
+    else if (!existing[0])
+        atomic_fetch_add(&c->done, 1);
+}
+
+static void make_first_key(struct crowd *c, int i)
+{
+    struct store_key k = {.scopes = KEY_ADMIN};
+    (void)snprintf(k.id, sizeof k.id, "%016d", i);
+    int status = store_key_add(i % 2 ? c->arg : c->store, &k, true, NULL);
+    if (status == 0)
+        atomic_fetch_add(&c->done, 1);
+    else if (status != ERR_EXISTS)
+        atomic_fetch_add(&c->failed, 1);
+}
+
+static void what_happens_once_happens_once(void **state)
+{
+    static void (*const fns[])(struct crowd * c, int i) = {ask_once, ask_for_the_same,
+                                                           make_first_key};
+    struct fixture *f = *state;
+    struct store *a = open_with(f->url, 8), *b = open_with(f->url, 8);
+    for (size_t i = 0; i < ARRAY_LENGTH(fns); i++) {
+        struct crowd c = {.f = f, .store = a, .arg = b};
+        run_crowd(&c, 16, fns[i]);
+        assert_int_equal(c.done, 1);
+        assert_int_equal(c.failed, 0);
+    }
+    store_close(a);
+    store_close(b);
+}
+
+/* Many threads, two connections: each waits for its turn. */
+static void add_some(struct crowd *c, int i)
+{
+    char name[64];
+    for (int k = 0; k < 5; k++) {
+        (void)snprintf(name, sizeof name, "%d-%d.wav", i, k);
+        struct job j = job_of(name, i);
+        if (store_insert(c->store, &j, "00", NULL))
+            atomic_fetch_add(&c->failed, 1);
+    }
+}
+
+static void few_connections_serve_many(void **state)
+{
+    struct fixture *f = *state;
+    struct crowd c = {.f = f, .store = open_with(f->url, 2)};
+    run_crowd(&c, 40, add_some);
+    assert_int_equal(c.failed, 0);
+    struct job_list list;
+    struct job_filter all = {.limit = 1};
+    CHECK(store_list(c.store, &all, &list, e));
+    assert_int_equal(list.total, 200);
+    job_list_release(&list);
+    store_close(c.store);
+}
+
+/* ---- the log --------------------------------------------------------------------- */
+
+static void add_and_cancel(struct crowd *c, int i)
+{
+    struct store *s = i % 2 ? c->arg : c->store;
+    for (int k = 0; k < 25; k++) {
+        char name[64] = "a.wav";
+        struct job j = job_of(name, i);
+        if (store_insert(s, &j, "00", NULL) || store_cancel(s, j.id, 9, NULL))
+            atomic_fetch_add(&c->failed, 1);
+        else
+            atomic_fetch_add(&c->done, 2);
+    }
+}
+
+static void *follow_log(void *arg)
+{
+    struct crowd *c = arg;
+    int64_t at = 0;
+    bool last = false;
+    while (!last) {
+        struct store_event_list list;
+        last = atomic_load(&c->over);
+        if (store_log_read(c->store, at, NULL, 1000, &list, NULL))
+            return NULL;
+        for (size_t i = 0; i < list.count; i++) {
+            atomic_fetch_add(&c->odd, 1);
+            at = list.events[i].number;
+        }
+        store_event_list_release(&list);
+    }
+    return NULL;
+}
+
+/* Whoever has read up to a number has missed none below it. */
+static void the_log_is_read_without_gaps(void **state)
+{
+    struct fixture *f = *state;
+    struct crowd c = {.f = f, .store = open_with(f->url, 8), .arg = open_with(f->url, 8)};
+    pthread_t follower;
+    assert_int_equal(pthread_create(&follower, NULL, follow_log, &c), 0);
+    run_crowd(&c, 12, add_and_cancel);
+    atomic_store(&c.over, true);
+    pthread_join(follower, NULL);
+    assert_int_equal(c.failed, 0);
+    assert_int_equal(c.odd, c.done);
+    store_close(c.store);
+    store_close(c.arg);
+}
+
+/* ---- other processes ------------------------------------------------------------- */
+
+static void what_others_hold_stays_theirs(void **state)
+{
+    struct fixture *f = *state;
+    struct store *a = open_with(f->url, 2), *b = open_with(f->url, 2);
+    char id[ID_SIZE], hooked[ID_SIZE];
+    struct job j;
+    struct store_delivery d;
+    int64_t count = -1;
+    struct store_webhook hook = {"https://example.org", "", false};
+    test_store_add(a, 1, "a.wav", id);
+    CHECK(store_claim(a, NULL, "a", 10, 20, &j, e));
+    job_release(&j);
+    char name[64] = "b.wav";
+    struct job other = job_of(name, 2);
+    memcpy(hooked, other.id, ID_SIZE);
+    CHECK(store_webhook_put(a, hooked, &hook, e));
+    CHECK(store_insert(a, &other, "00", e));
+    CHECK(store_cancel(a, hooked, 5, e));
+    CHECK(store_webhook_claim(a, 10, 1000, &d, e));
+    store_delivery_release(&d);
+    CHECK(store_requeue_expired(b, INT64_MAX, &count, e));
+    assert_int_equal(count, 0);
+    CHECK(store_webhook_recover(b, e));
+    assert_int_equal(store_webhook_claim(b, 10, 1000, &d, NULL), ERR_NOT_FOUND);
+    store_close(a);
+    for (int i = 0; i < 100 && !count; i++) { /* until the server has noticed */
+        CHECK(store_requeue_expired(b, INT64_MAX, &count, e));
+        usleep(20000);
+    }
+    assert_int_equal(count, 1);
+    CHECK(store_webhook_recover(b, e));
+    CHECK(store_webhook_claim(b, 10, 1000, &d, e));
+    store_delivery_release(&d);
+    store_close(b);
+}
+
+struct heard {
+    pthread_mutex_t lock;
+    int count, all;
+    char lines[MOST][200];
+};
+
+static void on_news(void *arg, const struct store_news *n)
+{
+    struct heard *h = arg;
+    pthread_mutex_lock(&h->lock);
+    if (!n->job_id[0])
+        h->all++;
+    else if (h->count < MOST)
+        (void)snprintf(h->lines[h->count++], sizeof h->lines[0], "%s %s %d %d %s",
+                       n->job_id, n->deleted ? "deleted" : job_status_name(n->status),
+                       n->attempt, n->progress, n->message);
+    pthread_mutex_unlock(&h->lock);
+}
+
+static bool has_heard(struct heard *h, const char *id, const char *what)
+{
+    char line[200];
+    (void)snprintf(line, sizeof line, "%s %s", id, what);
+    for (int i = 0; i < 250; i++) {
+        pthread_mutex_lock(&h->lock);
+        bool found = false;
+        for (int k = 0; k < h->count; k++)
+            found |= !strcmp(h->lines[k], line);
+        pthread_mutex_unlock(&h->lock);
+        if (found)
+            return true;
+        usleep(20000);
+    }
+    return false;
+}
+
+static void others_hear_what_was_changed(void **state)
+{
+    struct fixture *f = *state;
+    struct store *a = open_with(f->url, 2), *b = open_with(f->url, 2);
+    struct heard own = {.lock = PTHREAD_MUTEX_INITIALIZER},
+                 other = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct job j;
+    char id[ID_SIZE], next[ID_SIZE];
+    store_listen(a, on_news, &own);
+    store_listen(b, on_news, &other);
+    test_store_add(a, 1, "a.wav", id);
+    CHECK(store_claim(a, NULL, "a", 10, 20, &j, e));
+    struct store_checkpoint cp = {
+        .next_frame = 1, .progress = 42, .message = "Grüße from here"};
+    CHECK(store_checkpoint(a, id, 1, &cp, e));
+    CHECK(store_fail(a, id, 1, 5, "x", "the reason", e));
+    CHECK(store_remove(a, id, e));
+    job_release(&j);
+    assert_true(has_heard(&other, id, "pending 0 0 "));
+    assert_true(has_heard(&other, id, "processing 1 0 Starting"));
+    assert_true(has_heard(&other, id, "processing 1 42 Grüße from here"));
+    assert_true(has_heard(&other, id, "failed 1 42 the reason"));
+    assert_true(has_heard(&other, id, "deleted 1 42 Deleted"));
+    assert_int_equal(own.count, 0);
+    /* After a break it is to look at everything, and hears again. */
+    postgres_run("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                             "WHERE usename = 'wt'");
+    for (int i = 0; i < 250 && !other.all; i++)
+        usleep(20000);
+    assert_true(other.all > 0);
+    test_store_add(a, 1, "b.wav", next);
+    assert_true(has_heard(&other, next, "pending 0 0 "));
+    store_listen(b, NULL, NULL);
+    store_close(a);
+    store_close(b);
+}
+
+/* ---- breaks ---------------------------------------------------------------------- */
+
+static void add_until_over(struct crowd *c, int i)
+{
+    FILE *out = ((FILE **)c->arg)[i];
+    while (!atomic_load(&c->over)) {
+        char name[64] = "a.wav";
+        struct job j = job_of(name, i);
+        int status = store_insert(c->store, &j, "00", NULL);
+        fprintf(out, "%d %s\n", status, j.id);
+        atomic_fetch_add(&c->done, !status);
+        if (status)
+            usleep(1000);
+    }
+}
+
+static void *add_beside(void *arg)
+{
+    run_crowd(arg, 8, add_until_over);
+    return NULL;
+}
+
+/* What was said to be done is there, what was said not to be is not. */
+static void a_restart_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    FILE *files[8];
+    struct crowd c = {.f = f, .store = open_with(f->url, 4), .arg = files};
+    pthread_t crowd;
+    for (int i = 0; i < 8; i++)
+        files[i] = tmpfile();
+    assert_int_equal(pthread_create(&crowd, NULL, add_beside, &c), 0);
+    for (int i = 0; i < 3; i++) {
+        usleep(300000);
+        postgres_stop();
+        usleep((unsigned)i * 200000);
+        postgres_start();
+    }
+    usleep(300000);
+    atomic_store(&c.over, true);
+    pthread_join(crowd, NULL);
+    assert_true(c.done > 20);
+    int unsure = 0, away = 0;
+    for (int i = 0; i < 8; i++) {
+        int status;
+        char id[ID_SIZE];
+        struct job j;
+        rewind(files[i]);
+        while (fscanf(files[i], "%d %36s", &status, id) == 2) {
+            int there = store_get(c.store, id, &j, NULL);
+            if (there == 0)
+                job_release(&j);
+            unsure += status == ERR_UNSURE;
+            away += status == ERR_AWAY;
+            if (status == 0)
+                assert_int_equal(there, 0);
+            else if (status != ERR_UNSURE)
+                assert_int_equal(there, ERR_NOT_FOUND);
+        }
+        fclose(files[i]);
+    }
+    print_message("%d done, %d refused, %d unsure\n", c.done, away, unsure);
+    store_close(c.store);
+}
+
+static void a_commit_whose_answer_is_lost_is_known(void **state)
+{
+    struct fixture *f = *state;
+    struct cutter *cutter = cutter_start(postgres_port());
+    char url[PATH_MAX + 32], id[ID_SIZE];
+    (void)snprintf(url, sizeof url, "postgresql://wt:%s@127.0.0.1:%d/%s?sslmode=disable",
+                   POSTGRES_PASSWORD, cutter_port(cutter), f->database);
+    struct store *s = open_with(url, 2);
+    const char *one[] = {"[1]"};
+    struct store_checkpoint cp = {
+        .next_frame = 5, .windows = one, .n_windows = 1, .message = "m"};
+    struct store_result result = {.transcript_json = "{}", .transcript_text = "hello"};
+    struct store_resume r;
+    struct job j;
+    for (int round = 0; round < 2; round++) {
+        /* Behind the commit, and before it. */
+        static const char *const tags[2][3] = {{"COMMIT", "COMMIT", "COMMIT"},
+                                               {"INSERT 0 1", "UPDATE 1", "UPDATE 1"}};
+        cutter_arm(cutter, tags[round][0], 1);
+        test_store_add(s, 1, "a.wav", id);
+        assert_int_equal(cutter_left(cutter), 0);
+        cutter_arm(cutter, tags[round][1], 1);
+        CHECK(store_claim(s, NULL, "me", 10, 20, &j, e));
+        assert_int_equal(cutter_left(cutter), 0);
+        assert_string_equal(j.id, id);
+        assert_int_equal(j.attempt, 1);
+        job_release(&j);
+        cutter_arm(cutter, tags[round][2], 1);
+        CHECK(store_checkpoint(s, id, 1, &cp, e));
+        assert_int_equal(cutter_left(cutter), 0);
+        CHECK(store_resume(s, id, &r, e));
+        assert_int_equal(r.n_windows, 1);
+        store_resume_release(&r);
+        /* And when a caller does it again all the same: */
+        CHECK(store_checkpoint(s, id, 1, &cp, e));
+        CHECK(store_resume(s, id, &r, e));
+        assert_int_equal(r.n_windows, 1);
+        store_resume_release(&r);
+        cutter_arm(cutter, tags[round][0], 1);
+        CHECK(store_complete(s, id, 1, 50, &result, e));
+        assert_int_equal(cutter_left(cutter), 0);
+        CHECK(store_get(s, id, &j, e));
+        assert_int_equal(j.status, JOB_COMPLETED);
+        job_release(&j);
+    }
+    struct job_list list;
+    struct job_filter all = {.limit = 10, .search = "hello"};
+    CHECK(store_list(s, &all, &list, e));
+    assert_int_equal(list.total, 2);
+    job_list_release(&list);
+    store_close(s);
+    cutter_stop(cutter);
+}
+
+static void add_session(struct crowd *c, int i)
+{
+    struct store_session x = {.id = "00000000000000aa",
+                              .hash = "h",
+                              .key_id = "00000000000000bb",
+                              .expires_ms = 50};
+    (void)i;
+    if (store_session_add(c->store, &x, NULL))
+        atomic_fetch_add(&c->failed, 1);
+    else
+        atomic_fetch_add(&c->done, 1);
+}
+
+static void *add_session_beside(void *arg)
+{
+    add_session(arg, 0);
+    return NULL;
+}
+
+/* Somebody with psql: it holds the key, and wants the session that we are writing. */
+static void a_deadlock_is_tried_again(void **state)
+{
+    struct fixture *f = *state;
+    struct crowd c = {.f = f, .store = open_with(f->url, 2)};
+    struct store_key k = {.scopes = KEY_READ, .id = "00000000000000bb"};
+    pthread_t thread;
+    CHECK(store_key_add(c.store, &k, false, e));
+    struct postgres_session *other = postgres_session(f->database);
+    postgres_session_run(other, "SET search_path = whisper_transcriber;"
+                                "SET deadlock_timeout = '20s'; BEGIN;"
+                                "SELECT 1 FROM keys FOR UPDATE");
+    assert_int_equal(pthread_create(&thread, NULL, add_session_beside, &c), 0);
+    for (int i = 0; i < 200 && postgres_ask(f->database, "SELECT count(*) FROM pg_locks "
+                                                         "WHERE NOT granted") == 0;
+         i++)
+        usleep(10000);
+    postgres_session_run(other, "INSERT INTO sessions VALUES ('00000000000000aa', 'x',"
+                                "'00000000000000bb', 1, 2)");
+    postgres_session_run(other, "ROLLBACK");
+    pthread_join(thread, NULL);
+    assert_int_equal(c.done, 1);
+    assert_int_equal(postgres_ask(f->database, "SELECT deadlocks FROM pg_stat_database "
+                                               "WHERE datname = current_database()") >= 0,
+                     1);
+    postgres_session_close(other);
+    store_close(c.store);
+}
+
+/* A server that takes no writes, or is away for long: it is said in time, and passes. */
+static void what_is_away_is_away_in_time(void **state)
+{
+    struct fixture *f = *state;
+    struct store *s = open_with(f->url, 2);
+    char id[ID_SIZE];
+    struct job j;
+    struct err why = {0};
+    test_store_add(s, 1, "a.wav", id);
+    postgres_stop();
+    int64_t began = clock_monotonic_ns();
+    assert_int_equal(store_get(s, id, &j, &why), ERR_AWAY);
+    assert_null(strstr(why.message, POSTGRES_PASSWORD));
+    int64_t first = clock_monotonic_ns() - began;
+    assert_true(first > 5 * SECOND_NS && first < 13 * SECOND_NS);
+    began = clock_monotonic_ns(); /* nobody waits for so long a second time */
+    assert_int_equal(store_probe(s, &why), ERR_AWAY);
+    assert_true(clock_monotonic_ns() - began < 2 * SECOND_NS);
+    postgres_start();
+    int status = ERR_AWAY;
+    for (int i = 0; i < 100 && status; i++) {
+        status = store_get(s, id, &j, &why);
+        usleep(20000);
+    }
+    assert_int_equal(status, 0);
+    job_release(&j);
+    CHECK(store_probe(s, e));
+    store_close(s);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(nothing)};
+    postgres_need();
+    const struct CMUnitTest tests[] = {
+        TEST(what_cannot_be_used_is_said_clearly),
+        TEST(rights_that_are_missing_are_named),
+        TEST(many_that_begin_at_once_migrate_once),
+        TEST(other_versions_and_programs_are_refused),
+        TEST(every_job_is_claimed_once),
+        TEST(what_happens_once_happens_once),
+        TEST(few_connections_serve_many),
+        TEST(the_log_is_read_without_gaps),
+        TEST(what_others_hold_stays_theirs),
+        TEST(others_hear_what_was_changed),
+        TEST(a_restart_loses_nothing),
+        TEST(a_commit_whose_answer_is_lost_is_known),
+        TEST(a_deadlock_is_tried_again),
+        TEST(what_is_away_is_away_in_time),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
