@@ -6,6 +6,7 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { databaseOf } from './postgres.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 
@@ -45,6 +46,7 @@ export async function startServer({ folder = tempFolder(), env = {}, args = [] }
       WHISPER_MODEL_DIR: models,
       DEFAULT_WHISPER_MODEL: hasModel('tiny') ? 'tiny' : '',
       RATE_LIMIT: 'off',
+      ...databaseOf(folder),
       ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '',
       ...env,
     },
