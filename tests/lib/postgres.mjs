@@ -101,3 +101,21 @@ export function databaseOf(folder) {
   shared ??= new Postgres();
   return { DATABASE_URL: shared.url(folder) };
 }
+
+/** Everything that the database of a folder keeps, as one text. */
+export function databaseText(folder) {
+  if (wanted) return run('pg_dump', [`postgresql://postgres:${shared.password}@127.0.0.1:${shared.port}/${shared.made.get(folder)}`]);
+  const data = path.join(folder, 'data');
+  return fs.readdirSync(data).map((name) => fs.readFileSync(path.join(data, name), 'latin1')).join('');
+}
+
+/** Change the database of a folder whose service does not run. */
+export function editDatabase(folder, sql) {
+  if (wanted) {
+    shared.sql(`SET search_path = whisper_transcriber; ${sql}`, shared.made.get(folder));
+    return;
+  }
+  const script = 'import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()';
+  const done = spawnSync('python3', ['-c', script, path.join(folder, 'data/app.db'), sql], { encoding: 'utf8' });
+  if (done.status !== 0) throw new Error(done.stderr);
+}
