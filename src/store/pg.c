@@ -5,9 +5,6 @@
 #include "store/pg_listen.h"
 #include "store/pg_schema.h"
 #include "store/search_words.h"
-
-#include <sodium.h>
-
 static void pg_close(struct store *base)
 {
     struct pg_store *s = (struct pg_store *)base;
@@ -100,8 +97,6 @@ int pg_store_open(struct store **out, const char *url,
         return err_set(e, ERR_NOMEM, "out of memory");
     s->base.ops = &pg_store_ops;
     int status = pg_pool_init(&s->pool, url, options->connections, e);
-    if (!status && sodium_init() < 0)
-        status = err_set(e, ERR_UNSUPPORTED, "the system gives no randomness");
     if (!status)
         status = search_words_open(&s->words, e);
     if (!status)

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistr.h>
 
 #define MAX_PARAMETERS 160
 /* What the server allows itself (settings below) and the way there and back. */
@@ -27,7 +28,7 @@
 static const char settings_sql[] =
     "SET statement_timeout = 15000;"
     "SET lock_timeout = 10000;"
-    "SET idle_in_transaction_session_timeout = 30000;"
+    "SET idle_in_transaction_session_timeout = 10000;"
     "SET client_min_messages = warning;"
     "SET search_path = " PG_SCHEMA ";"
     "SELECT pg_catalog.set_config('synchronous_commit', 'on', false)"
@@ -352,7 +353,8 @@ int pg_conn_open(struct pg_conn *c, const struct pg_place *place, int instance,
     const char *const values[] = {"15",       "5",          "3",
                                   "15000",    "read-write", "whisper-transcriber",
                                   place->url, "UTF8",       NULL};
-    *c = (struct pg_conn){.place = place, .limit_ns = LIMIT_NS, .taken = c->taken};
+    *c = (struct pg_conn){
+        .place = place, .limit_ns = LIMIT_NS, .taken = c->taken, .slot = c->slot};
     c->pg = PQconnectStartParams(keywords, values, 1);
     int status = 0;
     if (!c->pg)
@@ -399,7 +401,16 @@ struct parameters {
     const char *values[MAX_PARAMETERS]; /* borrowed */
     int lengths[MAX_PARAMETERS], formats[MAX_PARAMETERS];
     uint64_t room[MAX_PARAMETERS]; /* what the numbers are, in network order */
+    char *mended[MAX_PARAMETERS];  /* owned [n_mended] */
+    int n_mended;
+    bool failed; /* memory is out */
 };
+
+static void parameters_release(struct parameters *p)
+{
+    for (int i = 0; i < p->n_mended; i++)
+        free(p->mended[i]);
+}
 
 static void put(struct parameters *p, Oid type, const void *bytes, size_t length)
 {
@@ -407,6 +418,28 @@ static void put(struct parameters *p, Oid type, const void *bytes, size_t length
     p->values[p->count] = bytes;
     p->lengths[p->count] = (int)length;
     p->formats[p->count++] = 1;
+}
+
+/* A text that was cut within a character, or came from who knows where: the server would
+ * refuse what is not UTF-8, and a job could not end because of its own error message. */
+static void put_text(struct parameters *p, const char *text)
+{
+    size_t length = text ? strlen(text) : 0;
+    const uint8_t *bad = text ? u8_check((const uint8_t *)text, length) : NULL;
+    char *copy = bad ? mem_strdup(text) : NULL;
+    if (bad && !copy) {
+        p->failed = true;
+        return;
+    }
+    if (copy) {
+        uint8_t *bytes = (uint8_t *)copy, *at = bytes + (bad - (const uint8_t *)text);
+        do
+            *at = '?';
+        while ((bad = u8_check(at, length - (size_t)(at - bytes))) &&
+               (at = bytes + (bad - bytes)));
+        p->mended[p->n_mended++] = copy;
+    }
+    put(p, OID_TEXT, copy ? copy : text, length);
 }
 
 static void put_64(struct parameters *p, Oid type, uint64_t value)
@@ -438,13 +471,13 @@ static void put_bool(struct parameters *p, bool value)
 
 static void gather(struct parameters *p, const char *types, va_list args)
 {
-    p->count = 0;
+    p->count = p->n_mended = 0;
+    p->failed = false;
     for (; *types; types++) {
         if (p->count == MAX_PARAMETERS)
             abort();
         if (*types == 't') {
-            const char *text = va_arg(args, const char *);
-            put(p, OID_TEXT, text, text ? strlen(text) : 0);
+            put_text(p, va_arg(args, const char *));
         } else if (*types == 'i') {
             put_int(p, va_arg(args, int));
         } else if (*types == 'l') {
@@ -518,11 +551,12 @@ int pg_ask_texts(struct pg_conn *c, PGresult **out, struct err *e, const char *s
     if (count > MAX_PARAMETERS)
         return err_set(e, ERR_TOO_LARGE, "too many parameters");
     for (size_t i = 0; i < count; i++)
-        put(&p, OID_TEXT, texts[i], texts[i] ? strlen(texts[i]) : 0);
-    return collect(c,
-                   PQsendQueryParams(c->pg, sql, p.count, p.types, p.values, p.lengths,
-                                     p.formats, 1),
-                   out, e);
+        put_text(&p, texts[i]);
+    int sent = p.failed ? 0
+                        : PQsendQueryParams(c->pg, sql, p.count, p.types, p.values,
+                                            p.lengths, p.formats, 1);
+    parameters_release(&p);
+    return p.failed ? err_set(e, ERR_NOMEM, "out of memory") : collect(c, sent, out, e);
 }
 
 int pg_run(struct pg_conn *c, struct err *e, const char *sql, const char *types, ...)

@@ -33,7 +33,9 @@ struct pg_conn {
     PGconn *pg;                   /* owned; NULL: not connected */
     int64_t limit_ns;             /* the longest wait for one answer */
     uint64_t generation;          /* of the pool, when it was opened */
-    bool taken;                   /* the pool's: somebody uses it */
+    /* The pool's: */
+    bool taken;   /* somebody uses it */
+    int64_t slot; /* names it in the table of commits */
     /* What the last error says to do: */
     bool lost;  /* the connection is gone; nothing of its transaction stays */
     bool again; /* the server broke the transaction off for the sake of another one */

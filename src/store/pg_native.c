@@ -148,6 +148,13 @@ static int trim_with(struct pg_conn *c, int64_t before_ms, int64_t most, struct 
 {
     PGresult *r;
     int64_t number = 0;
+    /* Of connections that are long gone. */
+    int n = pg_run(c, e,
+                   "DELETE FROM commits WHERE slot IN (SELECT slot FROM commits "
+                   "WHERE made < now() - interval '1 day' FOR UPDATE SKIP LOCKED)",
+                   "");
+    if (n < 0)
+        return n;
     int status =
         pg_ask(c, &r, e,
                "SELECT GREATEST(COALESCE((SELECT MAX(number) FROM job_events "
@@ -159,8 +166,8 @@ static int trim_with(struct pg_conn *c, int64_t before_ms, int64_t most, struct 
     PQclear(r);
     if (status || number <= 0)
         return status;
-    int n = pg_run(c, e, "UPDATE job_events_floor SET number = GREATEST(number, $1)", "l",
-                   number);
+    n = pg_run(c, e, "UPDATE job_events_floor SET number = GREATEST(number, $1)", "l",
+               number);
     if (n >= 0)
         n = pg_run(c, e, "DELETE FROM job_events WHERE number <= $1", "l", number);
     return n < 0 ? n : 0;

@@ -11,8 +11,15 @@
 #define FIRST_PAUSE_NS INT64_C(50000000)
 #define MOST_PAUSE_NS  INT64_C(1000000000)
 /* How long an outcome is asked for that was not heard. */
-#define OUTCOME_NS  INT64_C(10000000000)
+#define OUTCOME_NS  INT64_C(15000000000)
 #define MOST_ROUNDS 20
+
+static int64_t draw(void)
+{
+    uint64_t number;
+    randombytes_buf(&number, sizeof number);
+    return (int64_t)(number >> 1) + 1;
+}
 
 int pg_pool_init(struct pg_pool *p, const char *url, int connections, struct err *e)
 {
@@ -26,9 +33,13 @@ int pg_pool_init(struct pg_pool *p, const char *url, int connections, struct err
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&p->freed, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    if (sodium_init() < 0)
+        return err_set(e, ERR_UNSUPPORTED, "the system gives no randomness");
     p->conns = mem_array(p->count, sizeof *p->conns);
     if (!p->conns)
         return err_set(e, ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < p->count; i++)
+        p->conns[i].slot = draw();
     return pg_place_init(&p->place, url, e);
 }
 
@@ -185,22 +196,25 @@ static int acquire(struct pg_pool *p, struct pg_conn **out, int64_t until_ns,
 
 /* ---- the end of a transaction ---------------------------------------------------- */
 
-/* What became of a commit whose answer was lost: the server knows its transactions by
- * their numbers. 1: done, 0: undone, negative: it cannot be said yet. */
-static int ask_outcome(struct pg_pool *p, int64_t number, int64_t until_ns, struct err *e)
+/* What became of a commit whose answer was lost. It has written its number where this
+ * looks, and if it is still under way, this waits for it: writing to the same row is what
+ * waits, whether it was there before or not. 1: done, 0: undone, negative: it cannot be
+ * said yet. */
+static int ask_outcome(struct pg_pool *p, int64_t slot, int64_t number, int64_t until_ns,
+                       struct err *e)
 {
     struct pg_conn *c;
     PGresult *r = NULL;
     int status = acquire(p, &c, until_ns, e);
     if (status)
         return status;
-    status = pg_ask(c, &r, e, "SELECT txid_status($1)", "l", number);
-    if (!status) {
-        const char *word = PQntuples(r) ? pg_text(r, 0, 0) : "";
-        status = !strcmp(word, "committed") ? 1
-                 : !strcmp(word, "aborted") ? 0
-                                            : ERR_UNSURE;
-    }
+    status =
+        pg_ask(c, &r, e,
+               "INSERT INTO commits (slot, number) VALUES ($1, 0) ON CONFLICT (slot) "
+               "DO UPDATE SET slot = excluded.slot RETURNING number",
+               "l", slot);
+    if (!status)
+        status = pg_int(r, 0, 0) == number;
     PQclear(r);
     give_back(p, c);
     return status;
@@ -209,12 +223,12 @@ static int ask_outcome(struct pg_pool *p, int64_t number, int64_t until_ns, stru
 /* ERR_AWAY: it was undone and may be tried again. */
 static int find_outcome(struct pg_turn *t, int64_t number, struct err *e)
 {
-    int64_t until = clock_monotonic_ns() + OUTCOME_NS;
+    int64_t until = clock_monotonic_ns() + OUTCOME_NS, slot = t->conn->slot;
     struct err why = {0};
     give_back(t->pool, t->conn);
     t->conn = NULL;
     do {
-        int outcome = ask_outcome(t->pool, number, until, &why);
+        int outcome = ask_outcome(t->pool, slot, number, until, &why);
         if (outcome == 1)
             return 0;
         if (outcome == 0)
@@ -231,23 +245,23 @@ static int find_outcome(struct pg_turn *t, int64_t number, struct err *e)
 static int commit(struct pg_turn *t, struct err *e)
 {
     PGresult *r = NULL;
-    int64_t number = 0;
-    int status = 0;
-    if (t->kind == PG_CHANGE) {
-        status = pg_ask(t->conn, &r, e, "SELECT txid_current_if_assigned()", "");
-        if (!status)
-            number = pg_int(r, 0, 0);
-        PQclear(r);
-    }
-    if (status)
-        return status;
-    status = pg_ask(t->conn, &r, e, "COMMIT", "");
+    int64_t number = draw();
+    int n = t->kind == PG_CHANGE
+                ? pg_run(t->conn, e,
+                         "INSERT INTO commits (slot, number) VALUES ($1, $2) "
+                         "ON CONFLICT (slot) DO UPDATE SET number = excluded.number, "
+                         "made = excluded.made",
+                         "ll", t->conn->slot, number)
+                : 0;
+    if (n < 0)
+        return n;
+    int status = pg_ask(t->conn, &r, e, "COMMIT", "");
     /* One that failed before is rolled back by COMMIT, which says so in its answer. */
     if (!status && strcmp(PQcmdStatus(r), "COMMIT") != 0)
         status = err_set(e, ERR_IO, "%s undid a change", t->pool->place.name);
     PQclear(r);
     if (status && t->conn->lost)
-        return number ? find_outcome(t, number, e) : 0;
+        return t->kind == PG_CHANGE ? find_outcome(t, number, e) : 0;
     return status;
 }
 

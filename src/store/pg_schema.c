@@ -105,6 +105,13 @@ static const char tables_sql[] =
 
 /* What was claimed by whom: one process of several may have died. */
 static const char others_sql[] =
+    /* The last transaction of each connection, so that one whose commit was not answered
+     * can be asked for: a number that the client draws, for the server's own numbers are
+     * used again after a crash when nothing of theirs had reached the disk. */
+    "CREATE TABLE commits ("
+    "  slot BIGINT PRIMARY KEY, number BIGINT NOT NULL,"
+    "  made TIMESTAMPTZ NOT NULL DEFAULT now()"
+    ") WITH (fillfactor = 30);"
     "CREATE SEQUENCE processes AS INTEGER MINVALUE 1 CYCLE;"
     "CREATE TABLE job_sources ("
     "  job_id TEXT COLLATE \"C\" PRIMARY KEY,"

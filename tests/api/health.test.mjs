@@ -73,7 +73,7 @@ describe('with a model', { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is no
     await assert.rejects(startServer({ folder }), /ended with 1: [^]*storage[^\n]*\n$/);
   });
 
-  test('two services on one database are one too many', async () => {
+  test('two services on one database are one too many', { skip: onServer ? 'of a file' : false }, async () => {
     const server = await startServer();
     await assert.rejects(startServer({ folder: server.folder }), /ended with 1: [^\n]+\n$/);
     assert.equal((await server.stop()).code, 0);
