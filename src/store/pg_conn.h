@@ -54,6 +54,12 @@ void pg_conn_close(struct pg_conn *c);
 /* Whether the server has hung up meanwhile. Cheap. */
 bool pg_conn_dead(struct pg_conn *c);
 
+/* What the two files of a connection share: the server's words in one line, short; the
+ * connection is gone (ERR_AWAY); wait for the socket, false when the time is up. */
+void pg_one_line(const char *text, char *out, size_t size);
+int pg_lose(struct pg_conn *c, struct err *e, const char *why);
+bool pg_wait(PGconn *pg, short events, int64_t until_ns);
+
 /* Run one statement with parameters, prepared when `sql` (a literal) is new: t const
  * char * (NULL gives NULL), i int, l int64_t, d double, b bool (an int), x const void *
  * and size_t. *out is the caller's to PQclear. */

@@ -1,105 +1,26 @@
-/* What only a database server can do to the store: refuse, break off, restart, and serve
- * several processes at the same time. */
+/* What only a database server can do to the store: refuse, and serve several processes at
+ * the same time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "store_test.h"
+#include "crowd.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cutter.h"
 #include "postgres.h"
 #include "store/keys.h"
 #include "store/native.h"
 #include "store/share.h"
 #include "store/webhooks.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <unistd.h>
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, crowd_set_up, crowd_tear_down)
 #define SECOND_NS  INT64_C(1000000000)
 #define MOST       16
-
-struct fixture {
-    char folder[PATH_MAX], url[PATH_MAX + 32];
-    const char *database; /* borrowed */
-};
-
-static int set_up(void **state)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-    test_folder_make(f->folder);
-    test_store_url(f->folder, f->url, sizeof f->url);
-    f->database = strrchr(f->folder, '/') + 1;
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    test_folder_remove(f->folder);
-    free(f);
-    return 0;
-}
-
-static struct store *open_with(const char *url, int connections)
-{
-    struct store *s = NULL;
-    struct store_options options = {.exclusive = true, .connections = connections};
-    CHECK(store_open(&s, url, &options, e));
-    return s;
-}
-
-static struct job job_of(char name[64], int64_t created_ms)
-{
-    static char model[] = "tiny", language[] = "auto", task[] = "transcribe",
-                none[] = "{}";
-    struct job j = {.original_filename = name,
-                    .filename = name,
-                    .model = model,
-                    .language_asked = language,
-                    .task = task,
-                    .options = none,
-                    .created_ms = created_ms};
-    id_new(j.id);
-    return j;
-}
-
-/* Run `fn` on many threads at once. */
-struct crowd {
-    struct fixture *f;
-    struct store *store;
-    void (*fn)(struct crowd *c, int i);
-    int count;
-    atomic_int next, done, failed, odd;
-    atomic_bool over;
-    void *arg;
-};
-
-static void *one_of_many(void *arg)
-{
-    struct crowd *c = arg;
-    c->fn(c, atomic_fetch_add(&c->next, 1));
-    return NULL;
-}
-
-static void run_crowd(struct crowd *c, int count, void (*fn)(struct crowd *c, int i))
-{
-    pthread_t threads[64];
-    c->fn = fn;
-    c->count = count;
-    atomic_store(&c->next, 0);
-    for (int i = 0; i < count; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, one_of_many, c), 0);
-    for (int i = 0; i < count; i++)
-        pthread_join(threads[i], NULL);
-}
 
 /* ---- what cannot be used --------------------------------------------------------- */
 
@@ -175,7 +96,7 @@ static void many_that_begin_at_once_migrate_once(void **state)
 {
     struct fixture *f = *state;
     struct crowd c = {.f = f};
-    run_crowd(&c, 12, open_one);
+    crowd_run(&c, 12, open_one);
     assert_int_equal(c.failed, 0);
     long steps = postgres_ask(f->database,
                               "SELECT count(*) FROM whisper_transcriber.schema_version");
@@ -230,11 +151,12 @@ static void claim_many(struct crowd *c, int i)
 static void every_job_is_claimed_once(void **state)
 {
     struct fixture *f = *state;
-    struct crowd c = {.f = f, .store = open_with(f->url, 4), .arg = open_with(f->url, 4)};
+    struct crowd c = {
+        .f = f, .store = crowd_open(f->url, 4), .arg = crowd_open(f->url, 4)};
     char id[ID_SIZE];
     for (int i = 0; i < JOBS; i++)
         test_store_add(c.store, i, "a.wav", id);
-    run_crowd(&c, 16, claim_many);
+    crowd_run(&c, 16, claim_many);
     assert_int_equal(c.done, JOBS);
     assert_int_equal(c.odd, 0);
     assert_int_equal(c.failed, 0);
@@ -245,7 +167,7 @@ static void every_job_is_claimed_once(void **state)
 static void ask_once(struct crowd *c, int i)
 {
     char name[64] = "a.wav", first[ID_SIZE] = "";
-    struct job j = job_of(name, 5);
+    struct job j = crowd_job(name, 5);
     struct store_once o = {"", "the key", "the same", 5000, 4000};
     int status = store_insert_once(i % 2 ? c->arg : c->store, &j, "00", &o, first, NULL);
     if (status == 0)
@@ -257,7 +179,7 @@ static void ask_once(struct crowd *c, int i)
 static void ask_for_the_same(struct crowd *c, int i)
 {
     char name[64] = "a.wav", existing[ID_SIZE];
-    struct job j = job_of(name, 5);
+    struct job j = crowd_job(name, 5);
     int status = store_insert_shared(i % 2 ? c->arg : c->store, &j, "00", "the key", 0,
                                      existing, NULL);
     if (status)
@@ -282,10 +204,10 @@ static void what_happens_once_happens_once(void **state)
     static void (*const fns[])(struct crowd * c, int i) = {ask_once, ask_for_the_same,
                                                            make_first_key};
     struct fixture *f = *state;
-    struct store *a = open_with(f->url, 8), *b = open_with(f->url, 8);
+    struct store *a = crowd_open(f->url, 8), *b = crowd_open(f->url, 8);
     for (size_t i = 0; i < ARRAY_LENGTH(fns); i++) {
         struct crowd c = {.f = f, .store = a, .arg = b};
-        run_crowd(&c, 16, fns[i]);
+        crowd_run(&c, 16, fns[i]);
         assert_int_equal(c.done, 1);
         assert_int_equal(c.failed, 0);
     }
@@ -299,7 +221,7 @@ static void add_some(struct crowd *c, int i)
     char name[64];
     for (int k = 0; k < 5; k++) {
         (void)snprintf(name, sizeof name, "%d-%d.wav", i, k);
-        struct job j = job_of(name, i);
+        struct job j = crowd_job(name, i);
         if (store_insert(c->store, &j, "00", NULL))
             atomic_fetch_add(&c->failed, 1);
     }
@@ -308,8 +230,8 @@ static void add_some(struct crowd *c, int i)
 static void few_connections_serve_many(void **state)
 {
     struct fixture *f = *state;
-    struct crowd c = {.f = f, .store = open_with(f->url, 2)};
-    run_crowd(&c, 40, add_some);
+    struct crowd c = {.f = f, .store = crowd_open(f->url, 2)};
+    crowd_run(&c, 40, add_some);
     assert_int_equal(c.failed, 0);
     struct job_list list;
     struct job_filter all = {.limit = 1};
@@ -326,7 +248,7 @@ static void add_and_cancel(struct crowd *c, int i)
     struct store *s = i % 2 ? c->arg : c->store;
     for (int k = 0; k < 25; k++) {
         char name[64] = "a.wav";
-        struct job j = job_of(name, i);
+        struct job j = crowd_job(name, i);
         if (store_insert(s, &j, "00", NULL) || store_cancel(s, j.id, 9, NULL))
             atomic_fetch_add(&c->failed, 1);
         else
@@ -357,10 +279,11 @@ static void *follow_log(void *arg)
 static void the_log_is_read_without_gaps(void **state)
 {
     struct fixture *f = *state;
-    struct crowd c = {.f = f, .store = open_with(f->url, 8), .arg = open_with(f->url, 8)};
+    struct crowd c = {
+        .f = f, .store = crowd_open(f->url, 8), .arg = crowd_open(f->url, 8)};
     pthread_t follower;
     assert_int_equal(pthread_create(&follower, NULL, follow_log, &c), 0);
-    run_crowd(&c, 12, add_and_cancel);
+    crowd_run(&c, 12, add_and_cancel);
     atomic_store(&c.over, true);
     pthread_join(follower, NULL);
     assert_int_equal(c.failed, 0);
@@ -374,7 +297,7 @@ static void the_log_is_read_without_gaps(void **state)
 static void what_others_hold_stays_theirs(void **state)
 {
     struct fixture *f = *state;
-    struct store *a = open_with(f->url, 2), *b = open_with(f->url, 2);
+    struct store *a = crowd_open(f->url, 2), *b = crowd_open(f->url, 2);
     char id[ID_SIZE], hooked[ID_SIZE];
     struct job j;
     struct store_delivery d;
@@ -384,7 +307,7 @@ static void what_others_hold_stays_theirs(void **state)
     CHECK(store_claim(a, NULL, "a", 10, 20, &j, e));
     job_release(&j);
     char name[64] = "b.wav";
-    struct job other = job_of(name, 2);
+    struct job other = crowd_job(name, 2);
     memcpy(hooked, other.id, ID_SIZE);
     CHECK(store_webhook_put(a, hooked, &hook, e));
     CHECK(store_insert(a, &other, "00", e));
@@ -446,7 +369,7 @@ static bool has_heard(struct heard *h, const char *id, const char *what)
 static void others_hear_what_was_changed(void **state)
 {
     struct fixture *f = *state;
-    struct store *a = open_with(f->url, 2), *b = open_with(f->url, 2);
+    struct store *a = crowd_open(f->url, 2), *b = crowd_open(f->url, 2);
     struct heard own = {.lock = PTHREAD_MUTEX_INITIALIZER},
                  other = {.lock = PTHREAD_MUTEX_INITIALIZER};
     struct job j;
@@ -484,7 +407,7 @@ static void others_hear_what_was_changed(void **state)
 static void a_broken_text_is_mended(void **state)
 {
     struct fixture *f = *state;
-    struct store *s = open_with(f->url, 2);
+    struct store *s = crowd_open(f->url, 2);
     struct job j;
     struct job_list list;
     struct job_filter search = {.limit = 5, .search = "wav"};
@@ -503,205 +426,6 @@ static void a_broken_text_is_mended(void **state)
     store_close(s);
 }
 
-/* ---- breaks ---------------------------------------------------------------------- */
-
-static void add_until_over(struct crowd *c, int i)
-{
-    FILE *out = ((FILE **)c->arg)[i];
-    while (!atomic_load(&c->over)) {
-        char name[64] = "a.wav";
-        struct job j = job_of(name, i);
-        int status = store_insert(c->store, &j, "00", NULL);
-        fprintf(out, "%d %s\n", status, j.id);
-        atomic_fetch_add(&c->done, !status);
-        if (status)
-            usleep(1000);
-    }
-}
-
-static void *add_beside(void *arg)
-{
-    run_crowd(arg, 8, add_until_over);
-    return NULL;
-}
-
-/* What was said to be done is there, what was said not to be is not. */
-static void a_restart_loses_nothing(void **state)
-{
-    struct fixture *f = *state;
-    FILE *files[8];
-    struct crowd c = {.f = f, .store = open_with(f->url, 4), .arg = files};
-    pthread_t crowd;
-    for (int i = 0; i < 8; i++)
-        files[i] = tmpfile();
-    assert_int_equal(pthread_create(&crowd, NULL, add_beside, &c), 0);
-    const char *more = getenv("WT_TEST_RESTARTS");
-    long restarts = more ? strtol(more, NULL, 10) : 3;
-    for (long i = 0; i < restarts; i++) {
-        usleep(300000);
-        postgres_stop();
-        usleep((unsigned)(i % 3) * 200000);
-        postgres_start();
-    }
-    usleep(300000);
-    atomic_store(&c.over, true);
-    pthread_join(crowd, NULL);
-    assert_true(c.done > 20);
-    int unsure = 0, away = 0;
-    for (int i = 0; i < 8; i++) {
-        int status;
-        char id[ID_SIZE];
-        struct job j;
-        rewind(files[i]);
-        while (fscanf(files[i], "%d %36s", &status, id) == 2) {
-            int there = store_get(c.store, id, &j, NULL);
-            if (there == 0)
-                job_release(&j);
-            unsure += status == ERR_UNSURE;
-            away += status == ERR_AWAY;
-            if (status == 0)
-                assert_int_equal(there, 0);
-            else if (status != ERR_UNSURE)
-                assert_int_equal(there, ERR_NOT_FOUND);
-        }
-        fclose(files[i]);
-    }
-    print_message("%d done, %d refused, %d unsure\n", c.done, away, unsure);
-    store_close(c.store);
-}
-
-static void a_commit_whose_answer_is_lost_is_known(void **state)
-{
-    struct fixture *f = *state;
-    struct cutter *cutter = cutter_start(postgres_port());
-    char url[PATH_MAX + 32], id[ID_SIZE];
-    (void)snprintf(url, sizeof url, "postgresql://wt:%s@127.0.0.1:%d/%s?sslmode=disable",
-                   POSTGRES_PASSWORD, cutter_port(cutter), f->database);
-    struct store *s = open_with(url, 2);
-    const char *one[] = {"[1]"};
-    struct store_checkpoint cp = {
-        .next_frame = 5, .windows = one, .n_windows = 1, .message = "m"};
-    struct store_result result = {.transcript_json = "{}", .transcript_text = "hello"};
-    struct store_resume r;
-    struct job j;
-    for (int round = 0; round < 2; round++) {
-        /* Behind the commit, and before it. */
-        static const char *const tags[2][3] = {{"COMMIT", "COMMIT", "COMMIT"},
-                                               {"INSERT 0 1", "UPDATE 1", "UPDATE 1"}};
-        cutter_arm(cutter, tags[round][0], 1);
-        test_store_add(s, 1, "a.wav", id);
-        assert_int_equal(cutter_left(cutter), 0);
-        cutter_arm(cutter, tags[round][1], 1);
-        CHECK(store_claim(s, NULL, "me", 10, 20, &j, e));
-        assert_int_equal(cutter_left(cutter), 0);
-        assert_string_equal(j.id, id);
-        assert_int_equal(j.attempt, 1);
-        job_release(&j);
-        cutter_arm(cutter, tags[round][2], 1);
-        CHECK(store_checkpoint(s, id, 1, &cp, e));
-        assert_int_equal(cutter_left(cutter), 0);
-        CHECK(store_resume(s, id, &r, e));
-        assert_int_equal(r.n_windows, 1);
-        store_resume_release(&r);
-        /* And when a caller does it again all the same: */
-        CHECK(store_checkpoint(s, id, 1, &cp, e));
-        CHECK(store_resume(s, id, &r, e));
-        assert_int_equal(r.n_windows, 1);
-        store_resume_release(&r);
-        cutter_arm(cutter, tags[round][0], 1);
-        CHECK(store_complete(s, id, 1, 50, &result, e));
-        assert_int_equal(cutter_left(cutter), 0);
-        CHECK(store_get(s, id, &j, e));
-        assert_int_equal(j.status, JOB_COMPLETED);
-        job_release(&j);
-    }
-    struct job_list list;
-    struct job_filter all = {.limit = 10, .search = "hello"};
-    CHECK(store_list(s, &all, &list, e));
-    assert_int_equal(list.total, 2);
-    job_list_release(&list);
-    store_close(s);
-    cutter_stop(cutter);
-}
-
-static void add_session(struct crowd *c, int i)
-{
-    struct store_session x = {.id = "00000000000000aa",
-                              .hash = "h",
-                              .key_id = "00000000000000bb",
-                              .expires_ms = 50};
-    (void)i;
-    if (store_session_add(c->store, &x, NULL))
-        atomic_fetch_add(&c->failed, 1);
-    else
-        atomic_fetch_add(&c->done, 1);
-}
-
-static void *add_session_beside(void *arg)
-{
-    add_session(arg, 0);
-    return NULL;
-}
-
-/* Somebody with psql: it holds the key, and wants the session that we are writing. */
-static void a_deadlock_is_tried_again(void **state)
-{
-    struct fixture *f = *state;
-    struct crowd c = {.f = f, .store = open_with(f->url, 2)};
-    struct store_key k = {.scopes = KEY_READ, .id = "00000000000000bb"};
-    pthread_t thread;
-    CHECK(store_key_add(c.store, &k, false, e));
-    struct postgres_session *other = postgres_session(f->database);
-    postgres_session_run(other, "SET search_path = whisper_transcriber;"
-                                "SET deadlock_timeout = '20s'; BEGIN;"
-                                "SELECT 1 FROM keys FOR UPDATE");
-    assert_int_equal(pthread_create(&thread, NULL, add_session_beside, &c), 0);
-    for (int i = 0; i < 200 && postgres_ask(f->database, "SELECT count(*) FROM pg_locks "
-                                                         "WHERE NOT granted") == 0;
-         i++)
-        usleep(10000);
-    postgres_session_run(other, "INSERT INTO sessions VALUES ('00000000000000aa', 'x',"
-                                "'00000000000000bb', 1, 2)");
-    postgres_session_run(other, "ROLLBACK");
-    pthread_join(thread, NULL);
-    assert_int_equal(c.done, 1);
-    assert_int_equal(postgres_ask(f->database, "SELECT deadlocks FROM pg_stat_database "
-                                               "WHERE datname = current_database()") >= 0,
-                     1);
-    postgres_session_close(other);
-    store_close(c.store);
-}
-
-/* A server that takes no writes, or is away for long: it is said in time, and passes. */
-static void what_is_away_is_away_in_time(void **state)
-{
-    struct fixture *f = *state;
-    struct store *s = open_with(f->url, 2);
-    char id[ID_SIZE];
-    struct job j;
-    struct err why = {0};
-    test_store_add(s, 1, "a.wav", id);
-    postgres_stop();
-    int64_t began = clock_monotonic_ns();
-    assert_int_equal(store_get(s, id, &j, &why), ERR_AWAY);
-    assert_null(strstr(why.message, POSTGRES_PASSWORD));
-    int64_t first = clock_monotonic_ns() - began;
-    assert_true(first > 5 * SECOND_NS && first < 13 * SECOND_NS);
-    began = clock_monotonic_ns(); /* nobody waits for so long a second time */
-    assert_int_equal(store_probe(s, &why), ERR_AWAY);
-    assert_true(clock_monotonic_ns() - began < 2 * SECOND_NS);
-    postgres_start();
-    int status = ERR_AWAY;
-    for (int i = 0; i < 100 && status; i++) {
-        status = store_get(s, id, &j, &why);
-        usleep(20000);
-    }
-    assert_int_equal(status, 0);
-    job_release(&j);
-    CHECK(store_probe(s, e));
-    store_close(s);
-}
-
 int main(void)
 {
     postgres_need();
@@ -717,10 +441,6 @@ int main(void)
         TEST(what_others_hold_stays_theirs),
         TEST(others_hear_what_was_changed),
         TEST(a_broken_text_is_mended),
-        TEST(a_restart_loses_nothing),
-        TEST(a_commit_whose_answer_is_lost_is_known),
-        TEST(a_deadlock_is_tried_again),
-        TEST(what_is_away_is_away_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
