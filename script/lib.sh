@@ -11,7 +11,7 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 # The libraries that the product links, and the compiler and tools that build it.
 build_packages=(
   gcc libc6-dev pkg-config meson ninja-build python3
-  libmicrohttpd-dev libwslay-dev libuv1-dev libsqlite3-dev libjansson-dev libsodium-dev
+  libmicrohttpd-dev libwslay-dev libuv1-dev libsqlite3-dev libpq-dev libjansson-dev libsodium-dev
   libseccomp-dev libcurl4-openssl-dev libarchive-dev libpcre2-dev
   libunistring-dev nettle-dev
   libprotobuf-c-dev protobuf-c-compiler zlib1g-dev libxxhash-dev
@@ -20,10 +20,10 @@ build_packages=(
 )
 # shellcheck disable=SC2034 # script/test uses it
 # Only the tests need these: their framework, a browser, sound makers, a media encoder,
-# a table of Chinese characters.
+# a table of Chinese characters, a database server.
 test_packages=(
   libcmocka-dev nodejs npm chromium ffmpeg sox espeak-ng opencc clang clang-format
-  shellcheck curl zzuf
+  shellcheck curl zzuf postgresql
 )
 
 as_root() {

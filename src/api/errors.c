@@ -26,6 +26,9 @@ static const struct mapping {
     {ERR_CORRUPT, 503,
      "What the server has stored is damaged; its log says what to do. Tell its "
      "operator."},
+    {ERR_AWAY, 503, "The server's database cannot be reached now; try again later."},
+    {ERR_UNSURE, 503,
+     "The server's database broke off; look whether it was done before trying again."},
     {ERR_FULL, 507, "The server's disk is full; tell its operator, or try again later."},
 };
 

@@ -37,7 +37,11 @@ static const struct setting settings[] = {
      "port to listen on; 0 takes any that is free"},
     {"DATABASE_URL", NULL, SETTING_TEXT, FIELD(database_url), "sqlite:///data/app.db", 0,
      0, NULL, setting_is_database_url, "sqlite:///PATH or postgresql://…",
-     "where jobs are kept"},
+     "where jobs are kept; several processes may share a PostgreSQL database (12 or "
+     "later, UTF-8)"},
+    {"DATABASE_CONNECTIONS", NULL, SETTING_INTEGER, FIELD(database_connections), "8", 2,
+     200, NULL, NULL, NULL,
+     "connections to PostgreSQL at most, and one to listen; what needs more waits"},
     {"REDIS_URL", NULL, SETTING_TEXT, FIELD(redis_url), NULL, 0, 0, NULL,
      setting_is_redis_url, "redis://…, rediss://… or unix://…",
      "the queue that several machines share; unset: the embedded queue"},
@@ -187,7 +191,7 @@ static int refuse(const struct setting *s, const char *name, const char *value,
     char allowed[400];
     config_describe_allowed(s, allowed, sizeof allowed);
     /* An address with a user in it is one with a password, and messages end in logs. */
-    if (strchr(value, '@') || s->check == setting_is_secret)
+    if (strchr(value, '@') || strstr(value, "password=") || s->check == setting_is_secret)
         return err_set(e, ERR_INVALID, "%s is not understood; it must be %s%s", name,
                        s->choices ? "one of: " : "", allowed);
     return err_set(e, ERR_INVALID, "%s is \"%.60s\"; it must be %s%s", name, value,

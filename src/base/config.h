@@ -31,6 +31,7 @@ struct config {
     char *host;                    /* HOST */
     int64_t port;                  /* PORT */
     char *database_url;            /* DATABASE_URL */
+    int64_t database_connections;  /* DATABASE_CONNECTIONS, to a server at most */
     char *redis_url;               /* REDIS_URL, optional */
     char *model_dir;               /* WHISPER_MODEL_DIR */
     char *default_model;           /* DEFAULT_WHISPER_MODEL, optional: the best present */

@@ -28,6 +28,23 @@ void config_describe_allowed(const struct setting *s, char *out, size_t size)
         (void)snprintf(out, size, "%s", s->allowed);
 }
 
+/* What is behind "password=" in a query becomes stars. */
+static void hide_in_query(char *url)
+{
+    static const char word[] = "password=";
+    char *at = strchr(url, '?');
+    while (at && (at = strstr(at, word))) {
+        at += strlen(word);
+        size_t n = strcspn(at, "&#");
+        if (n >= 3) {
+            memcpy(at, "***", 3);
+            memmove(at + 3, at + n, strlen(at + n) + 1);
+        } else {
+            memset(at, '*', n);
+        }
+    }
+}
+
 /* A URL with its password, if it has one, replaced by stars. */
 static void print_url(const char *url, char *out, size_t size)
 {
@@ -42,6 +59,8 @@ static void print_url(const char *url, char *out, size_t size)
         (void)snprintf(out, size, "%.*s:***%s", (int)(colon - url), url, at);
     else
         (void)snprintf(out, size, "%s", url);
+    if (host)
+        hide_in_query(out);
 }
 
 static void print_value(const struct config *c, const struct setting *s, char *out,

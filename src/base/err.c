@@ -116,6 +116,10 @@ const char *err_name(int code)
         return "not_media";
     case ERR_QUOTA:
         return "quota_exceeded";
+    case ERR_AWAY:
+        return "unavailable";
+    case ERR_UNSURE:
+        return "unsure";
     default:
         return "io_error";
     }

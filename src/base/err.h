@@ -26,6 +26,8 @@ enum err_code {
     ERR_NO_AUDIO = -16,   /* media was read, but there is no audio in it */
     ERR_NOT_MEDIA = -17,  /* the bytes are not media that we can read */
     ERR_QUOTA = -18,      /* what somebody may use is used up */
+    ERR_AWAY = -19,       /* what we depend on cannot be reached now; nothing was done */
+    ERR_UNSURE = -20,     /* it broke off so that nobody can say whether it was done */
 };
 
 struct err {

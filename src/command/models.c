@@ -85,8 +85,9 @@ static void look_up_choice(const struct config *c)
     struct store *store = NULL;
     struct buf name;
     buf_init(&name, 64);
-    const char *path = strstr(c->database_url, "sqlite:///");
-    if (path && !access(path + strlen("sqlite:///"), F_OK) &&
+    size_t n = strlen("sqlite:///");
+    bool is_file = !strncmp(c->database_url, "sqlite:///", n);
+    if ((!is_file || !access(c->database_url + n, F_OK)) &&
         !store_open(&store, c->database_url, &(struct store_options){0}, NULL) &&
         !store_setting_get(store, STORE_DEFAULT_MODEL, &name, NULL) &&
         catalog_name_valid(buf_cstr(&name)))

@@ -89,6 +89,17 @@ void events_unsubscribe(struct events *ev, int handle)
     pthread_mutex_unlock(&ev->subscribing);
 }
 
+size_t events_wanted(struct events *ev, char (*ids)[ID_SIZE], size_t max)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&ev->subscribing);
+    for (size_t i = 0; i < ev->n_subscribers && count < max; i++)
+        if (ev->subscribers[i].job_id[0])
+            memcpy(ids[count++], ev->subscribers[i].job_id, ID_SIZE);
+    pthread_mutex_unlock(&ev->subscribing);
+    return count;
+}
+
 void events_post(struct events *ev, const struct job_event *event)
 {
     pthread_mutex_lock(&ev->posting);

@@ -15,6 +15,9 @@ void events_free(struct events *ev);
 int events_subscribe(struct events *ev, const char *job_id, job_event_fn fn, void *arg);
 void events_unsubscribe(struct events *ev, int handle);
 
+/* The jobs that somebody has subscribed to by name, at most `max`. Returns how many. */
+size_t events_wanted(struct events *ev, char (*ids)[ID_SIZE], size_t max);
+
 /* Keep a copy for delivery. Nothing is kept while nobody has subscribed. */
 void events_post(struct events *ev, const struct job_event *event);
 /* Call the subscribers for all that was posted. */

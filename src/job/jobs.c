@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "catalog/catalog.h"
 #include "job/models_door.h"
+#include "job/news.h"
 #include "job/pulls.h"
 #include "job/fetcher.h"
 #include "job/resumable.h"
@@ -24,7 +25,7 @@ static int is_wanted(void *arg, const char *id)
     struct job j;
     int status = store_get(s->store, id, &j, NULL);
     if (status == ERR_NOT_FOUND)
-        return resumable_wanted(s, id);
+        return news_may_be_coming(s, id) ? 1 : resumable_wanted(s, id);
     if (status)
         return status;
     bool wanted = j.audio_present;
@@ -32,8 +33,8 @@ static int is_wanted(void *arg, const char *id)
     return wanted;
 }
 
-/* The former process is dead (we have its lock): what it held goes back into the queue,
- * what it left half done is removed. */
+/* The former process is dead: what it held goes back into the queue, what it left half
+ * done is removed. Others may be at work on a shared database; theirs stays theirs. */
 static int go_on(struct jobs *s, struct err *e)
 {
     int64_t count = 0;
@@ -63,7 +64,8 @@ int jobs_open(struct jobs **out, const struct config *c, struct err *e)
         return err_set(e, ERR_NOMEM, "out of memory");
     s->config = c;
     pthread_mutex_init(&s->order, NULL);
-    struct store_options options = {.exclusive = true};
+    struct store_options options = {.exclusive = true,
+                                    .connections = (int)c->database_connections};
     int status = store_open(&s->store, c->database_url, &options, e);
     if (!status)
         status = blob_store_open(&s->blobs, c->storage_dir, STORAGE_RESERVE_BYTES, e);
@@ -97,6 +99,7 @@ int jobs_open(struct jobs **out, const struct config *c, struct err *e)
         jobs_close(s);
         return status;
     }
+    news_start(s);
     *out = s;
     return 0;
 }
@@ -105,6 +108,7 @@ void jobs_close(struct jobs *s)
 {
     if (!s)
         return;
+    news_stop(s);
     pulls_free(s->pulls);
     fetcher_close(s->fetcher);
     supervisor_close(s->supervisor);
@@ -126,8 +130,7 @@ struct store *jobs_store(struct jobs *s)
     return s->store;
 }
 
-/* Cut at a character: half a UTF-8 sequence would spoil the JSON that it goes into. */
-static void copy_cut(char *out, size_t size, const char *text)
+void jobs_copy_cut(char *out, size_t size, const char *text)
 {
     size_t length = strlen(text);
     if (length >= size)
@@ -146,7 +149,7 @@ void jobs_post(struct jobs *s, const struct job *j)
     const char *message = j->status == JOB_FAILED && j->error_message ? j->error_message
                           : j->message                                ? j->message
                                                                       : "";
-    copy_cut(event.message, sizeof event.message, message);
+    jobs_copy_cut(event.message, sizeof event.message, message);
     events_post(s->events, &event);
     if (job_state_ended(j->status))
         webhooks_wake(s->webhooks);
@@ -283,7 +286,7 @@ int jobs_webhook_report(struct jobs *s, const char *id, struct job_webhook_repor
         out->next_ms = row.next_ms;
     (void)net_url_origin(row.url, out->origin, sizeof out->origin);
     (void)snprintf(out->state, sizeof out->state, "%s", row.state);
-    copy_cut(out->error, sizeof out->error, row.error);
+    jobs_copy_cut(out->error, sizeof out->error, row.error);
     store_webhook_state_release(&row);
     return 0;
 }

@@ -73,6 +73,9 @@ struct jobs_recording {
 int jobs_record(struct jobs *s, const struct jobs_recording *rec,
                 const struct job_request *request, struct job *out, struct err *e);
 
+/* Cut at a character: half a UTF-8 sequence would spoil the JSON that it goes into. */
+void jobs_copy_cut(char *out, size_t size, const char *text);
+
 /* Post the state that `j` is in now. Call with `order` held. */
 void jobs_post(struct jobs *s, const struct job *j);
 

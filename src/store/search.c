@@ -34,33 +34,50 @@ static const char *next_part(const char *text, const char **from, size_t *length
     return text + *length;
 }
 
+bool search_next(const char **at, struct search_part *out)
+{
+    const char *text = *at + strspn(*at, " \t\r\n");
+    if (!*text)
+        return false;
+    text = next_part(text, &out->text, &out->length);
+    out->begins = *text == '*' || (out->length > 1 && out->text[out->length - 1] == '*');
+    *at = text + strspn(text, "* \t\r\n");
+    return true;
+}
+
+int search_check(const char *text, struct err *e)
+{
+    struct search_part part;
+    const char *at = text;
+    int words = 0;
+    bool fits = strlen(text) <= MAX_BYTES;
+    while (fits && search_next(&at, &part))
+        fits = ++words <= MAX_WORDS;
+    return fits ? 0
+                : err_set(e, ERR_INVALID,
+                          "the text to search for is too long: at most %d words",
+                          MAX_WORDS);
+}
+
 int search_expression(const char *text, char **out, struct err *e)
 {
+    struct search_part part;
     struct buf b;
-    int words = 0;
+    *out = NULL;
+    int status = search_check(text, e);
+    if (status)
+        return status;
     buf_init(&b, 3 * MAX_BYTES);
-    bool fits = strlen(text) <= MAX_BYTES;
-    text += strspn(text, " \t\r\n");
-    while (fits && *text && words < MAX_WORDS) {
-        const char *from;
-        size_t length;
-        text = next_part(text, &from, &length);
-        bool begins = *text == '*' || (length > 1 && from[length - 1] == '*');
+    while (search_next(&text, &part)) {
         if (b.length)
             buf_char(&b, ' ');
-        put_text(&b, from, length);
-        if (begins)
+        put_text(&b, part.text, part.length);
+        if (part.begins)
             buf_str(&b, " *");
-        text += strspn(text, "* \t\r\n");
-        words++;
     }
-    fits = fits && !*text;
-    if (fits && !b.length)
+    if (!b.length)
         buf_str(&b, "\"\"");
-    *out = fits ? buf_take(&b) : NULL;
+    *out = buf_take(&b);
     buf_release(&b);
-    if (!fits)
-        return err_set(e, ERR_INVALID,
-                       "the text to search for is too long: at most %d words", MAX_WORDS);
     return *out ? 0 : err_set(e, ERR_NOMEM, "out of memory");
 }

@@ -125,7 +125,7 @@ static int words_new(void *context, const char **args, int n_args, Fts5Tokenizer
 }
 
 /* SQLite gives its interface for this through a pointer bound to a statement. */
-static fts5_api *find_api(sqlite3 *db)
+fts5_api *sqlite_words_api(sqlite3 *db)
 {
     fts5_api *api = NULL;
     sqlite3_stmt *stmt = NULL;
@@ -140,7 +140,7 @@ static fts5_api *find_api(sqlite3 *db)
 int sqlite_words_add(struct sqlite_conn *c, struct err *e)
 {
     fts5_tokenizer words = {words_new, words_free, tokenize};
-    fts5_api *api = find_api(c->db);
+    fts5_api *api = sqlite_words_api(c->db);
     if (!api)
         return err_set(e, ERR_UNSUPPORTED,
                        "this SQLite (%s) was built without full text search (FTS5): "

@@ -8,4 +8,7 @@
  * built without full text search. */
 int sqlite_words_add(struct sqlite_conn *c, struct err *e);
 
+/* SQLite's interface for tokenizers; NULL where it was built without FTS5. */
+fts5_api *sqlite_words_api(sqlite3 *db);
+
 #endif

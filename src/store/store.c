@@ -1,5 +1,6 @@
 #include "store/store.h"
 
+#include "store/pg.h"
 #include "store/share.h"
 #include "store/sqlite.h"
 
@@ -22,13 +23,12 @@ int store_open(struct store **out, const char *url, const struct store_options *
         return sqlite_store_open(out, path, options, e);
     }
     if (starts_with(url, "postgresql://") || starts_with(url, "postgres://"))
-        return err_set(e, ERR_UNSUPPORTED,
-                       "this build cannot use PostgreSQL: set DATABASE_URL to an SQLite "
-                       "file, such as sqlite:///data/app.db");
+        return pg_store_open(out, url, options, e);
     /* The value is not repeated: it may hold a password. */
     return err_set(e, ERR_INVALID,
-                   "DATABASE_URL is not understood: write sqlite:///data/app.db or "
-                   "sqlite:////absolute/path.db");
+                   "DATABASE_URL is not understood: write sqlite:///data/app.db, "
+                   "sqlite:////absolute/path.db or postgresql://USER:PASSWORD@HOST/"
+                   "DATABASE");
 }
 
 void store_resume_release(struct store_resume *r)

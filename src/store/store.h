@@ -67,6 +67,16 @@ enum store_aged {
     STORE_AGED_FLEETING_JOBS,  /* … all */
 };
 
+/* Another process changed a job. */
+struct store_news {
+    char job_id[ID_SIZE]; /* "": any may have changed, look at everything */
+    bool deleted;         /* otherwise: */
+    enum job_status status;
+    int attempt, progress;
+    const char *message; /* borrowed; perhaps cut */
+};
+typedef void (*store_news_fn)(void *arg, const struct store_news *news);
+
 struct store;
 struct store_keys_ops;
 struct store_audit_ops;
@@ -78,6 +88,8 @@ struct store_waveform_ops;
 
 struct store_ops {
     void (*close)(struct store *s);
+    bool shared;                                                  /* store_is_shared */
+    void (*listen)(struct store *s, store_news_fn fn, void *arg); /* NULL: no news */
 
     int (*insert)(struct store *s, const struct job *j, const char *sha256,
                   struct err *e);
@@ -133,15 +145,22 @@ struct store {
 
 struct store_options {
     bool
-        exclusive; /* a `serve` process: only one per local database. ERR_STATE when
-                      another has it. Without, a command beside it: it may read and write,
-                      but not change the schema while a service runs (ERR_STATE). */
+        exclusive;   /* a `serve` process: only one per local database. ERR_STATE when
+                        another has it. Without, a command beside it: it may read and write,
+                        but not change the schema while a service runs (ERR_STATE). */
+    int connections; /* to a server, at most; 0: a few */
 };
 
-/* Open by URL: "sqlite:///relative/path" or "sqlite:////absolute/path". Folders are made,
- * the schema is brought up to date. ERR_CORRUPT for a damaged database, ERR_INVALID for
- * an URL that is none, ERR_UNSUPPORTED for "postgresql://" and for a database that a
- * newer version has written. */
+/* Open by URL: "sqlite:///relative/path" or "sqlite:////absolute/path", or
+ * "postgresql://…". Folders are made, the schema is brought up to date. ERR_CORRUPT for a
+ * damaged database, ERR_INVALID for an URL that is none, ERR_UNSUPPORTED for a database
+ * that a newer version has written, and for a server that is too old; ERR_AWAY for one
+ * that cannot be reached, ERR_DENIED, ERR_NOT_FOUND.
+ *
+ * With a server, every function may give ERR_AWAY, when nothing was done because it could
+ * not be reached for a while, and those that change something ERR_UNSURE, when the answer
+ * to a commit was lost and the server does not tell what became of it. Doing it again is
+ * harmless: what has an id or an attempt happens once. */
 int store_open(struct store **out, const char *url, const struct store_options *options,
                struct err *e);
 
@@ -149,6 +168,19 @@ static inline void store_close(struct store *s)
 {
     if (s)
         s->ops->close(s);
+}
+
+/* Whether other processes may use the database at the same time. */
+static inline bool store_is_shared(const struct store *s)
+{
+    return s->ops->shared;
+}
+
+/* Hear of what other processes change, on a thread of the store, until fn is NULL. */
+static inline void store_listen(struct store *s, store_news_fn fn, void *arg)
+{
+    if (s->ops->listen)
+        s->ops->listen(s, fn, arg);
 }
 
 /* The row of a new pending job. Fields of the future (attempt, progress …) are not read.

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { wanted as onServer } from '../lib/postgres.mjs';
 import {
   form, getJson, hasModel, startServer, tempFolder, transcribe, until, wav,
 } from '../lib/server.mjs';
@@ -59,7 +60,7 @@ describe('with a model', { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is no
     assert.equal((await server.stop()).code, 0);
   });
 
-  test('a damaged database is one sentence and code 1', async () => {
+  test('a damaged database is one sentence and code 1', { skip: onServer ? 'of a file' : false }, async () => {
     const folder = tempFolder();
     fs.mkdirSync(path.join(folder, 'data'));
     fs.writeFileSync(path.join(folder, 'data', 'app.db'), Buffer.alloc(8192, 'not a database '));
@@ -72,7 +73,7 @@ describe('with a model', { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is no
     await assert.rejects(startServer({ folder }), /ended with 1: [^]*storage[^\n]*\n$/);
   });
 
-  test('two services on one database are one too many', async () => {
+  test('two services on one database are one too many', { skip: onServer ? 'of a file' : false }, async () => {
     const server = await startServer();
     await assert.rejects(startServer({ folder: server.folder }), /ended with 1: [^\n]+\n$/);
     assert.equal((await server.stop()).code, 0);

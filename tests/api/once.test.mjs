@@ -1,11 +1,10 @@
 // Idempotency-Key: a request that is sent again makes no second job.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import fs from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
-import path from 'node:path';
 import { describe, test } from 'node:test';
+import { databaseText } from '../lib/postgres.mjs';
 import { form, getJson, hasModel, startServer, tempFolder, until, wav } from '../lib/server.mjs';
 
 const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS' };
@@ -159,7 +158,7 @@ describe('an Idempotency-Key', needsModel, () => {
     await server.stop();
     place.close();
     // Nothing waits for a job that never came about.
-    const bytes = fs.readFileSync(path.join(server.folder, 'data/app.db'), 'latin1');
+    const bytes = databaseText(server.folder);
     assert.ok(!bytes.includes('b.wav'));
     assert.ok(!bytes.includes('another one'));
   });

@@ -8,6 +8,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import * as tus from 'tus-js-client';
+import { editDatabase } from '../lib/postgres.mjs';
 import {
   getJson, hasModel, startServer, tempFolder, tone, until, waitForJob, wav,
 } from '../lib/server.mjs';
@@ -359,13 +360,6 @@ describe('tus', needsModel, () => {
   });
 });
 
-/** Change the database of a service that does not run. */
-function edit(folder, sql) {
-  const script = 'import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()';
-  const done = spawnSync('python3', ['-c', script, path.join(folder, 'data/app.db'), sql], { encoding: 'utf8' });
-  assert.equal(done.status, 0, done.stderr);
-}
-
 /**
  * A port that leads to the service, whichever is running, and lets `budget` bytes of the
  * uploads through. Then it holds everything, calls `spent`, and breaks the connections off
@@ -472,7 +466,7 @@ describe('tus, when the service dies', needsModel, () => {
     await server.kill();
     // As if it had died between the last byte and the job.
     fs.appendFileSync(part, recording.subarray(50000));
-    edit(folder, `UPDATE uploads SET received = ${recording.length}`);
+    editDatabase(folder, `UPDATE uploads SET received = ${recording.length}`);
     server = await startServer({ folder, env });
     const job = await waitForJob(server, id);
     assert.equal(job.status, 'completed', job.error_message);
@@ -489,7 +483,7 @@ describe('tus, when the service dies', needsModel, () => {
     await patch(server, young, 0, recording.subarray(0, 3000));
     assert.equal(server.stored().filter((name) => name.endsWith('.part')).length, 2);
     await server.stop();
-    edit(folder, `UPDATE uploads SET expires_ms = ${Date.now() - 1} WHERE id = '${old.slice(9)}'`);
+    editDatabase(folder, `UPDATE uploads SET expires_ms = ${Date.now() - 1} WHERE id = '${old.slice(9)}'`);
     server = await startServer({ folder });
     assert.equal((await ask(server, 'HEAD', old)).status, 404);
     await until(() => server.stored().filter((name) => name.endsWith('.part')).length, (n) => n === 1);

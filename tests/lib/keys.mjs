@@ -1,12 +1,13 @@
 // Keys for tests: made with the real command, beside a service that may be running.
 import { spawnSync } from 'node:child_process';
+import { databaseOf } from './postgres.mjs';
 import { binary } from './server.mjs';
 
 /** Run `keys` in a service's folder; returns {code, out, err}. */
 export function keys(folder, args, env = {}) {
   const r = spawnSync(binary, ['keys', ...args], {
     cwd: folder,
-    env: { PATH: process.env.PATH, ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '', ...env },
+    env: { PATH: process.env.PATH, ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '', ...databaseOf(folder), ...env },
     encoding: 'utf8',
   });
   return { code: r.status, out: r.stdout, err: r.stderr };

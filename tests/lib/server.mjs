@@ -7,6 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import './end.mjs';
+import { databaseOf } from './postgres.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 
@@ -46,6 +47,7 @@ export async function startServer({ folder = tempFolder(), env = {}, args = [] }
       WHISPER_MODEL_DIR: models,
       DEFAULT_WHISPER_MODEL: hasModel('tiny') ? 'tiny' : '',
       RATE_LIMIT: 'off',
+      ...databaseOf(folder),
       ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '',
       ...env,
     },

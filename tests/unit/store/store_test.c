@@ -6,6 +6,8 @@
 
 #include "store_test.h"
 
+#include "postgres.h"
+
 #include <ftw.h>
 #include <unistd.h>
 
@@ -26,6 +28,10 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 void test_folder_remove(const char *folder)
 {
+    char made[PATH_MAX + 16];
+    (void)snprintf(made, sizeof made, "%s/is-made", folder);
+    if (!access(made, F_OK))
+        postgres_drop(strrchr(folder, '/') + 1);
     (void)nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -45,10 +51,34 @@ bool test_file_holds(const char *path, const char *text)
     return holds;
 }
 
+bool test_on_postgres(void)
+{
+    const char *which = getenv("WT_TEST_STORE");
+    return which && !strcmp(which, "postgresql");
+}
+
+/* Every folder has a database of its own, of the same name, from its first use on. */
+void test_store_url(const char *folder, char *url, size_t size)
+{
+    const char *slash = strrchr(folder, '/');
+    char made[PATH_MAX + 16];
+    if (!test_on_postgres()) {
+        (void)snprintf(url, size, "sqlite:///%s/app.db", folder);
+        return;
+    }
+    postgres_need();
+    (void)snprintf(made, sizeof made, "%s/is-made", folder);
+    if (access(made, F_OK)) {
+        postgres_make(slash + 1);
+        fclose(fopen(made, "w"));
+    }
+    postgres_url(slash + 1, url, size);
+}
+
 struct store *test_store_open(const char *folder)
 {
     char url[PATH_MAX + 32];
-    (void)snprintf(url, sizeof url, "sqlite:///%s/app.db", folder);
+    test_store_url(folder, url, sizeof url);
     struct store *s = NULL;
     struct store_options options = {.exclusive = true};
     CHECK(store_open(&s, url, &options, e));

@@ -1,4 +1,5 @@
-/* What the tests of the store share: a folder of their own, and jobs to put in. */
+/* What the tests of the store share: a folder of their own, and jobs to put in. The same
+ * tests run on SQLite and, with WT_TEST_STORE=postgresql, on PostgreSQL. */
 #ifndef STORE_TEST_H
 #define STORE_TEST_H
 
@@ -29,6 +30,10 @@ struct store_fixture {
 };
 int test_set_up(void **state);
 int test_tear_down(void **state);
+/* Whether the tests run on PostgreSQL. */
+bool test_on_postgres(void);
+/* The URL of a folder's database, which is made when it is not there. */
+void test_store_url(const char *folder, char *url, size_t size);
 
 /* Open the store of a folder. */
 struct store *test_store_open(const char *folder);

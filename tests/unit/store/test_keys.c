@@ -263,7 +263,7 @@ static void a_second_process_may_write(void **state)
     struct store *beside = NULL;
     const struct store_options options = {.exclusive = false};
     struct store_key k;
-    (void)snprintf(url, sizeof url, "sqlite:///%s/app.db", f->folder);
+    test_store_url(f->folder, url, sizeof url);
     CHECK(store_open(&beside, url, &options, e));
     add_key(beside, ID_A, 1);
     CHECK(store_key_get(f->store, ID_A, &k, e));

@@ -235,6 +235,8 @@ static void what_leaves_nothing_behind_leaves_nothing(void **state)
     assert_true(claimed.erased);
     assert_null(claimed.transcript_text);
     job_release(&claimed);
+    if (test_on_postgres())
+        return; /* its files are its own business */
     static const char *const files[] = {"app.db", "app.db-wal"};
     static const char *const words[] = {"zeppelin", "uixotic", "latypus", "marsupial"};
     for (size_t i = 0; i < 2; i++)

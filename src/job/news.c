@@ -1,0 +1,81 @@
+#include "job/news.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "job/events.h"
+#include "job/fetcher.h"
+#include "job/state.h"
+#include "job/supervisor.h"
+#include "job/webhooks.h"
+
+#define MOST_WANTED 1024
+#define COMING_MS   3600000
+
+static void post(struct jobs *s, const char *id, enum job_status status, int progress,
+                 const char *message)
+{
+    struct job_event event = {
+        .status = status, .progress = progress, .time_ms = clock_wall_ms()};
+    memcpy(event.job_id, id, ID_SIZE);
+    jobs_copy_cut(event.message, sizeof event.message, message);
+    events_post(s->events, &event);
+}
+
+/* News were missed, so that somebody may wait for an event that came and went. */
+static void look_at_what_is_waited_for(struct jobs *s)
+{
+    char(*ids)[ID_SIZE] = mem_array(MOST_WANTED, ID_SIZE);
+    size_t count = ids ? events_wanted(s->events, ids, MOST_WANTED) : 0;
+    for (size_t i = 0; i < count; i++) {
+        struct job j;
+        if (store_get(s->store, ids[i], &j, NULL))
+            continue;
+        const char *message =
+            j.status == JOB_FAILED && j.error_message ? j.error_message : j.message;
+        post(s, j.id, j.status, j.progress, message ? message : "");
+        job_release(&j);
+    }
+    free(ids);
+}
+
+static void on_news(void *arg, const struct store_news *news)
+{
+    struct jobs *s = arg;
+    bool all = !news->job_id[0];
+    if (all)
+        look_at_what_is_waited_for(s);
+    else if (!news->deleted)
+        post(s, news->job_id, news->status, news->progress, news->message);
+    /* Who else changes a job that runs here has taken it from us. */
+    if (!all && (news->deleted || news->status != JOB_PROCESSING) && news->attempt > 0)
+        supervisor_stop_job(s->supervisor, news->job_id, news->attempt);
+    if (all || (!news->deleted && news->status == JOB_PENDING)) {
+        queue_push(s->queue, news->job_id);
+        fetcher_wake(s->fetcher);
+    }
+    if (all || (!news->deleted && job_state_ended(news->status)))
+        webhooks_wake(s->webhooks);
+    supervisor_wake(s->supervisor);
+}
+
+void news_start(struct jobs *s)
+{
+    store_listen(s->store, on_news, s);
+}
+
+void news_stop(struct jobs *s)
+{
+    if (s->store)
+        store_listen(s->store, NULL, NULL);
+}
+
+/* An id begins with the milliseconds of its making. */
+bool news_may_be_coming(const struct jobs *s, const char *id)
+{
+    char digits[13];
+    memcpy(digits, id, 8);
+    memcpy(digits + 8, id + 9, 4);
+    digits[12] = '\0';
+    return store_is_shared(s->store) &&
+           strtoll(digits, NULL, 16) > clock_wall_ms() - COMING_MS;
+}

@@ -1,0 +1,408 @@
+/* The tables are those of migrations.c and schema_native.c in PostgreSQL's words. Texts
+ * sort by their bytes, as SQLite's do, whatever the language of the database. */
+#include "store/pg_schema.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+/* Long changes of large tables are given their time. */
+#define MIGRATION_NS INT64_C(3600000000000)
+
+#define TEXT_        "TEXT COLLATE \"C\" NOT NULL"
+#define NOW_MS       "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
+static const char tables_sql[] =
+    "CREATE TABLE jobs ("
+    "  id TEXT COLLATE \"C\" PRIMARY KEY,"
+    "  status " TEXT_ " DEFAULT 'pending' CHECK (status IN"
+    "    ('pending', 'processing', 'completed', 'failed', 'cancelled')),"
+    "  attempt INTEGER NOT NULL DEFAULT 0,"
+    "  owner TEXT,"
+    "  holder INTEGER NOT NULL DEFAULT 0," /* the process that runs it */
+    "  lease_until_ms BIGINT NOT NULL DEFAULT 0,"
+    "  run_after_ms BIGINT NOT NULL DEFAULT 0,"
+    "  crashes INTEGER NOT NULL DEFAULT 0,"
+    "  crash_frame BIGINT NOT NULL DEFAULT -1,"
+    "  original_filename " TEXT_ ", filename " TEXT_ ","
+    "  file_bytes BIGINT NOT NULL,"
+    "  sha256 " TEXT_ ", model " TEXT_ ", language_asked " TEXT_ ", task " TEXT_ ","
+    "  options " TEXT_ ","
+    "  language TEXT,"
+    "  language_probability DOUBLE PRECISION NOT NULL DEFAULT 0,"
+    "  duration_seconds DOUBLE PRECISION NOT NULL DEFAULT 0,"
+    "  next_frame BIGINT NOT NULL DEFAULT 0,"
+    "  progress INTEGER NOT NULL DEFAULT 0 CHECK (progress BETWEEN 0 AND 100),"
+    "  message " TEXT_ " DEFAULT '',"
+    "  error_code TEXT, error_message TEXT,"
+    "  created_ms BIGINT NOT NULL,"
+    "  started_ms BIGINT NOT NULL DEFAULT 0,"
+    "  completed_ms BIGINT NOT NULL DEFAULT 0,"
+    "  audio_present BOOLEAN NOT NULL DEFAULT true,"
+    "  caller " TEXT_ " DEFAULT '',"
+    "  priority INTEGER NOT NULL DEFAULT 0,"
+    "  retain_days INTEGER NOT NULL DEFAULT 0,"
+    "  erased BOOLEAN NOT NULL DEFAULT false"
+    ");"
+    "CREATE INDEX jobs_newest ON jobs (created_ms DESC, id DESC);"
+    "CREATE INDEX jobs_urgent ON jobs ((created_ms - priority * 600000::bigint), id)"
+    "  WHERE status = 'pending';"
+    "CREATE INDEX jobs_leases ON jobs (lease_until_ms) WHERE status = 'processing';"
+    "CREATE INDEX jobs_ended ON jobs (completed_ms) WHERE completed_ms > 0;"
+    "CREATE INDEX jobs_retained ON jobs (retain_days, completed_ms)"
+    "  WHERE retain_days <> 0;"
+    "CREATE INDEX jobs_callers ON jobs (caller, created_ms DESC, id DESC);"
+    "CREATE INDEX jobs_unmeasured ON jobs (caller)"
+    "  WHERE duration_seconds = 0 AND status IN ('pending', 'processing');"
+    "CREATE INDEX jobs_unfinished ON jobs (model)"
+    "  WHERE status IN ('pending', 'processing');"
+    "CREATE TABLE job_windows ("
+    "  job_id " TEXT_ " REFERENCES jobs (id) ON DELETE CASCADE,"
+    "  position BIGINT NOT NULL, segments " TEXT_ ","
+    "  PRIMARY KEY (job_id, position)"
+    ");"
+    "CREATE TABLE transcripts ("
+    "  job_id TEXT COLLATE \"C\" PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,"
+    "  body " TEXT_ ", json " TEXT_ ", quality TEXT"
+    ");"
+    "CREATE TABLE waveforms ("
+    "  job_id TEXT COLLATE \"C\" PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,"
+    "  peaks BYTEA NOT NULL"
+    ");"
+    "CREATE TABLE job_shares ("
+    "  share_key TEXT COLLATE \"C\" PRIMARY KEY,"
+    "  job_id " TEXT_ " REFERENCES jobs (id) ON DELETE CASCADE"
+    ");"
+    "CREATE INDEX job_shares_jobs ON job_shares (job_id);"
+    "CREATE TABLE request_keys ("
+    "  caller " TEXT_ ", key " TEXT_ ", request " TEXT_ ","
+    "  job_id " TEXT_ " REFERENCES jobs (id) ON DELETE CASCADE,"
+    "  created_ms BIGINT NOT NULL,"
+    "  PRIMARY KEY (caller, key)"
+    ");"
+    "CREATE INDEX request_keys_age ON request_keys (created_ms);"
+    "CREATE INDEX request_keys_jobs ON request_keys (job_id);"
+    "CREATE TABLE settings (name TEXT COLLATE \"C\" PRIMARY KEY, value " TEXT_ ");"
+    "CREATE TABLE uploads ("
+    "  id TEXT COLLATE \"C\" PRIMARY KEY,"
+    "  caller " TEXT_ ", params " TEXT_ ", metadata " TEXT_ ", concat " TEXT_ ","
+    "  length BIGINT NOT NULL,"
+    "  received BIGINT NOT NULL DEFAULT 0,"
+    "  done BOOLEAN NOT NULL DEFAULT false,"
+    "  created_ms BIGINT NOT NULL, expires_ms BIGINT NOT NULL"
+    ");"
+    "CREATE INDEX uploads_expiry ON uploads (expires_ms);"
+    /* The words of names and transcripts. PostgreSQL's vectors of words know 16383
+     * places and 255 of each word, so that a long text is several rows; the end of one is
+     * the beginning of the next, for phrases that lie across (see pg_search.c). */
+    "CREATE TABLE job_words ("
+    "  job_id " TEXT_ " REFERENCES jobs (id) ON DELETE CASCADE,"
+    "  part INTEGER NOT NULL," /* 0: the name */
+    "  words TSVECTOR NOT NULL,"
+    "  PRIMARY KEY (job_id, part)"
+    ");"
+    "CREATE INDEX job_words_words ON job_words USING gin (words);";
+
+/* What was claimed by whom: one process of several may have died. */
+static const char others_sql[] =
+    /* The last transaction of each connection, so that one whose commit was not answered
+     * can be asked for: a number that the client draws, for the server's own numbers are
+     * used again after a crash when nothing of theirs had reached the disk. */
+    "CREATE TABLE commits ("
+    "  slot BIGINT PRIMARY KEY, number BIGINT NOT NULL,"
+    "  made TIMESTAMPTZ NOT NULL DEFAULT now()"
+    ") WITH (fillfactor = 30);"
+    "CREATE SEQUENCE processes AS INTEGER MINVALUE 1 CYCLE;"
+    "CREATE TABLE job_sources ("
+    "  job_id TEXT COLLATE \"C\" PRIMARY KEY,"
+    "  url " TEXT_ ","
+    "  fetched BOOLEAN NOT NULL DEFAULT false,"
+    "  attempts INTEGER NOT NULL DEFAULT 0,"
+    "  claimed BOOLEAN NOT NULL DEFAULT false,"
+    "  holder INTEGER NOT NULL DEFAULT 0,"
+    "  received BIGINT NOT NULL DEFAULT 0,"
+    "  validator " TEXT_ " DEFAULT '',"
+    "  next_ms BIGINT NOT NULL DEFAULT 0,"
+    "  made TIMESTAMPTZ NOT NULL DEFAULT now()"
+    ");"
+    "CREATE INDEX job_sources_due ON job_sources (next_ms) WHERE NOT fetched;"
+    "CREATE TABLE job_webhooks ("
+    "  job_id TEXT COLLATE \"C\" PRIMARY KEY,"
+    "  url " TEXT_ ", secret " TEXT_ ","
+    "  with_transcript BOOLEAN NOT NULL,"
+    "  made TIMESTAMPTZ NOT NULL DEFAULT now()"
+    ");"
+    "CREATE TABLE webhook_outbox ("
+    "  number BIGINT GENERATED ALWAYS AS IDENTITY,"
+    "  id TEXT COLLATE \"C\" PRIMARY KEY,"
+    "  job_id " TEXT_ ", event " TEXT_ ","
+    "  state " TEXT_ " DEFAULT 'waiting' CHECK (state IN"
+    "    ('waiting', 'delivered', 'failed')),"
+    "  attempts INTEGER NOT NULL DEFAULT 0,"
+    "  claimed BOOLEAN NOT NULL DEFAULT false,"
+    "  holder INTEGER NOT NULL DEFAULT 0,"
+    "  next_ms BIGINT NOT NULL, created_ms BIGINT NOT NULL,"
+    "  last_ms BIGINT NOT NULL DEFAULT 0,"
+    "  http_status INTEGER NOT NULL DEFAULT 0,"
+    "  error " TEXT_ " DEFAULT ''"
+    ");"
+    "CREATE INDEX webhook_outbox_due ON webhook_outbox (next_ms)"
+    "  WHERE state = 'waiting';"
+    "CREATE INDEX webhook_outbox_job ON webhook_outbox (job_id, created_ms);"
+    "CREATE TABLE keys ("
+    "  id TEXT COLLATE \"C\" PRIMARY KEY,"
+    "  name " TEXT_ ", hash " TEXT_ ","
+    "  scopes INTEGER NOT NULL CHECK (scopes BETWEEN 1 AND 7),"
+    "  created_ms BIGINT NOT NULL,"
+    "  expires_ms BIGINT NOT NULL DEFAULT 0,"
+    "  revoked_ms BIGINT NOT NULL DEFAULT 0,"
+    "  used_ms BIGINT NOT NULL DEFAULT 0,"
+    "  minutes_per_day BIGINT NOT NULL DEFAULT 0"
+    ");"
+    "CREATE TABLE sessions ("
+    "  id TEXT COLLATE \"C\" PRIMARY KEY,"
+    "  hash " TEXT_ ","
+    "  key_id " TEXT_ " REFERENCES keys (id) ON DELETE CASCADE,"
+    "  created_ms BIGINT NOT NULL, expires_ms BIGINT NOT NULL"
+    ");"
+    "CREATE INDEX sessions_of_keys ON sessions (key_id);"
+    "CREATE TABLE audio_usage ("
+    "  caller " TEXT_ ", day BIGINT NOT NULL," /* since 1970, UTC */
+    "  seconds DOUBLE PRECISION NOT NULL,"
+    "  PRIMARY KEY (caller, day)"
+    ");"
+    "CREATE TABLE audit ("
+    "  id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+    "  time_ms BIGINT NOT NULL,"
+    "  event " TEXT_ ", caller " TEXT_ ", client " TEXT_ ", detail " TEXT_ ""
+    ");"
+    "CREATE TABLE job_events ("
+    "  number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+    "  job_id " TEXT_ ", caller " TEXT_ ","
+    "  status " TEXT_ "," /* or 'deleted' */
+    "  progress INTEGER NOT NULL, message " TEXT_ ","
+    "  is_state BOOLEAN NOT NULL," /* false: of progress alone */
+    "  time_ms BIGINT NOT NULL"
+    ");"
+    "CREATE INDEX job_events_progress ON job_events (job_id) WHERE NOT is_state;"
+    "CREATE INDEX job_events_time ON job_events (time_ms);"
+    "CREATE TABLE job_events_floor (number BIGINT NOT NULL);"
+    "INSERT INTO job_events_floor VALUES (0);";
+
+/* What a job uses up, whom to tell of its end, and what goes with it. */
+static const char triggers_sql[] =
+    "CREATE FUNCTION jobs_usage() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+    "  INSERT INTO " PG_SCHEMA ".audio_usage AS u VALUES"
+    "    (NEW.caller, NEW.started_ms / 86400000, NEW.duration_seconds)"
+    "    ON CONFLICT (caller, day) DO UPDATE SET seconds = u.seconds + excluded.seconds;"
+    "  RETURN NULL; END $$;"
+    "CREATE TRIGGER jobs_usage AFTER UPDATE OF duration_seconds ON jobs FOR EACH ROW"
+    "  WHEN (OLD.duration_seconds = 0 AND NEW.duration_seconds > 0"
+    "    AND NEW.caller <> '') EXECUTE FUNCTION jobs_usage();"
+    "CREATE FUNCTION webhook_of_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+    "  INSERT INTO " PG_SCHEMA ".webhook_outbox (id, job_id, event, next_ms, created_ms)"
+    "    SELECT 'msg_' || md5(NEW.id || NEW.attempt || random() || clock_timestamp()),"
+    "      NEW.id, 'job.' || NEW.status, NEW.completed_ms, NEW.completed_ms"
+    "    FROM " PG_SCHEMA ".job_webhooks WHERE job_id = NEW.id;"
+    "  RETURN NULL; END $$;"
+    "CREATE TRIGGER webhook_of_end AFTER UPDATE OF status ON jobs FOR EACH ROW"
+    "  WHEN (NEW.status IN ('completed', 'failed', 'cancelled')"
+    "    AND OLD.status <> NEW.status) EXECUTE FUNCTION webhook_of_end();"
+    "CREATE FUNCTION webhook_overtaken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+    "  DELETE FROM " PG_SCHEMA ".webhook_outbox"
+    "    WHERE job_id = NEW.id AND state = 'waiting';"
+    "  RETURN NULL; END $$;"
+    "CREATE TRIGGER webhook_overtaken AFTER UPDATE OF status ON jobs FOR EACH ROW"
+    "  WHEN (NEW.status = 'pending' AND OLD.status IN ('failed', 'cancelled'))"
+    "  EXECUTE FUNCTION webhook_overtaken();"
+    "CREATE FUNCTION job_without_row() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+    "  DELETE FROM " PG_SCHEMA ".job_sources WHERE job_id = OLD.id;"
+    "  DELETE FROM " PG_SCHEMA ".job_webhooks WHERE job_id = OLD.id;"
+    "  DELETE FROM " PG_SCHEMA ".webhook_outbox WHERE job_id = OLD.id;"
+    "  RETURN NULL; END $$;"
+    "CREATE TRIGGER job_without_row AFTER DELETE ON jobs FOR EACH ROW"
+    "  EXECUTE FUNCTION job_without_row();";
+
+/* The log. Numbers are drawn when a transaction commits, one transaction after the other,
+ * so that no line is ever seen before one with a lower number: whoever has read up to a
+ * number has missed nothing. It is the last thing that a transaction does, so that
+ * whoever has this lock waits for no other, and only the commit itself goes on under it.
+ * Other processes hear of the change at the same time. */
+static const char log_sql[] =
+    "CREATE FUNCTION job_log(job " PG_SCHEMA ".jobs, word text, said text, state boolean)"
+    "  RETURNS void LANGUAGE plpgsql AS $$ BEGIN"
+    "  PERFORM pg_advisory_xact_lock(" PG_STRING(
+        PG_LOCK_ONE) ", " PG_ONE_LOG ");"
+                     "  DELETE FROM " PG_SCHEMA
+                     ".job_events WHERE job_id = job.id AND NOT is_state;"
+                     "  INSERT INTO " PG_SCHEMA ".job_events"
+                     "    (job_id, caller, status, progress, message, is_state, time_ms) "
+                     "VALUES"
+                     "    (job.id, job.caller, word, job.progress, said, state, " NOW_MS
+                     ");"
+                     "  PERFORM pg_notify('wt_jobs', concat_ws(' ',"
+                     "    coalesce(nullif(current_setting('wt.instance', true), ''), "
+                     "'0'),"
+                     "    job.id, word, job.attempt, job.progress, left(said, 400)));"
+                     "  END $$;"
+                     "CREATE FUNCTION jobs_made() RETURNS trigger LANGUAGE plpgsql AS $$ "
+                     "BEGIN"
+                     "  PERFORM " PG_SCHEMA
+                     ".job_log(NEW, NEW.status, NEW.message, true);"
+                     "  RETURN NULL; END $$;"
+                     "CREATE CONSTRAINT TRIGGER jobs_made AFTER INSERT ON jobs"
+                     "  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION "
+                     "jobs_made();"
+                     "CREATE FUNCTION jobs_changed() RETURNS trigger LANGUAGE plpgsql AS "
+                     "$$ BEGIN"
+                     "  PERFORM " PG_SCHEMA
+                     ".job_log(NEW, NEW.status, CASE NEW.status WHEN 'failed'"
+                     "    THEN coalesce(NEW.error_message, NEW.message) ELSE NEW.message "
+                     "END,"
+                     "    OLD.status <> NEW.status);"
+                     "  RETURN NULL; END $$;"
+                     "CREATE CONSTRAINT TRIGGER jobs_changed AFTER UPDATE OF status, "
+                     "progress, message"
+                     "  ON jobs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
+                     "  WHEN (OLD.status <> NEW.status OR OLD.progress <> NEW.progress"
+                     "    OR OLD.message <> NEW.message) EXECUTE FUNCTION jobs_changed();"
+                     "CREATE FUNCTION jobs_gone() RETURNS trigger LANGUAGE plpgsql AS $$ "
+                     "BEGIN"
+                     "  PERFORM " PG_SCHEMA ".job_log(OLD, 'deleted', 'Deleted', true);"
+                     "  RETURN NULL; END $$;"
+                     "CREATE CONSTRAINT TRIGGER jobs_gone AFTER DELETE ON jobs"
+                     "  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION "
+                     "jobs_gone();";
+
+/* One step may be several scripts: C has a limit to the length of a literal. */
+static const struct pg_step steps_of_this_version[] = {
+    {1, "jobs, transcripts and the search", tables_sql},
+    {2, "recordings from elsewhere, webhooks, keys and the log", others_sql},
+    {3, "what follows from a change of a job", triggers_sql},
+    {4, "the log of changes", log_sql},
+};
+
+const struct pg_step *pg_steps(size_t *count)
+{
+    *count = ARRAY_LENGTH(steps_of_this_version);
+    return steps_of_this_version;
+}
+
+static int ask_int(struct pg_conn *c, const char *sql, int *out, struct err *e)
+{
+    PGresult *r;
+    int status = pg_ask(c, &r, e, sql, "");
+    if (!status)
+        *out = (int)pg_int(r, 0, 0);
+    PQclear(r);
+    return status;
+}
+
+/* The version that the database has; 0 for a fresh one. */
+static int current_version(struct pg_conn *c, int *out, struct err *e)
+{
+    int schemas = 0, has_table = 0, tables = 0;
+    *out = 0;
+    int status =
+        ask_int(c, "SELECT count(*) FROM pg_namespace WHERE nspname = '" PG_SCHEMA "'",
+                &schemas, e);
+    if (!status && !schemas)
+        return pg_script(c, "CREATE SCHEMA " PG_SCHEMA, e);
+    if (!status)
+        status = ask_int(c,
+                         "SELECT count(*) FROM pg_tables WHERE schemaname = '" PG_SCHEMA
+                         "' AND tablename = 'schema_version'",
+                         &has_table, e);
+    if (!status && !has_table)
+        status = ask_int(
+            c, "SELECT count(*) FROM pg_tables WHERE schemaname = '" PG_SCHEMA "'",
+            &tables, e);
+    if (!status && tables)
+        return err_set(e, ERR_INVALID,
+                       "the schema " PG_SCHEMA " in %s is another program's: give "
+                       "DATABASE_URL a database of its own",
+                       c->place->name);
+    if (!status && has_table)
+        status =
+            ask_int(c, "SELECT coalesce(max(version), 0) FROM schema_version", out, e);
+    return status;
+}
+
+static int apply_one(struct pg_conn *c, const struct pg_step *step, int64_t now_ms,
+                     struct err *e)
+{
+    int status = pg_script(c, step->sql, e);
+    if (status)
+        return status;
+    int n = pg_run(c, e,
+                   "INSERT INTO schema_version (version, name, applied_ms) "
+                   "VALUES ($1, $2, $3)",
+                   "itl", step->version, step->name, now_ms);
+    return n < 0 ? n : 0;
+}
+
+static int refuse_beside(struct pg_conn *c, struct err *e)
+{
+    int running = 0;
+    int status =
+        ask_int(c, "SELECT count(*) FROM " PG_RUNNING " AS running", &running, e);
+    if (!status && running)
+        status = err_set(e, ERR_STATE,
+                         "%s is of an older version, and a service uses it: start a "
+                         "service of this version first",
+                         c->place->name);
+    return status;
+}
+
+static int apply(struct pg_conn *c, const struct pg_step *steps, size_t count,
+                 bool beside, int64_t now_ms, struct err *e)
+{
+    int version = 0, newest = count ? steps[count - 1].version : 0;
+    int status = pg_script(
+        c,
+        "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;"
+        "SELECT pg_advisory_xact_lock(" PG_STRING(PG_LOCK_ONE) ", " PG_ONE_MIGRATES ")",
+        e);
+    if (!status)
+        status = current_version(c, &version, e);
+    if (status)
+        return status;
+    if (version > newest)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s was written by a newer version of this program (schema %d, "
+                       "this one knows up to %d): install that version again, or restore "
+                       "a backup from before the upgrade",
+                       c->place->name, version, newest);
+    if (version && version < newest && beside && (status = refuse_beside(c, e)))
+        return status;
+    if (!version)
+        status = pg_script(c,
+                           "CREATE TABLE IF NOT EXISTS schema_version ("
+                           "  version INTEGER PRIMARY KEY,"
+                           "  name TEXT NOT NULL, applied_ms BIGINT NOT NULL)",
+                           e);
+    for (size_t i = 0; !status && i < count; i++) {
+        if (steps[i].version <= version)
+            continue;
+        status = apply_one(c, &steps[i], now_ms, e);
+        if (!status && version > 0)
+            log_info("database: schema %d (%s)", steps[i].version, steps[i].name);
+    }
+    return status;
+}
+
+int pg_migrate(struct pg_conn *c, const struct pg_step *steps, size_t count, bool beside,
+               int64_t now_ms, struct err *e)
+{
+    int64_t limit_ns = c->limit_ns;
+    c->limit_ns = MIGRATION_NS;
+    int status = pg_script(c, "BEGIN", e);
+    if (!status) {
+        status = apply(c, steps, count, beside, now_ms, e);
+        int end =
+            c->lost ? 0 : pg_script(c, status ? "ROLLBACK" : "COMMIT", status ? NULL : e);
+        status = status ? status : end;
+    }
+    c->limit_ns = limit_ns;
+    return status;
+}

@@ -1,0 +1,43 @@
+/* The schema in PostgreSQL, as numbered steps. A step that was released is never changed;
+ * a change of the schema is a new step. */
+#ifndef STORE_PG_SCHEMA_H
+#define STORE_PG_SCHEMA_H
+
+#include "store/pg_conn.h"
+
+struct pg_step {
+    int version; /* rising */
+    const char *name;
+    const char *sql;
+};
+
+/* All steps, in order. */
+const struct pg_step *pg_steps(size_t *count);
+
+/* Bring the database to the last step of the list. Processes that begin at the same time
+ * wait for the first. ERR_UNSUPPORTED for a database from a newer version, ERR_INVALID
+ * when something else has the name of our schema. A command `beside` services changes
+ * nothing under those that run (ERR_STATE). */
+int pg_migrate(struct pg_conn *c, const struct pg_step *steps, size_t count, bool beside,
+               int64_t now_ms, struct err *e);
+
+/* The classes of our advisory locks; the second number says which: */
+#define PG_LOCK_RUNNING    1465151025 /* … process runs: held while it does */
+#define PG_LOCK_ONE        1465151026 /* … of these: */
+#define PG_ONE_LOG         "1"        /* the log's next number; see pg_schema.c */
+#define PG_ONE_MIGRATES    "2"
+#define PG_ONE_KEY         "3" /* the first key */
+
+#define PG_STRING_OF(text) #text
+#define PG_STRING(text)    PG_STRING_OF(text)
+
+/* The processes of this database that run, as their numbers. Each holds a lock for as
+ * long as it is connected. */
+#define PG_RUNNING                                                                       \
+    "(SELECT objid::bigint FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND "    \
+    "granted AND classid = " PG_STRING(                                                  \
+        PG_LOCK_RUNNING) " AND objsubid = 2 AND database = (SELECT oid "                 \
+                         "FROM pg_catalog.pg_database WHERE datname = "                  \
+                         "current_database()))"
+
+#endif

@@ -1,0 +1,121 @@
+// A PostgreSQL server of the tests' own, in a temporary folder and on a free port. It ends
+// with the process. WT_TEST_STORE=postgresql makes every server of a test use it.
+import { spawn, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+
+export const wanted = process.env.WT_TEST_STORE === 'postgresql';
+
+/** The folder of initdb and postgres; undefined where they are not installed. */
+const bin = ['/usr/lib/postgresql'].flatMap((base) => (fs.existsSync(base) ? fs.readdirSync(base).map((v) => `${base}/${v}/bin`) : []))
+  .filter((folder) => fs.existsSync(`${folder}/initdb`)).sort().at(-1);
+export const available = Boolean(bin);
+if (wanted && !available) throw new Error('WT_TEST_STORE=postgresql wants PostgreSQL: install postgresql');
+
+// PostgreSQL refuses to be root.
+const isRoot = process.getuid() === 0;
+const drop = isRoot ? ['--reuid=65534', '--regid=65534', '--clear-groups'] : [];
+
+function run(name, args, input) {
+  const r = spawnSync('setpriv', [...drop, path.join(bin, name), ...args], { encoding: 'utf8', cwd: '/', input });
+  if (r.status !== 0) throw new Error(`${name} ${args.join(' ')}: ${r.stderr}${r.stdout}`);
+  return r.stdout;
+}
+
+function freePort() {
+  const code = "const s=require('net').createServer().listen(0,'127.0.0.1',()=>{console.log(s.address().port);s.close()})";
+  return Number(spawnSync(process.execPath, ['-e', code], { encoding: 'utf8' }).stdout);
+}
+
+export class Postgres {
+  constructor() {
+    this.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wt-pg-'));
+    if (isRoot) fs.chownSync(this.folder, 65534, 65534);
+    this.port = freePort();
+    this.password = 's3cr3t-pw';
+    this.made = new Map();
+    process.on('exit', () => {
+      this.stop();
+      fs.rmSync(this.folder, { recursive: true, force: true });
+    });
+    fs.writeFileSync(path.join(this.folder, 'password'), this.password, { mode: 0o644 });
+    run('initdb', ['-D', path.join(this.folder, 'data'), '-U', 'postgres', '--auth=scram-sha-256', '--no-sync',
+      `--pwfile=${path.join(this.folder, 'password')}`, '--encoding=UTF8', '--locale=C']);
+    this.start();
+    this.sql('CREATE ROLE wt LOGIN PASSWORD \'s3cr3t-pw\'');
+  }
+
+  /** Start it and wait until it answers. */
+  start() {
+    const log = fs.openSync(path.join(this.folder, 'log'), 'a');
+    this.child = spawn('setpriv', [...drop, '--pdeathsig=QUIT', path.join(bin, 'postgres'), '-D', path.join(this.folder, 'data'),
+      '-p', String(this.port), '-k', this.folder, '-c', 'listen_addresses=127.0.0.1', '-c', 'fsync=off', '-c', 'max_connections=80'],
+    { cwd: '/', stdio: ['ignore', log, log] });
+    fs.closeSync(log);
+    this.child.unref();
+    for (let i = 0; ; i++) {
+      try {
+        return this.sql('SELECT 1');
+      } catch (error) {
+        if (i === 300) throw error;
+        spawnSync('sleep', ['0.05']);
+      }
+    }
+  }
+
+  /** End it at once, without a word to anybody; waits until it is gone. */
+  stop() {
+    if (!this.child) return;
+    const pidFile = path.join(this.folder, 'data/postmaster.pid');
+    this.child.kill('SIGQUIT');
+    for (let i = 0; i < 200 && fs.existsSync(pidFile); i++) spawnSync('sleep', ['0.02']);
+    this.child = undefined;
+  }
+
+  sql(text, database = 'postgres') {
+    return run('psql', ['-X', '-A', '-t', '-v', 'ON_ERROR_STOP=1',
+      `postgresql://postgres:${this.password}@127.0.0.1:${this.port}/${database}`], text).trim();
+  }
+
+  urlOf(database, port = this.port) {
+    return `postgresql://wt:${this.password}@127.0.0.1:${port}/${database}`;
+  }
+
+  /** The URL of a folder's database, which is made when it is asked for first. */
+  url(folder) {
+    if (!this.made.has(folder)) {
+      const name = path.basename(folder);
+      this.sql(`CREATE DATABASE "${name}" OWNER wt TEMPLATE template0`);
+      this.made.set(folder, name);
+    }
+    return this.urlOf(this.made.get(folder));
+  }
+}
+
+let shared;
+
+/** What a server of a test in this folder needs in its environment. */
+export function databaseOf(folder) {
+  if (!wanted) return {};
+  shared ??= new Postgres();
+  return { DATABASE_URL: shared.url(folder) };
+}
+
+/** Everything that the database of a folder keeps, as one text. */
+export function databaseText(folder) {
+  if (wanted) return run('pg_dump', [`postgresql://postgres:${shared.password}@127.0.0.1:${shared.port}/${shared.made.get(folder)}`]);
+  const data = path.join(folder, 'data');
+  return fs.readdirSync(data).map((name) => fs.readFileSync(path.join(data, name), 'latin1')).join('');
+}
+
+/** Change the database of a folder whose service does not run. */
+export function editDatabase(folder, sql) {
+  if (wanted) {
+    shared.sql(`SET search_path = whisper_transcriber; ${sql}`, shared.made.get(folder));
+    return;
+  }
+  const script = 'import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()';
+  const done = spawnSync('python3', ['-c', script, path.join(folder, 'data/app.db'), sql], { encoding: 'utf8' });
+  if (done.status !== 0) throw new Error(done.stderr);
+}
