@@ -7,8 +7,7 @@ import http from 'node:http';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { binary, form, hasModel, models, startServer, tempFolder, transcribe, until, waitForJob } from '../lib/server.mjs';
-import { freePort } from '../lib/wyoming.mjs';
+import { binary, form, freePort, hasModel, models, startServer, tempFolder, transcribe, until, waitForJob } from '../lib/server.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 const speech = fs.readFileSync(path.join(root, 'tests/engine/golden/clean.wav'));
