@@ -77,6 +77,8 @@ void prune_run(struct jobs *s)
 {
     const struct config *c = s->config;
     resumable_prune(s);
+    if (s->beside) /* of a service that died, and nobody else has started since */
+        jobs_sweep(s);
     int64_t jobs = prune(s, STORE_AGED_OWN, 0), audio = 0;
     if (c->transcript_retention_days > 0)
         jobs += prune(s, STORE_AGED_JOBS, c->transcript_retention_days * DAY_MS);
