@@ -33,6 +33,16 @@ static int is_wanted(void *arg, const char *id)
     return wanted;
 }
 
+void jobs_sweep(struct jobs *s)
+{
+    struct err why;
+    int removed = blob_sweep(s->blobs, is_wanted, s, &why);
+    if (removed < 0)
+        log_warning("leftovers in the storage folder stay for now: %s", why.message);
+    else if (removed)
+        log_info("removed %d unfinished upload(s)", removed);
+}
+
 /* The former process is dead: what it held goes back into the queue, what it left half
  * done is removed. Others may be at work on a shared database; theirs stays theirs. */
 static int go_on(struct jobs *s, struct err *e)
@@ -43,13 +53,13 @@ static int go_on(struct jobs *s, struct err *e)
         return status;
     if (count)
         log_info("going on with %lld interrupted job(s)", (long long)count);
-    struct err why;
-    int removed = blob_sweep(s->blobs, is_wanted, s, &why);
-    if (removed < 0)
-        log_warning("leftovers in the storage folder stay for now: %s", why.message);
-    else if (removed)
-        log_info("removed %d unfinished upload(s)", removed);
-    return 0;
+    count = 0;
+    status = store_others(s->store, &count, e);
+    s->beside = count > 0;
+    if (!status)
+        jobs_sweep(s);
+    s->beside = store_is_shared(s->store); /* others may come, and so do our own */
+    return status;
 }
 
 int jobs_open(struct jobs **out, const struct config *c, struct err *e)

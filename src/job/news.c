@@ -9,7 +9,7 @@
 #include "job/webhooks.h"
 
 #define MOST_WANTED 1024
-#define COMING_MS   3600000
+#define COMING_MS   86400000
 
 static void post(struct jobs *s, const char *id, enum job_status status, int progress,
                  const char *message)
@@ -76,6 +76,5 @@ bool news_may_be_coming(const struct jobs *s, const char *id)
     memcpy(digits, id, 8);
     memcpy(digits + 8, id + 9, 4);
     digits[12] = '\0';
-    return store_is_shared(s->store) &&
-           strtoll(digits, NULL, 16) > clock_wall_ms() - COMING_MS;
+    return s->beside && strtoll(digits, NULL, 16) > clock_wall_ms() - COMING_MS;
 }

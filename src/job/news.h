@@ -9,8 +9,8 @@
 void news_start(struct jobs *s);
 void news_stop(struct jobs *s);
 
-/* Whether a recording without a row may belong to a request of another process that is
- * still coming in, or about to write it: one that began within the last hour. */
+/* Whether a recording without a row may belong to a request of another process (`beside`)
+ * that is still coming in, or about to write it: one that began within the last day. */
 bool news_may_be_coming(const struct jobs *s, const char *id);
 
 #endif

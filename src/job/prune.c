@@ -88,6 +88,8 @@ void prune_run(struct jobs *s)
     resumable_prune(s);
     if (store_key_usage_trim(s->store, clock_wall_ms() - USAGE_MS, &e))
         log_warning("retention: %s", e.message);
+    if (s->beside) /* of a service that died, and nobody else has started since */
+        jobs_sweep(s);
     int64_t jobs = prune(s, STORE_AGED_OWN, 0), audio = 0;
     if (c->transcript_retention_days > 0)
         jobs += prune(s, STORE_AGED_JOBS, c->transcript_retention_days * DAY_MS);

@@ -41,6 +41,8 @@ struct jobs {
     /* Held over a change of state and the posting of its event, so that events of one job
      * come in the order of its changes. */
     pthread_mutex_t order;
+    /* For a sweep: other services may be taking recordings into the same storage. */
+    bool beside;
     struct key_set *keys; /* owned: of requests that are coming in */
     /* Something was deleted, and is still in the database's journal, or in its search
      * index. */
@@ -78,6 +80,9 @@ void jobs_copy_cut(char *out, size_t size, const char *text);
 
 /* Post the state that `j` is in now. Call with `order` held. */
 void jobs_post(struct jobs *s, const struct job *j);
+
+/* Remove what uploads left behind that never became jobs. */
+void jobs_sweep(struct jobs *s);
 
 /* A job has ended: one that is to leave nothing behind loses its recording. */
 void jobs_ended(struct jobs *s, const struct job *j);

@@ -287,7 +287,7 @@ static int commit(struct jobs *s, const struct job *j, const struct jobs_recordi
         status = insert(s, r, j, rec, first, e);
     if (!status)
         jobs_post(s, out);
-    else if (r->webhook || !rec->blob)
+    else if (status != ERR_UNSURE && (r->webhook || !rec->blob))
         detach(s, rec->id);
     pthread_mutex_unlock(&s->order);
     if (status)
@@ -424,7 +424,9 @@ static int submit(struct upload *u, const struct job_request *r, struct job *out
         return status;
     struct jobs_recording rec = {.id = u->id, .blob = &blob};
     status = jobs_record(s, &rec, r, out, e);
-    if (status || strcmp(out->id, u->id) != 0)
+    /* When nobody knows whether the row is there, the recording stays; without a row it
+     * goes at the next start. */
+    if (status ? status != ERR_UNSURE : strcmp(out->id, u->id) != 0)
         (void)blob_remove(s->blobs, u->id, NULL);
     return status;
 }

@@ -21,10 +21,27 @@ static void pg_listen(struct store *s, store_news_fn fn, void *arg)
         pg_listener_tell(l, fn, arg);
 }
 
+static int pg_others(struct store *s, int64_t *count, struct err *e)
+{
+    int status, instance = ((struct pg_store *)s)->pool.instance;
+    struct pg_turn t = pg_begin(s, PG_LOOK);
+    while (pg_turn(&t, &status, e)) {
+        PGresult *r;
+        status = pg_ask(t.conn, &r, e,
+                        "SELECT count(*) FROM " PG_RUNNING
+                        " AS running (number) WHERE number <> $1",
+                        "i", instance);
+        if (!status)
+            *count = pg_int(r, 0, 0);
+        PQclear(r);
+    }
+    return status;
+}
+
 static const struct store_ops pg_store_ops = {
     .close = pg_close,
-    .shared = true,
     .listen = pg_listen,
+    .others = pg_others,
     .insert = pg_insert,
     .get = pg_read_get,
     .list = pg_read_list,

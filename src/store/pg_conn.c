@@ -329,13 +329,16 @@ static int ask(struct pg_conn *c, PGresult **out, struct err *e, const char *sql
     struct parameters p;
     *out = NULL;
     gather(&p, types, args);
-    int number = prepare(c, sql, &p, e);
-    if (number < 0)
-        return number;
-    (void)snprintf(name, sizeof name, "s%d", number);
-    return collect(
-        c, PQsendQueryPrepared(c->pg, name, p.count, p.values, p.lengths, p.formats, 1),
-        out, e);
+    int number =
+        p.failed ? err_set(e, ERR_NOMEM, "out of memory") : prepare(c, sql, &p, e);
+    int sent = 0;
+    if (number >= 0) {
+        (void)snprintf(name, sizeof name, "s%d", number);
+        sent =
+            PQsendQueryPrepared(c->pg, name, p.count, p.values, p.lengths, p.formats, 1);
+    }
+    parameters_release(&p); /* the library has copied them */
+    return number < 0 ? number : collect(c, sent, out, e);
 }
 
 int pg_ask(struct pg_conn *c, PGresult **out, struct err *e, const char *sql,

@@ -88,8 +88,9 @@ struct store_waveform_ops;
 
 struct store_ops {
     void (*close)(struct store *s);
-    bool shared;                                                  /* store_is_shared */
-    void (*listen)(struct store *s, store_news_fn fn, void *arg); /* NULL: no news */
+    /* NULL for a database that only one process uses: */
+    void (*listen)(struct store *s, store_news_fn fn, void *arg);
+    int (*others)(struct store *s, int64_t *count, struct err *e);
 
     int (*insert)(struct store *s, const struct job *j, const char *sha256,
                   struct err *e);
@@ -173,7 +174,14 @@ static inline void store_close(struct store *s)
 /* Whether other processes may use the database at the same time. */
 static inline bool store_is_shared(const struct store *s)
 {
-    return s->ops->shared;
+    return s->ops->others != NULL;
+}
+
+/* How many other services use it now. */
+static inline int store_others(struct store *s, int64_t *count, struct err *e)
+{
+    *count = 0;
+    return s->ops->others ? s->ops->others(s, count, e) : 0;
 }
 
 /* Hear of what other processes change, on a thread of the store, until fn is NULL. */

@@ -8,6 +8,7 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import WebSocket from 'ws';
+import { databaseOf } from '../lib/postgres.mjs';
 import {
   binary, children, form, getJson, hasModel, hold, models, startServer, tempFolder, transcribe, until, waitForJob, wav, tone,
 } from '../lib/server.mjs';
@@ -213,7 +214,7 @@ describe('models', options, () => {
     assert.equal((await getJson(second, '/models')).body.default, 'tiny-q5_1');
     // The command line says the same, and changes it.
     const cli = (args) => execFileSync(path.resolve(binary), ['models', 'default', ...args], {
-      cwd: server.folder, env: { PATH: process.env.PATH, ...env, DEFAULT_WHISPER_MODEL: undefined } }).toString();
+      cwd: server.folder, env: { PATH: process.env.PATH, ...databaseOf(server.folder), ...env, DEFAULT_WHISPER_MODEL: undefined } }).toString();
     assert.equal(cli([]), 'tiny-q5_1\n');
     assert.equal(cli(['auto']), 'tiny\n');
     await until(() => getJson(second, '/models'), ({ body }) => body.default === 'tiny');
