@@ -33,8 +33,6 @@
 #define STOPPING_TICK_MS 50
 #define MESSAGES_AT_ONCE 32
 #define MAX_WORKERS      ROOM_SLOTS
-/* A larger recording is no company for others: it would take as much memory as they. */
-#define BESIDE_BYTES (INT64_C(8) << 20)
 /* Deaths in a row, of every worker, after which the service calls itself not ready. */
 #define DEATHS_UNREADY 3
 
@@ -351,7 +349,7 @@ static bool any_free_worker(const struct supervisor *v)
 /* What may be done beside the jobs of a worker; false: nothing. */
 static bool may_be_beside(const struct supervisor *v, size_t i, struct store_wish *wish)
 {
-    *wish = (struct store_wish){.most_bytes = BESIDE_BYTES};
+    *wish = (struct store_wish){.most_bytes = QUEUE_BESIDE_BYTES};
     if (v->slots[i].state != SLOT_BUSY || any_free_worker(v))
         return false;
     for (size_t k = 0; k < WORKER_JOBS; k++) {
