@@ -146,10 +146,16 @@ int redis_come_back(struct redis_queue *q, struct err *e)
     return 0;
 }
 
-/* Until there is something to do, or the time has come. Returns whether the store is to
- * be looked at; the errands go to *out, which is the caller's. */
-static bool wait_for_news(struct redis_queue *q, int64_t until_ns, bool up,
-                          struct errand **out, size_t *count)
+enum news {
+    NEWS_NONE,
+    NEWS_TIME, /* the store is to be looked at, by one of all processes */
+    NEWS_LOOK, /* by this one */
+};
+
+/* Until there is something to do, or the time has come. The errands go to *out, which is
+ * the caller's. */
+static enum news wait_for_news(struct redis_queue *q, int64_t until_ns, bool up,
+                               struct errand **out, size_t *count)
 {
     struct timespec until = {.tv_sec = until_ns / SECOND_NS,
                              .tv_nsec = until_ns % SECOND_NS};
@@ -158,7 +164,7 @@ static bool wait_for_news(struct redis_queue *q, int64_t until_ns, bool up,
     while (rc != ETIMEDOUT && !atomic_load(&q->closing) && up == atomic_load(&q->up) &&
            !(up && (q->n_errands || q->look)))
         rc = pthread_cond_timedwait(&q->news, &q->lock, &until);
-    bool look = rc == ETIMEDOUT || q->look;
+    enum news news = q->look ? NEWS_LOOK : rc == ETIMEDOUT ? NEWS_TIME : NEWS_NONE;
     *out = NULL;
     *count = 0;
     if (up) {
@@ -168,7 +174,26 @@ static bool wait_for_news(struct redis_queue *q, int64_t until_ns, bool up,
         q->n_errands = q->errands_capacity = 0;
     }
     pthread_mutex_unlock(&q->lock);
-    return look && !atomic_load(&q->closing);
+    /* At the end, what was left is still done: others are to go on with it. */
+    return atomic_load(&q->closing) ? NEWS_NONE : news;
+}
+
+static int look_if_due(struct redis_queue *q, enum news news, struct err *e)
+{
+    bool mine = true;
+    int status = news == NEWS_TIME ? redis_my_turn(q, &mine, e) : 0;
+    if (status || !mine) {
+        q->refill_at_ns = clock_monotonic_ns() + REFILL_NS;
+        return status;
+    }
+    status = look_at_the_store(q, e);
+    for (int i = 0; status == ERR_STATE && i < 2; i++)
+        status = look_at_the_store(q, e); /* emptied while it was filled */
+    if (status && q->store_failed) {
+        log_warning("the queue is not compared with the database now: %s", e->message);
+        status = 0;
+    }
+    return status;
 }
 
 static void serve(struct redis_queue *q)
@@ -176,15 +201,11 @@ static void serve(struct redis_queue *q)
     struct errand *errands;
     size_t count;
     struct err e = {0};
-    bool look = wait_for_news(q, q->refill_at_ns, true, &errands, &count);
+    enum news news = wait_for_news(q, q->refill_at_ns, true, &errands, &count);
     int status = count ? run_errands(q, errands, count, &e) : 0;
     free(errands);
-    for (int i = 0; !status && look && i < 3; i++) {
-        status = look_at_the_store(q, &e);
-        look = status == ERR_STATE; /* emptied while it was filled */
-        if (look && i < 2)
-            status = 0;
-    }
+    if (!status && news != NEWS_NONE)
+        status = look_if_due(q, news, &e);
     if (status) {
         q->failures = 0;
         redis_away(q, &e);
@@ -220,5 +241,7 @@ void *redis_hand(void *arg)
             bring_back(q);
         }
     }
+    if (atomic_load(&q->up))
+        serve(q); /* what was left since */
     return NULL;
 }

@@ -244,6 +244,15 @@ static void begin_curl(void)
     (void)curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
+/* Workers and decoders are children of this process: they are to inherit no connection
+ * that is logged in. */
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
+{
+    (void)arg;
+    (void)purpose;
+    return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
 /* A connection without a request: "http" is one without TLS, "https" one with. */
 static int set_up(CURL *c, const struct redis_address *a, struct err *e)
 {
@@ -255,6 +264,7 @@ static int set_up(CURL *c, const struct redis_address *a, struct err *e)
     CURLcode rc = curl_easy_setopt(c, CURLOPT_URL, url);
     rc = rc ? rc : curl_easy_setopt(c, CURLOPT_CONNECT_ONLY, 1L);
     rc = rc ? rc : curl_easy_setopt(c, CURLOPT_PROXY, "");
+    rc = rc ? rc : curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     rc = rc ? rc : curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
     rc = rc ? rc : curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
     rc = rc ? rc : curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)REDIS_CONNECT_MS);

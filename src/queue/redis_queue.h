@@ -61,7 +61,8 @@ struct redis_queue {
     struct redis_link *link;
     int failures;
     int64_t refill_at_ns;
-    size_t dead_at; /* where the look at the dead goes on */
+    size_t dead_at;    /* where the look at the dead goes on */
+    bool store_failed; /* in the last look: Redis is not to blame */
 };
 
 /* Wake whoever waits at this process's doorbell. */
@@ -80,6 +81,8 @@ void *redis_hand(void *arg);
 /* redis_refill.c: bring Redis and the store together. ERR_STATE: Redis was emptied in the
  * meantime. */
 int redis_refill(struct redis_queue *q, struct err *e);
+/* Whether it is this process that looks at the store this time: one of all is enough. */
+int redis_my_turn(struct redis_queue *q, bool *mine, struct err *e);
 /* What the script `add` takes for a job. */
 void redis_describe(struct redis_words *w, const struct store_waiting *job,
                     int64_t now_ms);

@@ -16,6 +16,7 @@
 #define BYTES_PER_SECOND 32000.0
 #define SHORT_SECONDS    60.0
 #define MOST_SECONDS     36000.0
+#define TURN_MS          2500   /* less than there is between two looks */
 #define PASS_MS          600000 /* that the mark of a pass lives */
 #define DEAD_AT_ONCE     20     /* of which it is looked whether they are */
 
@@ -113,6 +114,7 @@ static int add_missing(struct pass *p, struct err *e)
     while (!status && more && p->count < MOST_JOBS && !atomic_load(&p->q->closing)) {
         const struct store_waiting *last = page.count ? &page.list[page.count - 1] : NULL;
         status = store_waiting_list(p->q->store, last, REDIS_ADD_MOST, &next, e);
+        p->q->store_failed |= status != 0;
         store_waiting_list_release(&page);
         if (status)
             break;
@@ -147,6 +149,7 @@ static int drop_if_done(struct pass *p, const char *id, struct err *e)
     if (id_valid(id)) {
         int status = store_waiting_get(p->q->store, id, &job, e);
         store_waiting_release(&job);
+        p->q->store_failed |= status && status != ERR_NOT_FOUND;
         if (status != ERR_NOT_FOUND)
             return status;
     }
@@ -269,6 +272,7 @@ int redis_refill(struct redis_queue *q, struct err *e)
 {
     char token[ID_SIZE];
     struct pass p = {.q = q};
+    q->store_failed = false;
     id_new(token);
     int status = begin(&p, token, e);
     if (!status)
@@ -284,5 +288,21 @@ int redis_refill(struct redis_queue *q, struct err *e)
                   (long long)p.added);
     redis_words_release(&p.words);
     free(p.ids);
+    return status;
+}
+
+int redis_my_turn(struct redis_queue *q, bool *mine, struct err *e)
+{
+    redisReply *r = NULL;
+    struct pass p = {.q = q};
+    command(&p, "SET", "turn");
+    redis_words_add(&p.words, "1");
+    redis_words_add(&p.words, "NX");
+    redis_words_add(&p.words, "PX");
+    redis_words_number(&p.words, TURN_MS);
+    int status = ask(&p, &r, e);
+    *mine = !status && r->type == REDIS_REPLY_STATUS;
+    freeReplyObject(r);
+    redis_words_release(&p.words);
     return status;
 }

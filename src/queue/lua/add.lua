@@ -19,7 +19,8 @@ local function is_placed(id, old, line, job, wait)
   if wait > 0 then
     return score('later', id)
   end
-  return score(line_of(job), id)
+  return score(line_of(job), id) and score('ready:' .. job.lane, job.caller) and
+         (job.model == '-' or score('beside:' .. job.model, id))
 end
 
 for i = 1, #ARGV, FIELDS do

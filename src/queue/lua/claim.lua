@@ -28,32 +28,45 @@ local function first_of(name)
 end
 
 -- Short jobs have their turn like the others, and besides are not passed too often.
+-- Returns the name of a line, and whose it is.
 local function choose_line()
+  if model ~= '' then
+    return 'beside:' .. model
+  end
   local short, short_at = first_of('ready:short')
   local long, long_at = first_of('ready:long')
-  if not short then
-    return long and 'line:long:' .. long
-  end
-  if long and long_at < short_at then
-    if redis.call('HINCRBY', key('clock'), 'passed', 1) < every then
-      return 'line:long:' .. long
+  if long and (not short or long_at < short_at) then
+    if not short or redis.call('HINCRBY', key('clock'), 'passed', 1) < every then
+      return 'line:long:' .. long, long
     end
   end
+  if not short then
+    return nil
+  end
   redis.call('HDEL', key('clock'), 'passed')
-  return 'line:short:' .. short
+  return 'line:short:' .. short, short
 end
 
-local name = model ~= '' and 'beside:' .. model or choose_line()
-if not name then
-  return {}
+-- A server that is told to may throw keys away when its memory is full: what they leave
+-- behind is cleared away here, and the rest is put in again from the store.
+local id, job
+for _ = 1, MOVE do
+  local name, caller = choose_line()
+  id = name and first_of(name)
+  job = id and job_of(id)
+  if job or not name then
+    break
+  end
+  if id then
+    redis.call('ZREM', key(name), id)
+  end
+  if caller then
+    settle(caller)
+  elseif not id then
+    break
+  end
 end
-local id = first_of(name)
-if not id then
-  return {}
-end
-local job = job_of(id)
 if not job then
-  redis.call('ZREM', key(name), id)
   return {}
 end
 leave_line(id, job)

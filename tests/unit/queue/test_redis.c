@@ -9,6 +9,7 @@
 #include "redis_server.h"
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "queue/redis.h"
 #include "queue/redis_scripts.h"
 #include "store/waiting.h"
@@ -146,6 +147,16 @@ static void claim_id(struct fixture *f, char id[ID_SIZE])
     assert_int_equal(status, 0);
     memcpy(id, j.id, ID_SIZE);
     job_release(&j);
+}
+
+/* How many were claimed: 0 or 1. */
+static int claim_any(struct fixture *f)
+{
+    struct job j = {0};
+    int status = claim(f, NULL, &j);
+    if (!status)
+        job_release(&j);
+    return status == 0;
 }
 
 static void over(struct fixture *f, const char *id, double seconds, bool dead)
@@ -568,6 +579,34 @@ static void scripts_that_were_forgotten_are_sent_again(void **state)
     assert_true(is_up(f));
 }
 
+/* A server whose memory is full may throw away what it likes. */
+static void what_was_thrown_away_stops_nobody(void **state)
+{
+    struct fixture *f = *state;
+    NEEDS_SERVER(f);
+    static const char *const names[] = {"jobs", "virtual", "ready:short", "line:*",
+                                        "beside:*"};
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
+        char ids[3][ID_SIZE], words[500];
+        for (int k = 0; k < 3; k++)
+            add_job(f, (struct sort){.caller = k ? "b" : "a", .created_ms = 1 + k},
+                    ids[k]);
+        UNTIL(on_redis(f) == 3);
+        (void)snprintf(words, sizeof words, "KEYS " PREFIX "%s", names[i]);
+        redisReply *keys = redis_server_ask(&f->server, words);
+        assert_true(keys->elements > 0);
+        (void)snprintf(words, sizeof words, "DEL %s", keys->element[0]->str);
+        assert_int_equal(redis_server_number(&f->server, words), 1);
+        freeReplyObject(keys);
+        int had = 0;
+        UNTIL((had += claim_any(f)) == 3);
+        assert_int_equal(claim_any(f), 0);
+        for (int k = 0; k < 3; k++)
+            finish(f, ids[k], 1);
+        UNTIL(on_redis(f) == 0);
+    }
+}
+
 static void what_ended_unheard_is_taken_out(void **state)
 {
     struct fixture *f = *state;
@@ -637,6 +676,7 @@ int main(void)
         TEST(a_replica_is_no_obstacle),
         TEST(a_server_that_sleeps_delays_nobody_for_long),
         TEST(scripts_that_were_forgotten_are_sent_again),
+        TEST(what_was_thrown_away_stops_nobody),
         TEST(what_ended_unheard_is_taken_out),
         TEST(the_lease_of_a_dead_process_ends),
         cmocka_unit_test(a_retry_waits_longer_each_time),
