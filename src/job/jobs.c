@@ -9,6 +9,7 @@
 #include "job/fetcher.h"
 #include "job/resumable.h"
 #include "job/service.h"
+#include "job/shared.h"
 #include "job/state.h"
 #include "job/supervisor.h"
 #include "job/webhooks.h"
@@ -123,6 +124,11 @@ void jobs_close(struct jobs *s)
     key_set_free(s->keys);
     pthread_mutex_destroy(&s->order);
     free(s);
+}
+
+int jobs_allow(struct jobs *s, const struct queue_rate *rate, struct queue_allowance *out)
+{
+    return queue_allow(s->queue, rate, out);
 }
 
 struct store *jobs_store(struct jobs *s)

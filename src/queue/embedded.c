@@ -68,6 +68,15 @@ static int embedded_recover(struct queue *base, bool all, int64_t *count, struct
     return store_requeue_expired(q->store, all ? INT64_MAX : clock_wall_ms(), count, e);
 }
 
+static int embedded_allow(struct queue *base, const struct queue_rate *rate,
+                          struct queue_allowance *out)
+{
+    (void)base;
+    (void)rate;
+    (void)out;
+    return ERR_UNSUPPORTED;
+}
+
 static int embedded_fd(const struct queue *base)
 {
     return ((const struct embedded *)base)->bell;
@@ -88,6 +97,7 @@ static const struct queue_ops embedded_ops = {
     .renew = embedded_renew,
     .over = embedded_over,
     .recover = embedded_recover,
+    .allow = embedded_allow,
     .fd = embedded_fd,
     .clear = embedded_clear,
 };

@@ -34,6 +34,17 @@ struct queue_end {
     bool dead;      /* its worker died of it, and it is not tried again */
 };
 
+/* How often somebody may come: `count` times in `seconds`, evenly or all at once. */
+struct queue_rate {
+    const char *name; /* borrowed: of whoever it is; no blanks */
+    int64_t count, seconds;
+};
+struct queue_allowance {
+    bool allowed;
+    int64_t reset_us; /* until the allowance is whole again */
+    int64_t wait_us;  /* until one more may come; 0 when this one may */
+};
+
 struct queue_ops {
     void (*close)(struct queue *q);
     void (*push)(struct queue *q, const char *id);
@@ -45,6 +56,8 @@ struct queue_ops {
     int (*renew)(struct queue *q, const char *id, int attempt, struct err *e);
     void (*over)(struct queue *q, const char *id, const struct queue_end *end);
     int (*recover)(struct queue *q, bool all, int64_t *count, struct err *e);
+    int (*allow)(struct queue *q, const struct queue_rate *rate,
+                 struct queue_allowance *out);
     int (*fd)(const struct queue *q);
     void (*clear)(struct queue *q);
 };
@@ -111,6 +124,15 @@ static inline void queue_over(struct queue *q, const char *id,
 static inline int queue_recover(struct queue *q, bool all, int64_t *count, struct err *e)
 {
     return q->ops->recover(q, all, count, e);
+}
+
+/* Count one more of somebody, together with all processes that share the queue.
+ * ERR_UNSUPPORTED where nobody shares it, ERR_NETWORK when its server does not say so at
+ * once: then each counts for itself. */
+static inline int queue_allow(struct queue *q, const struct queue_rate *rate,
+                              struct queue_allowance *out)
+{
+    return q->ops->allow(q, rate, out);
 }
 
 /* Readable after a push; queue_clear makes it quiet again. Borrowed. */

@@ -194,11 +194,13 @@ static void redis_close(struct queue *base)
         pthread_join(q->ear, NULL);
     redis_link_close(q->link);
     redis_link_close(q->claim_link);
+    redis_link_close(q->allow_link);
     if (q->bell >= 0)
         close(q->bell);
     if (q->end >= 0)
         close(q->end);
     pthread_mutex_destroy(&q->claim_lock);
+    pthread_mutex_destroy(&q->allow_lock);
     pthread_mutex_destroy(&q->lock);
     pthread_cond_destroy(&q->news);
     redis_address_release(&q->address);
@@ -214,6 +216,7 @@ static const struct queue_ops redis_ops = {
     .renew = redis_renew,
     .over = redis_over,
     .recover = redis_recover,
+    .allow = redis_allow,
     .fd = redis_fd,
     .clear = redis_clear,
 };
@@ -251,6 +254,7 @@ static int set_up(struct redis_queue *q, struct store *s, const struct redis_opt
     q->base.ops = &redis_ops;
     q->store = s;
     pthread_mutex_init(&q->claim_lock, NULL);
+    pthread_mutex_init(&q->allow_lock, NULL);
     pthread_mutex_init(&q->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -201,6 +201,7 @@ static void serve(struct redis_queue *q)
     struct errand *errands;
     size_t count;
     struct err e = {0};
+    redis_allow_connect(q);
     enum news news = wait_for_news(q, q->refill_at_ns, true, &errands, &count);
     int status = count ? run_errands(q, errands, count, &e) : 0;
     free(errands);

@@ -51,6 +51,9 @@ struct redis_queue {
     struct redis_link *claim_link; /* owned; NULL: away */
     atomic_bool up;
 
+    pthread_mutex_t allow_lock;
+    struct redis_link *allow_link; /* owned; NULL: each process counts for itself */
+
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t news;
     struct errand *errands; /* owned [n_errands] */
@@ -60,7 +63,7 @@ struct redis_queue {
     /* the hand's own */
     struct redis_link *link;
     int failures;
-    int64_t refill_at_ns;
+    int64_t refill_at_ns, allow_at_ns;
     size_t dead_at;    /* where the look at the dead goes on */
     bool store_failed; /* in the last look: Redis is not to blame */
 };
@@ -87,6 +90,12 @@ int redis_my_turn(struct redis_queue *q, bool *mine, struct err *e);
 void redis_describe(struct redis_words *w, const struct store_waiting *job,
                     int64_t now_ms);
 #define REDIS_ADD_MOST 100 /* jobs in one call, so that no call takes long */
+
+/* redis_allow.c */
+int redis_allow(struct queue *base, const struct queue_rate *rate,
+                struct queue_allowance *out);
+/* The hand's: connect when that is due. */
+void redis_allow_connect(struct redis_queue *q);
 
 /* redis_ear.c */
 void *redis_ear(void *arg);

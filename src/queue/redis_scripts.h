@@ -11,8 +11,8 @@ struct redis_script {
     const char *text;
 };
 
-extern const struct redis_script redis_script_add, redis_script_claim, redis_script_drop,
-    redis_script_keep, redis_script_whole;
+extern const struct redis_script redis_script_add, redis_script_allow, redis_script_claim,
+    redis_script_drop, redis_script_keep, redis_script_whole;
 
 /* Run a script on the names that begin with `prefix`. It is called by its hash, and sent
  * only where the server does not know it yet. */

@@ -171,6 +171,30 @@ describe('a queue on Redis', needs, () => {
     await r.kill();
   });
 
+  test('remembers how much a client has sent, and counts for itself while Redis is away', async () => {
+    const r = await redis().start();
+    const folder = tempFolder();
+    const limited = { ...env, ...uri(r), RATE_LIMIT: '3/hour' };
+    const send = async (server) => (await transcribe(server, form(silence))).status;
+    let server = await startServer({ folder, env: limited });
+    await until(async () => Number(await r.ask('CLIENT', 'LIST').then((text) => text.split('\n').length)), (n) => n >= 5);
+    assert.equal(await send(server), 202);
+    assert.equal(await send(server), 202);
+    await server.stop();
+    server = await startServer({ folder, env: limited });
+    await until(async () => Number(await r.ask('CLIENT', 'LIST').then((text) => text.split('\n').length)), (n) => n >= 5);
+    const third = await transcribe(server, form(silence));
+    assert.equal(third.status, 202);
+    assert.equal(third.headers.get('ratelimit-limit'), '3');
+    assert.equal(third.headers.get('ratelimit-remaining'), '0');
+    const fourth = await transcribe(server, form(silence));
+    assert.equal(fourth.status, 429);
+    assert.ok(Number(fourth.headers.get('retry-after')) > 1000);
+    await r.kill();
+    assert.equal(await send(server), 202);
+    await server.stop();
+  });
+
   test('says what is wrong with REDIS_URL, without the password', async () => {
     const r = await redis({ password: 'hunter2' }).start();
     const refused = async (url, words) => {

@@ -15,6 +15,7 @@
 --   dead              sorted set: ids of which a worker died for good, since then
 --   whole             there as long as all that waits in the store is here
 --   pass:TOKEN        there while the store is being read for what is missing here
+--   rate:NAME         when the allowance of somebody is whole again, in microseconds
 --   turn              there after a process has begun to compare this with the store
 --   bell              a channel: something can be taken
 --

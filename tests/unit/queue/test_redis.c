@@ -640,6 +640,58 @@ static void the_lease_of_a_dead_process_ends(void **state)
     assert_string_equal(got, id);
 }
 
+/* ---- rates ---------------------------------------------------------------------------
+ */
+
+static void rates_are_counted_together(void **state)
+{
+    struct fixture *f = *state;
+    NEEDS_SERVER(f);
+    struct queue *other = NULL;
+    struct redis_options o = {.url = f->server.url, .name = "test"};
+    CHECK(queue_redis_open(&other, f->store, &o, e));
+    struct queue_rate rate = {"someone", 4, 2}, else_rate = {"another", 4, 2};
+    struct queue_allowance a;
+    UNTIL(queue_allow(f->queue, &else_rate, &a) == 0);
+    UNTIL(queue_allow(other, &else_rate, &a) == 0);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(queue_allow(i % 2 ? other : f->queue, &rate, &a), 0);
+        assert_true(a.allowed);
+        assert_int_equal(a.wait_us, 0);
+        assert_in_range(a.reset_us, 500000 * i, 500000 * (i + 1));
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(queue_allow(i ? other : f->queue, &rate, &a), 0);
+        assert_false(a.allowed);
+        assert_in_range(a.wait_us, 1, 500000);
+    }
+    /* One is earned in half a second, and what says nothing any more goes. */
+    usleep((useconds_t)a.wait_us + 5000);
+    assert_int_equal(queue_allow(other, &rate, &a), 0);
+    assert_true(a.allowed);
+    UNTIL(redis_server_number(&f->server, "EXISTS " PREFIX "rate:someone") == 0);
+    queue_close(other);
+}
+
+static void nobody_waits_for_a_rate(void **state)
+{
+    struct fixture *f = *state;
+    NEEDS_SERVER(f);
+    struct queue_rate rate = {"someone", 4, 2};
+    struct queue_allowance a;
+    UNTIL(queue_allow(f->queue, &rate, &a) == 0);
+    kill(f->server.pid, SIGSTOP);
+    int64_t began = clock_wall_ms();
+    assert_int_equal(queue_allow(f->queue, &rate, &a), ERR_NETWORK);
+    assert_true(clock_wall_ms() - began < 1000);
+    began = clock_wall_ms();
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(queue_allow(f->queue, &rate, &a), ERR_NETWORK);
+    assert_true(clock_wall_ms() - began < 1000);
+    kill(f->server.pid, SIGCONT);
+    UNTIL(queue_allow(f->queue, &rate, &a) == 0);
+}
+
 static void a_retry_waits_longer_each_time(void **state)
 {
     (void)state;
@@ -679,6 +731,8 @@ int main(void)
         TEST(what_was_thrown_away_stops_nobody),
         TEST(what_ended_unheard_is_taken_out),
         TEST(the_lease_of_a_dead_process_ends),
+        TEST(rates_are_counted_together),
+        TEST(nobody_waits_for_a_rate),
         cmocka_unit_test(a_retry_waits_longer_each_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
