@@ -128,7 +128,7 @@ void jobs_close(struct jobs *s)
 
 int jobs_allow(struct jobs *s, const struct queue_rate *rate, struct queue_allowance *out)
 {
-    return queue_allow(s->queue, rate, out);
+    return s ? queue_allow(s->queue, rate, out) : ERR_UNSUPPORTED;
 }
 
 struct store *jobs_store(struct jobs *s)

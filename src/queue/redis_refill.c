@@ -6,6 +6,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/settings.h"
 
 #include <sodium.h>
 
@@ -17,6 +18,7 @@
 #define SHORT_SECONDS    60.0
 #define MOST_SECONDS     36000.0
 #define TURN_MS          2500   /* less than there is between two looks */
+#define OWNER_MS         60000  /* that the queue belongs to a service that is gone */
 #define PASS_MS          600000 /* that the mark of a pass lives */
 #define DEAD_AT_ONCE     20     /* of which it is looked whether they are */
 
@@ -244,6 +246,49 @@ static int mind_the_dead(struct pass *p, struct err *e)
 /* ---- the pass -----------------------------------------------------------------------
  */
 
+/* The database's own name; it is made once. */
+static int identity(struct redis_queue *q, char out[ID_SIZE], struct err *e)
+{
+    struct buf value;
+    buf_init(&value, ID_SIZE);
+    int status = store_setting_get(q->store, STORE_IDENTITY, &value, e);
+    if (!status && id_valid(buf_cstr(&value)))
+        memcpy(out, buf_cstr(&value), ID_SIZE);
+    else if (!status || status == ERR_NOT_FOUND)
+        status = store_setting_set(q->store, STORE_IDENTITY, id_new(out), e);
+    buf_release(&value);
+    q->store_failed |= status != 0;
+    return status;
+}
+
+/* Two services on one queue would drop each other's jobs all the time: the queue belongs
+ * to one database, as long as somebody who has that says so. */
+static int be_the_owner(struct pass *p, struct err *e)
+{
+    char id[ID_SIZE];
+    redisReply *r = NULL;
+    int status = identity(p->q, id, e);
+    if (status)
+        return status;
+    command(p, "GET", "store");
+    status = ask(p, &r, e);
+    bool others = !status && r->type == REDIS_REPLY_STRING && strcmp(r->str, id) != 0;
+    freeReplyObject(r);
+    if (others)
+        return err_set(
+            e, ERR_INVALID,
+            "another service has the queue %s on this Redis: give this one its "
+            "own REDIS_NAMESPACE or, if that one is gone, wait for a minute",
+            p->q->prefix);
+    if (status)
+        return status;
+    command(p, "SET", "store");
+    redis_words_add(&p->words, id);
+    redis_words_add(&p->words, "PX");
+    redis_words_number(&p->words, OWNER_MS);
+    return ask(p, NULL, e);
+}
+
 /* A mark that vanishes with everything else when Redis is emptied. */
 static int begin(struct pass *p, const char *token, struct err *e)
 {
@@ -274,7 +319,9 @@ int redis_refill(struct redis_queue *q, struct err *e)
     struct pass p = {.q = q};
     q->store_failed = false;
     id_new(token);
-    int status = begin(&p, token, e);
+    int status = be_the_owner(&p, e);
+    if (!status)
+        status = begin(&p, token, e);
     if (!status)
         status = add_missing(&p, e);
     if (!status)

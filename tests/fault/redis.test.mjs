@@ -56,8 +56,8 @@ async function check(server, r, accepted) {
   assert.equal(Math.max(...attempts), 1, 'a job was begun twice');
   assert.equal((await getJson(server, '/jobs?limit=1')).body.total, accepted.length);
   await until(() => onRedis(r), (n) => n === 0);
-  // `turn` goes by itself.
-  await until(() => r.ask('KEYS', '*'), (keys) => keys.split('\n').filter((k) => k !== 'wt:{fault}:turn').join() === 'wt:{fault}:whole');
+  // `turn` and `store` go by themselves.
+  await until(() => r.ask('KEYS', '*'), (keys) => keys.split('\n').filter((k) => !/:(turn|store)$/.test(k)).join() === 'wt:{fault}:whole');
   assert.doesNotMatch(log, / ERROR /);
 }
 
@@ -216,6 +216,11 @@ describe('a queue on Redis', needs, () => {
     await new Promise((resolve) => { old.on('listening', resolve); });
     await refused(`redis://127.0.0.1:${old.address().port}`, /Redis 4\.0\.14 is too old: install Redis 5 or later/);
     old.close();
+    // Of two services on one queue each would drop the other's jobs.
+    const first = await startServer({ env: { ...env, REDIS_URL: r.url } });
+    await refused(r.url, /another service has the queue wt:\{main\}: on this Redis.*REDIS_NAMESPACE/);
+    assert.doesNotMatch(first.log(), /away/);
+    await first.stop();
     // One that is not there is waited for.
     await r.kill();
     const server = await startServer({ env: { ...env, ...uri(r) } });

@@ -17,6 +17,7 @@
 --   pass:TOKEN        there while the store is being read for what is missing here
 --   rate:NAME         when the allowance of somebody is whole again, in microseconds
 --   turn              there after a process has begun to compare this with the store
+--   store             which database this belongs to, for a minute at a time
 --   bell              a channel: something can be taken
 --
 -- Fairness is start-time fair queuing (Goyal, Vin, Cheng 1996), with weight 1 for each

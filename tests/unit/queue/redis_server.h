@@ -26,8 +26,8 @@ void redis_server_kill(struct redis_server *s);
 redisReply *redis_server_ask(const struct redis_server *s, const char *words);
 /* The same for a command whose reply is a number. */
 long long redis_server_number(const struct redis_server *s, const char *words);
-/* Names of all keys, separated by blanks, sorted; but for the mark of whose turn it is,
- * which goes by itself. */
+/* Names of all keys, separated by blanks, sorted; but for the marks of whose turn it
+ * is and whose the queue is, which go by themselves. */
 const char *redis_server_keys(const struct redis_server *s, char *out, size_t size);
 
 #endif
