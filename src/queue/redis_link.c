@@ -222,9 +222,9 @@ int redis_link_ask(struct redis_link *l, const struct redis_words *w, int64_t ti
         return status;
     int64_t left_ms = (until_ns - clock_monotonic_ns()) / MS_NS;
     status = redis_link_hear(l, left_ms > 1 ? left_ms : 1, -1, &reply, e);
-    if (status) {
+    if (status || !reply) {
         l->broken = true; /* the reply may come when another one is waited for */
-        return status;
+        return status ? status : ERR_NETWORK;
     }
     if (reply->type == REDIS_REPLY_ERROR)
         status = refusal(reply, e);

@@ -22,8 +22,8 @@ static int read_row(sqlite3_stmt *stmt, struct store_waiting *w, struct err *e)
     if (!id_valid(id))
         return err_set(e, ERR_CORRUPT, "a job in the database has no valid id");
     memcpy(w->id, id, ID_SIZE);
-    w->caller = strdup(caller ? caller : "");
-    w->model = strdup(model ? model : "");
+    w->caller = mem_strdup(caller ? caller : "");
+    w->model = mem_strdup(model ? model : "");
     w->priority = sqlite3_column_int(stmt, 3);
     w->attempt = sqlite3_column_int(stmt, 4);
     w->created_ms = sqlite3_column_int64(stmt, 5);
