@@ -152,6 +152,7 @@ static int refusal(const redisReply *r, struct err *e)
         {"ERR invalid password", ERR_DENIED},
         {"ERR Client sent AUTH", ERR_DENIED},
         {"ERR AUTH", ERR_DENIED},
+        {"ERR wrong number of arguments for 'auth'", ERR_UNSUPPORTED},
         {"ERR DB index", ERR_INVALID},
         {"ERR invalid DB index", ERR_INVALID},
     };
@@ -314,20 +315,29 @@ int redis_check_version(const char *info, struct err *e)
                    (int)strspn(at, "0123456789."), at, REDIS_OLDEST_MAJOR);
 }
 
+static int authenticate(struct redis_link *l, const char *user, const char *password,
+                        struct err *e)
+{
+    struct redis_words w = {0};
+    redis_words_begin(&w, "AUTH");
+    if (user)
+        redis_words_add(&w, user);
+    redis_words_add(&w, password);
+    int status = redis_link_ask(l, &w, REDIS_COMMAND_MS, NULL, e);
+    redis_words_release(&w);
+    /* Redis 5 has a password and no users; later ones call that user so. */
+    if (status == ERR_UNSUPPORTED && user && !strcmp(user, "default"))
+        return authenticate(l, NULL, password, e);
+    if (status == ERR_UNSUPPORTED)
+        return err_set(e, ERR_DENIED, "it knows no users: leave the user out of the URL");
+    return status;
+}
+
 static int log_in(struct redis_link *l, const struct redis_address *a, struct err *e)
 {
     struct redis_words w = {0};
     redisReply *info = NULL;
-    int status = 0;
-    if (a->password) {
-        redis_words_begin(&w, "AUTH");
-        if (a->user)
-            redis_words_add(&w, a->user);
-        redis_words_add(&w, a->password);
-        status = redis_link_ask(l, &w, REDIS_COMMAND_MS, NULL, e);
-        if (w.text.data)
-            memset(w.text.data, 0, w.text.length);
-    }
+    int status = a->password ? authenticate(l, a->user, a->password, e) : 0;
     if (!status) {
         redis_words_begin(&w, "INFO server");
         status = redis_link_ask(l, &w, REDIS_COMMAND_MS, &info, e);
