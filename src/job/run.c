@@ -94,6 +94,8 @@ int run_claim(struct run *r, const struct run_context *c, const struct store_wis
     int status = ERR_STATE;
     for (int i = 0; status == ERR_STATE && i < CLAIM_TRIES; i++)
         status = claim_next(r, c, wish, e);
+    if (status == ERR_STATE) /* so many that were gone: go on in a while */
+        status = err_set(e, ERR_NOT_FOUND, "no job that is offered can be had");
     if (!status) {
         r->active = true;
         log_event(LOG_INFO, r->job.id, "begun: attempt %d, model %s", r->job.attempt,

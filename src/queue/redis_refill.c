@@ -228,6 +228,8 @@ static int mind_the_dead(struct pass *p, struct err *e)
     for (size_t i = 0; !status && i < list->elements; i++) {
         struct job j = {0};
         const char *id = list->element[i]->str;
+        if (list->element[i]->type != REDIS_REPLY_STRING)
+            continue;
         int found = id_valid(id) ? store_get(q->store, id, &j, e) : ERR_NOT_FOUND;
         bool is_dead = found ? found != ERR_NOT_FOUND : j.status == JOB_FAILED;
         job_release(&j);

@@ -1,176 +1,13 @@
-/* The queue on a real Redis server. */
+/* The queue on a real Redis server: from push to end, in which order. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "../store/store_test.h"
-#include "redis_server.h"
-
-#include "base/clock.h"
-#include "base/mem.h"
-#include "queue/redis.h"
-#include "queue/redis_scripts.h"
-#include "store/waiting.h"
+#include "redis_fixture.h"
 
 #include <poll.h>
-#include <signal.h>
-#include <unistd.h>
-
-#define PREFIX "wt:{test}:"
-
-struct fixture {
-    char folder[PATH_MAX];
-    struct redis_server server;
-    struct store *store;
-    struct queue *queue;
-};
-
-static void open_queue(struct fixture *f)
-{
-    struct redis_options o = {.url = f->server.url, .name = "test"};
-    CHECK(queue_redis_open(&f->queue, f->store, &o, e));
-}
-
-static int set_up(void **state)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-    *state = f;
-    if (!redis_server_present())
-        return 0;
-    test_folder_make(f->folder);
-    test_folder_make(f->server.folder);
-    redis_server_start(&f->server, NULL, NULL);
-    f->store = test_store_open(f->folder);
-    open_queue(f);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    queue_close(f->queue);
-    store_close(f->store);
-    redis_server_kill(&f->server);
-    if (f->folder[0]) {
-        test_folder_remove(f->folder);
-        test_folder_remove(f->server.folder);
-    }
-    free(f);
-    return 0;
-}
-
-#define NEEDS_SERVER(f)                                                                  \
-    do {                                                                                 \
-        if (!(f)->store)                                                                 \
-            skip();                                                                      \
-    } while (0)
-
-/* Ten seconds are more than anything here takes. */
-#define UNTIL(condition)                                                                 \
-    do {                                                                                 \
-        int64_t until_ms = clock_wall_ms() + 10000;                                      \
-        bool came = false;                                                               \
-        while (!(came = (condition)) && clock_wall_ms() < until_ms)                      \
-            usleep(2000);                                                                \
-        if (!came)                                                                       \
-            fail_msg("does not come about: %s", #condition);                             \
-    } while (0)
-
-struct sort {
-    const char *caller, *model;
-    int priority;
-    int64_t bytes, created_ms;
-};
-
-static const char *add_job(struct fixture *f, struct sort sort, char id[ID_SIZE])
-{
-    char caller[64], model[64], language[] = "auto", task[] = "transcribe", none[] = "{}";
-    (void)snprintf(caller, sizeof caller, "%s", sort.caller ? sort.caller : "");
-    (void)snprintf(model, sizeof model, "%s", sort.model ? sort.model : "tiny");
-    id_new(id);
-    struct job j = {.original_filename = id,
-                    .filename = id,
-                    .model = model,
-                    .caller = caller,
-                    .language_asked = language,
-                    .task = task,
-                    .options = none,
-                    .priority = sort.priority,
-                    .file_bytes = sort.bytes ? sort.bytes : 64000,
-                    .created_ms = sort.created_ms ? sort.created_ms : 1000000};
-    memcpy(j.id, id, ID_SIZE);
-    CHECK(store_insert(f->store, &j, "00ff", e));
-    queue_push(f->queue, id);
-    return id;
-}
-
-static long long on_redis(const struct fixture *f)
-{
-    return redis_server_number(&f->server, "HLEN " PREFIX "jobs");
-}
-
-static long long leased(const struct fixture *f)
-{
-    return redis_server_number(&f->server, "ZCARD " PREFIX "leases");
-}
-
-static bool rings(const struct fixture *f)
-{
-    struct pollfd p = {.fd = queue_fd(f->queue), .events = POLLIN};
-    return poll(&p, 1, 0) == 1;
-}
-
-/* Whether Redis chooses, as opposed to the store. */
-static bool is_up(const struct fixture *f)
-{
-    struct queue_ticket t;
-    return queue_next(f->queue, &(struct store_wish){.model = "none"}, &t, NULL) ==
-           ERR_NOT_FOUND;
-}
-
-static int claim(struct fixture *f, const struct store_wish *wish, struct job *out)
-{
-    struct queue_ticket t;
-    int status = queue_next(f->queue, wish, &t, NULL);
-    return status ? status : queue_take(f->queue, &t, wish, "owner", out, NULL);
-}
-
-/* The id of the next job, which is claimed; one that cannot be had is passed over. */
-static void claim_id(struct fixture *f, char id[ID_SIZE])
-{
-    struct job j = {0};
-    int status = ERR_STATE;
-    while (status == ERR_STATE)
-        status = claim(f, NULL, &j);
-    assert_int_equal(status, 0);
-    memcpy(id, j.id, ID_SIZE);
-    job_release(&j);
-}
-
-/* How many were claimed: 0 or 1. */
-static int claim_any(struct fixture *f)
-{
-    struct job j = {0};
-    int status = claim(f, NULL, &j);
-    if (!status)
-        job_release(&j);
-    return status == 0;
-}
-
-static void over(struct fixture *f, const char *id, double seconds, bool dead)
-{
-    struct queue_end end = {.seconds = seconds, .dead = dead};
-    queue_over(f->queue, id, &end);
-}
-
-static void finish(struct fixture *f, const char *id, int attempt)
-{
-    struct store_result result = {.transcript_json = "{}", .transcript_text = ""};
-    CHECK(store_complete(f->store, id, attempt, 2, &result, e));
-    over(f, id, 0, false);
-}
 
 /* ---- from push to end ---------------------------------------------------------------
  */
@@ -351,6 +188,26 @@ static void callers_share_seconds_not_jobs(void **state)
     assert_in_range(of_long, 9, 11); /* 10 · 400 s and 40 · 100 s */
 }
 
+/* A length that was guessed from the size is put right when it is known. */
+static void what_turned_out_longer_is_charged(void **state)
+{
+    struct fixture *f = *state;
+    NEEDS_SERVER(f);
+    char first[ID_SIZE], second[ID_SIZE], other[ID_SIZE], got[ID_SIZE];
+    struct sort a = {.caller = "a", .bytes = 32000 * 100, .created_ms = 1000000};
+    struct sort b = {.caller = "b", .bytes = 32000 * 100, .created_ms = 1500000};
+    add_job(f, a, first);
+    add_job(f, a, second);
+    UNTIL(on_redis(f) == 2);
+    claim_id(f, got);
+    add_job(f, b, other);
+    UNTIL(on_redis(f) == 3);
+    over(f, got, 1000, false); /* seconds, not a hundred */
+    UNTIL(on_redis(f) == 2);
+    claim_id(f, got);
+    assert_string_equal(got, other);
+}
+
 static void short_jobs_have_a_lane(void **state)
 {
     struct fixture *f = *state;
@@ -455,243 +312,6 @@ static void the_dead_are_kept_until_they_are_tried_again(void **state)
     UNTIL(!strcmp(redis_server_keys(&f->server, left, sizeof left), PREFIX "whole"));
 }
 
-/* ---- what happens to Redis -----------------------------------------------------------
- */
-
-static void what_was_flushed_is_put_in_again(void **state)
-{
-    struct fixture *f = *state;
-    NEEDS_SERVER(f);
-    char ids[300][ID_SIZE], got[ID_SIZE];
-    for (int i = 0; i < 300; i++)
-        add_job(f, (struct sort){.created_ms = 1000 + i}, ids[i]);
-    UNTIL(on_redis(f) == 300);
-    freeReplyObject(redis_server_ask(&f->server, "FLUSHALL"));
-    claim_id(f, got); /* the store says it, at once */
-    assert_string_equal(got, ids[0]);
-    UNTIL(on_redis(f) >= 299);
-    UNTIL(is_up(f));
-    for (int i = 1; i < 300; i++) {
-        claim_id(f, got);
-        assert_string_equal(got, ids[i]);
-    }
-}
-
-static void nothing_is_missed_while_it_is_dead(void **state)
-{
-    struct fixture *f = *state;
-    NEEDS_SERVER(f);
-    char first[ID_SIZE], second[ID_SIZE], third[ID_SIZE], got[ID_SIZE];
-    add_job(f, (struct sort){.created_ms = 1}, first);
-    add_job(f, (struct sort){.created_ms = 2}, second);
-    UNTIL(on_redis(f) == 2);
-    redis_server_kill(&f->server);
-    claim_id(f, got);
-    assert_string_equal(got, first);
-    queue_clear(f->queue);
-    add_job(f, (struct sort){.created_ms = 3}, third);
-    UNTIL(rings(f)); /* of this process at least */
-    claim_id(f, got);
-    assert_string_equal(got, second);
-    redis_server_start(&f->server, NULL, NULL);
-    UNTIL(on_redis(f) == 1 && is_up(f));
-    claim_id(f, got);
-    assert_string_equal(got, third);
-}
-
-static void it_may_be_away_from_the_start(void **state)
-{
-    struct fixture *f = *state;
-    NEEDS_SERVER(f);
-    char id[ID_SIZE], got[ID_SIZE];
-    queue_close(f->queue);
-    redis_server_kill(&f->server);
-    open_queue(f);
-    add_job(f, (struct sort){0}, id);
-    claim_id(f, got);
-    assert_string_equal(got, id);
-}
-
-static void a_full_server_is_no_obstacle(void **state)
-{
-    struct fixture *f = *state;
-    NEEDS_SERVER(f);
-    char ids[2][ID_SIZE], got[ID_SIZE];
-    freeReplyObject(redis_server_ask(&f->server, "CONFIG SET maxmemory 1"));
-    add_job(f, (struct sort){.created_ms = 1}, ids[0]);
-    UNTIL(!is_up(f));
-    claim_id(f, got);
-    assert_string_equal(got, ids[0]);
-    freeReplyObject(redis_server_ask(&f->server, "CONFIG SET maxmemory 0"));
-    UNTIL(is_up(f));
-    add_job(f, (struct sort){.created_ms = 2}, ids[1]);
-    UNTIL(on_redis(f) >= 1);
-    claim_id(f, got);
-    assert_string_equal(got, ids[1]);
-}
-
-/* As after a failover: what answers is a copy that may not be written, then an empty one.
- */
-static void a_replica_is_no_obstacle(void **state)
-{
-    struct fixture *f = *state;
-    NEEDS_SERVER(f);
-    char id[ID_SIZE], got[ID_SIZE];
-    freeReplyObject(redis_server_ask(&f->server, "REPLICAOF 127.0.0.1 1"));
-    add_job(f, (struct sort){0}, id);
-    UNTIL(!is_up(f));
-    claim_id(f, got);
-    assert_string_equal(got, id);
-    freeReplyObject(redis_server_ask(&f->server, "REPLICAOF NO ONE"));
-    freeReplyObject(redis_server_ask(&f->server, "FLUSHALL"));
-    UNTIL(is_up(f));
-}
-
-static void a_server_that_sleeps_delays_nobody_for_long(void **state)
-{
-    struct fixture *f = *state;
-    NEEDS_SERVER(f);
-    char id[ID_SIZE], got[ID_SIZE];
-    kill(f->server.pid, SIGSTOP);
-    int64_t began = clock_wall_ms();
-    add_job(f, (struct sort){0}, id); /* does not wait for it */
-    assert_true(clock_wall_ms() - began < 500);
-    claim_id(f, got);
-    assert_string_equal(got, id);
-    assert_true(clock_wall_ms() - began < 3000);
-    began = clock_wall_ms();
-    assert_int_equal(claim(f, NULL, &(struct job){0}), ERR_NOT_FOUND);
-    assert_true(clock_wall_ms() - began < 500); /* known by now */
-    kill(f->server.pid, SIGCONT);
-    UNTIL(is_up(f));
-}
-
-static void scripts_that_were_forgotten_are_sent_again(void **state)
-{
-    struct fixture *f = *state;
-    NEEDS_SERVER(f);
-    char id[ID_SIZE], got[ID_SIZE];
-    freeReplyObject(redis_server_ask(&f->server, "SCRIPT FLUSH"));
-    add_job(f, (struct sort){0}, id);
-    UNTIL(on_redis(f) == 1);
-    claim_id(f, got);
-    assert_string_equal(got, id);
-    assert_true(is_up(f));
-}
-
-/* A server whose memory is full may throw away what it likes. */
-static void what_was_thrown_away_stops_nobody(void **state)
-{
-    struct fixture *f = *state;
-    NEEDS_SERVER(f);
-    static const char *const names[] = {"jobs", "virtual", "ready:short", "line:*",
-                                        "beside:*"};
-    for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
-        char ids[3][ID_SIZE], words[500];
-        for (int k = 0; k < 3; k++)
-            add_job(f, (struct sort){.caller = k ? "b" : "a", .created_ms = 1 + k},
-                    ids[k]);
-        UNTIL(on_redis(f) == 3);
-        (void)snprintf(words, sizeof words, "KEYS " PREFIX "%s", names[i]);
-        redisReply *keys = redis_server_ask(&f->server, words);
-        assert_true(keys->elements > 0);
-        (void)snprintf(words, sizeof words, "DEL %s", keys->element[0]->str);
-        assert_int_equal(redis_server_number(&f->server, words), 1);
-        freeReplyObject(keys);
-        int had = 0;
-        UNTIL((had += claim_any(f)) == 3);
-        assert_int_equal(claim_any(f), 0);
-        for (int k = 0; k < 3; k++)
-            finish(f, ids[k], 1);
-        UNTIL(on_redis(f) == 0);
-    }
-}
-
-static void what_ended_unheard_is_taken_out(void **state)
-{
-    struct fixture *f = *state;
-    NEEDS_SERVER(f);
-    char id[ID_SIZE];
-    add_job(f, (struct sort){0}, id);
-    UNTIL(on_redis(f) == 1);
-    CHECK(store_cancel(f->store, id, 1, e));
-    UNTIL(on_redis(f) == 0); /* nobody said so */
-    add_job(f, (struct sort){0}, id);
-    UNTIL(on_redis(f) == 1);
-    CHECK(store_remove(f->store, id, e));
-    over(f, id, 0, false);
-    UNTIL(on_redis(f) == 0);
-}
-
-static void the_lease_of_a_dead_process_ends(void **state)
-{
-    struct fixture *f = *state;
-    NEEDS_SERVER(f);
-    char id[ID_SIZE], got[ID_SIZE];
-    int64_t count;
-    add_job(f, (struct sort){0}, id);
-    UNTIL(on_redis(f) == 1);
-    claim_id(f, got);
-    UNTIL(leased(f) == 1);
-    CHECK(queue_recover(f->queue, true, &count, e)); /* its holder is known to be dead */
-    assert_int_equal(count, 1);
-    UNTIL(leased(f) == 0);
-    claim_id(f, got);
-    assert_string_equal(got, id);
-}
-
-/* ---- rates ---------------------------------------------------------------------------
- */
-
-static void rates_are_counted_together(void **state)
-{
-    struct fixture *f = *state;
-    NEEDS_SERVER(f);
-    struct queue *other = NULL;
-    struct redis_options o = {.url = f->server.url, .name = "test"};
-    CHECK(queue_redis_open(&other, f->store, &o, e));
-    struct queue_rate rate = {"someone", 4, 2}, else_rate = {"another", 4, 2};
-    struct queue_allowance a;
-    UNTIL(queue_allow(f->queue, &else_rate, &a) == 0);
-    UNTIL(queue_allow(other, &else_rate, &a) == 0);
-    for (int i = 0; i < 4; i++) {
-        assert_int_equal(queue_allow(i % 2 ? other : f->queue, &rate, &a), 0);
-        assert_true(a.allowed);
-        assert_int_equal(a.wait_us, 0);
-        assert_in_range(a.reset_us, 500000 * i, 500000 * (i + 1));
-    }
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(queue_allow(i ? other : f->queue, &rate, &a), 0);
-        assert_false(a.allowed);
-        assert_in_range(a.wait_us, 1, 500000);
-    }
-    /* One is earned in half a second, and what says nothing any more goes. */
-    usleep((useconds_t)a.wait_us + 5000);
-    assert_int_equal(queue_allow(other, &rate, &a), 0);
-    assert_true(a.allowed);
-    UNTIL(redis_server_number(&f->server, "EXISTS " PREFIX "rate:someone") == 0);
-    queue_close(other);
-}
-
-static void nobody_waits_for_a_rate(void **state)
-{
-    struct fixture *f = *state;
-    NEEDS_SERVER(f);
-    struct queue_rate rate = {"someone", 4, 2};
-    struct queue_allowance a;
-    UNTIL(queue_allow(f->queue, &rate, &a) == 0);
-    kill(f->server.pid, SIGSTOP);
-    int64_t began = clock_wall_ms();
-    assert_int_equal(queue_allow(f->queue, &rate, &a), ERR_NETWORK);
-    assert_true(clock_wall_ms() - began < 1000);
-    began = clock_wall_ms();
-    for (int i = 0; i < 100; i++)
-        assert_int_equal(queue_allow(f->queue, &rate, &a), ERR_NETWORK);
-    assert_true(clock_wall_ms() - began < 1000);
-    kill(f->server.pid, SIGCONT);
-    UNTIL(queue_allow(f->queue, &rate, &a) == 0);
-}
-
 static void a_retry_waits_longer_each_time(void **state)
 {
     (void)state;
@@ -702,8 +322,6 @@ static void a_retry_waits_longer_each_time(void **state)
         assert_in_range(queue_backoff_ms(0, 500, 8000), 250, 500);
     }
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
@@ -716,23 +334,12 @@ int main(void)
         TEST(the_urgent_come_first_and_the_old_catch_up),
         TEST(a_thousand_jobs_do_not_starve_one),
         TEST(callers_share_seconds_not_jobs),
+        TEST(what_turned_out_longer_is_charged),
         TEST(short_jobs_have_a_lane),
         TEST(a_wish_is_for_what_is_small_and_of_the_model),
         TEST(a_retry_waits_until_it_is_due),
         TEST(what_is_reserved_and_not_taken_comes_back),
         TEST(the_dead_are_kept_until_they_are_tried_again),
-        TEST(what_was_flushed_is_put_in_again),
-        TEST(nothing_is_missed_while_it_is_dead),
-        TEST(it_may_be_away_from_the_start),
-        TEST(a_full_server_is_no_obstacle),
-        TEST(a_replica_is_no_obstacle),
-        TEST(a_server_that_sleeps_delays_nobody_for_long),
-        TEST(scripts_that_were_forgotten_are_sent_again),
-        TEST(what_was_thrown_away_stops_nobody),
-        TEST(what_ended_unheard_is_taken_out),
-        TEST(the_lease_of_a_dead_process_ends),
-        TEST(rates_are_counted_together),
-        TEST(nobody_waits_for_a_rate),
         cmocka_unit_test(a_retry_waits_longer_each_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
