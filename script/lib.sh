@@ -14,16 +14,16 @@ build_packages=(
   libmicrohttpd-dev libwslay-dev libuv1-dev libsqlite3-dev libpq-dev libjansson-dev libsodium-dev
   libseccomp-dev libcurl4-openssl-dev libarchive-dev libpcre2-dev
   libunistring-dev nettle-dev
-  libprotobuf-c-dev protobuf-c-compiler zlib1g-dev libxxhash-dev
+  libprotobuf-c-dev protobuf-c-compiler zlib1g-dev libxxhash-dev libhiredis-dev
   libavformat-dev libavcodec-dev libavutil-dev libswresample-dev
   ca-certificates
 )
 # shellcheck disable=SC2034 # script/test uses it
 # Only the tests need these: their framework, a browser, sound makers, a media encoder,
-# a table of Chinese characters, a database server.
+# a table of Chinese characters, servers for the database and the queue, certificates.
 test_packages=(
   libcmocka-dev nodejs npm chromium ffmpeg sox espeak-ng opencc clang clang-format
-  shellcheck curl zzuf postgresql
+  shellcheck curl zzuf postgresql redis-server openssl
 )
 
 as_root() {

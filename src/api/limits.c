@@ -3,9 +3,11 @@
 #include "api/api.h"
 
 #include "base/clock.h"
+#include "base/config.h"
 #include "base/log.h"
 #include "http/ratelimit.h"
 #include "job/quota.h"
+#include "job/shared.h"
 
 #include <sodium.h>
 
@@ -17,6 +19,7 @@
  * the other's entries out. */
 struct access_limits {
     struct http_limiter *clients, *callers; /* owned; NULL: no limit */
+    int64_t count, seconds;                 /* of the rate */
 };
 
 int access_limits_new(struct access_limits **out, const char *rate, struct err *e)
@@ -25,6 +28,7 @@ int access_limits_new(struct access_limits **out, const char *rate, struct err *
     if (!*out)
         return err_set(e, ERR_NOMEM, "out of memory");
     int status = http_limiter_new(&(*out)->clients, rate, e);
+    (void)config_rate_parse(rate, &(*out)->count, &(*out)->seconds);
     return status ? status : http_limiter_new(&(*out)->callers, rate, e);
 }
 
@@ -78,6 +82,30 @@ static int refuse_rate(struct http_request *r, const struct http_allowance *a,
     return ERR_STATE;
 }
 
+/* Where several processes share the queue, they count together; when that cannot be, or
+ * there is one alone, each counts for itself. */
+static bool ask_limiter(struct api *api, struct http_limiter *l, const char *kind,
+                        const unsigned char name[HTTP_LIMITER_NAME],
+                        struct http_allowance *out)
+{
+    const struct access_limits *limits = access_limits(api->access);
+    char text[16 + 2 * HTTP_LIMITER_NAME + 1], hex[2 * HTTP_LIMITER_NAME + 1];
+    struct queue_allowance shared;
+    struct queue_rate rate = {text, limits->count, limits->seconds};
+    sodium_bin2hex(hex, sizeof hex, name, HTTP_LIMITER_NAME);
+    (void)snprintf(text, sizeof text, "%s:%s", kind, hex);
+    if (!l || jobs_allow(api->jobs, &rate, &shared))
+        return http_limiter_ask(l, name, clock_monotonic_ns(), out);
+    int64_t interval_us = limits->seconds * 1000000 / limits->count;
+    *out = (struct http_allowance){
+        .limit = limits->count,
+        .remaining = (interval_us * limits->count - shared.reset_us) / interval_us,
+        .reset_ns = shared.reset_us * 1000,
+        .wait_ns = shared.wait_us * 1000,
+        .allowed = shared.allowed};
+    return out->allowed;
+}
+
 static int check_rate(struct http_request *r, const struct caller *c)
 {
     struct api *api = r->app;
@@ -85,15 +113,14 @@ static int check_rate(struct http_request *r, const struct caller *c)
     struct http_allowance client = {0}, caller = {0};
     struct http_address address = {0};
     unsigned char name[HTTP_LIMITER_NAME];
-    int64_t now_ns = clock_monotonic_ns();
     const char *id = c ? c->id : "";
     (void)http_address_parse(r->client, &address);
     address = http_address_network(&address);
-    bool may = http_limiter_ask(l->clients, address.bytes, now_ns, &client);
+    bool may = ask_limiter(api, l->clients, "client", address.bytes, &client);
     if (may && *id) {
         crypto_generichash(name, sizeof name, (const unsigned char *)id, strlen(id), NULL,
                            0);
-        may = http_limiter_ask(l->callers, name, now_ns, &caller);
+        may = ask_limiter(api, l->callers, "key", name, &caller);
     }
     if (client.limit)
         tell_allowance(r, tighter(&client, &caller));

@@ -43,7 +43,8 @@ static const struct setting settings[] = {
      200, NULL, NULL, NULL,
      "connections to PostgreSQL at most, and one to listen; what needs more waits"},
     {"REDIS_URL", NULL, SETTING_TEXT, FIELD(redis_url), NULL, 0, 0, NULL,
-     setting_is_redis_url, "redis://…, rediss://… or unix://…",
+     setting_is_redis_url,
+     "redis://[user:password@]host:port/db, rediss://… or unix:///path?db=N",
      "the queue that several machines share; unset: the embedded queue"},
     {"WHISPER_MODEL_DIR", NULL, SETTING_TEXT, FIELD(model_dir), "models", 0, 0, NULL,
      setting_is_printable, PATH_ALLOWED, "folder of the models"},
@@ -160,6 +161,13 @@ static const struct setting settings[] = {
     {"WEBHOOK_ALLOW", NULL, SETTING_TEXT, FIELD(webhook_allow), NULL, 0, 0, NULL,
      setting_is_host_list, HOSTS_ALLOWED,
      "where webhooks may lead beyond the public internet"},
+    {"REDIS_CA_FILE", NULL, SETTING_TEXT, FIELD(redis_ca_file), NULL, 0, 0, NULL,
+     setting_is_printable, PATH_ALLOWED,
+     "certificates that vouch for the server of a rediss:// URL; unset: the system's"},
+    {"REDIS_NAMESPACE", NULL, SETTING_TEXT, FIELD(redis_namespace), "main", 0, 0, NULL,
+     setting_is_model_name, "letters, digits, '.', '-' and '_'",
+     "services that share one Redis and are not one service have different ones; those "
+     "that share a queue have the same"},
 };
 _Static_assert(ARRAY_LENGTH(settings) <= CONFIG_MAX_SETTINGS, "sources[] is too short");
 

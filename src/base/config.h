@@ -75,6 +75,8 @@ struct config {
     int64_t url_fetch_timeout_seconds;  /* URL_FETCH_TIMEOUT_SECONDS: of silence */
     char *webhook_secret;               /* WEBHOOK_SECRET, optional; never shown */
     char *webhook_allow;                /* WEBHOOK_ALLOW, optional */
+    char *redis_ca_file;                /* REDIS_CA_FILE, optional: the system's */
+    char *redis_namespace;              /* REDIS_NAMESPACE */
     struct config_source sources[CONFIG_MAX_SETTINGS]; /* in the order of the table */
 };
 

@@ -8,8 +8,6 @@
 #define CANCEL_BESIDE_NS (5 * SECOND_NS) /* … where others would be ended with it */
 #define CLAIM_RETRY_NS   (2 * SECOND_NS)
 #define MESSAGES_AT_ONCE 32
-/* A larger recording is no company for others: it would take as much memory as they. */
-#define BESIDE_BYTES (INT64_C(8) << 20)
 
 size_t crew_count(const struct supervisor *v, size_t i)
 {
@@ -232,7 +230,7 @@ static bool any_free_worker(const struct supervisor *v)
 /* What may be done beside the jobs of a worker; false: nothing. */
 static bool may_be_beside(const struct supervisor *v, size_t i, struct store_wish *wish)
 {
-    *wish = (struct store_wish){.most_bytes = BESIDE_BYTES};
+    *wish = (struct store_wish){.most_bytes = QUEUE_BESIDE_BYTES};
     if (v->slots[i].state != SLOT_BUSY || any_free_worker(v))
         return false;
     for (size_t k = 0; k < WORKER_JOBS; k++) {

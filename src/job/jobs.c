@@ -9,10 +9,12 @@
 #include "job/fetcher.h"
 #include "job/resumable.h"
 #include "job/service.h"
+#include "job/shared.h"
 #include "job/state.h"
 #include "job/supervisor.h"
 #include "job/webhooks.h"
 #include "net/guard.h"
+#include "queue/redis.h"
 #include "store/share.h"
 #include "store/webhooks.h"
 
@@ -62,13 +64,18 @@ static int go_on(struct jobs *s, struct err *e)
     return status;
 }
 
+static int open_queue(struct jobs *s, const struct config *c, struct err *e)
+{
+    if (!c->redis_url)
+        return queue_embedded_open(&s->queue, s->store, e);
+    struct redis_options options = {
+        .url = c->redis_url, .ca_file = c->redis_ca_file, .name = c->redis_namespace};
+    return queue_redis_open(&s->queue, s->store, &options, e);
+}
+
 int jobs_open(struct jobs **out, const struct config *c, struct err *e)
 {
     *out = NULL;
-    if (c->redis_url && *c->redis_url)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "this build cannot use Redis: unset REDIS_URL to use the embedded "
-                       "queue");
     struct jobs *s = calloc(1, sizeof *s);
     if (!s)
         return err_set(e, ERR_NOMEM, "out of memory");
@@ -80,7 +87,7 @@ int jobs_open(struct jobs **out, const struct config *c, struct err *e)
     if (!status)
         status = blob_store_open(&s->blobs, c->storage_dir, STORAGE_RESERVE_BYTES, e);
     if (!status)
-        status = queue_embedded_open(&s->queue, s->store, e);
+        status = open_queue(s, c, e);
     if (!status)
         status = events_new(&s->events, e);
     if (!status && (status = net_guard_new(&s->fetch_guard, c->url_fetch_allow, e)))
@@ -133,6 +140,11 @@ void jobs_close(struct jobs *s)
     resumable_list_free(s->written);
     pthread_mutex_destroy(&s->order);
     free(s);
+}
+
+int jobs_allow(struct jobs *s, const struct queue_rate *rate, struct queue_allowance *out)
+{
+    return s ? queue_allow(s->queue, rate, out) : ERR_UNSUPPORTED;
 }
 
 struct store *jobs_store(struct jobs *s)
@@ -255,6 +267,8 @@ int jobs_cancel(struct jobs *s, const char *id, struct job *out, struct err *e)
         jobs_ended(s, out);
     pthread_mutex_unlock(&s->order);
     if (!status) {
+        struct queue_end end = {.seconds = out->duration_seconds};
+        queue_over(s->queue, id, &end);
         supervisor_stop_job(s->supervisor, id, out->attempt);
         fetcher_stop(s->fetcher, id);
     }
@@ -316,8 +330,11 @@ int jobs_forget(struct jobs *s, const char *id, struct err *e)
      */
     if (!status)
         status = store_remove(s->store, id, e);
-    if (!status)
+    if (!status) {
+        struct queue_end end = {.seconds = j.duration_seconds};
+        queue_over(s->queue, id, &end);
         atomic_store(&s->tidy_wanted, true);
+    }
     pthread_mutex_unlock(&s->order);
     if (!status && was_live) {
         supervisor_stop_job(s->supervisor, id, j.attempt);

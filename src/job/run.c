@@ -10,9 +10,11 @@
 #include <stdarg.h>
 #include <unistd.h>
 
-#define STORE_RETRY_NS INT64_C(2000000000)
-#define CRASH_LIMIT    3
-#define CRASH_PAUSE_MS 500
+#define STORE_RETRY_NS      INT64_C(2000000000)
+#define CRASH_LIMIT         3
+#define CRASH_PAUSE_MS      500
+#define CRASH_PAUSE_MOST_MS 8000
+#define CLAIM_TRIES         100
 
 /* ---- helpers ---- */
 
@@ -68,16 +70,32 @@ static void refused(struct run *r, int status, const struct err *why, int64_t no
 
 /* ---- claim and send ---- */
 
-int run_claim(struct run *r, const struct run_context *c, const struct store_wish *wish,
-              struct err *e)
+/* One that is offered may be gone: cancelled, or had by another. */
+static int claim_next(struct run *r, const struct run_context *c,
+                      const struct store_wish *wish, struct err *e)
 {
     struct jobs *s = c->jobs;
-    *r = (struct run){0};
+    struct queue_ticket ticket;
+    int status = queue_next(s->queue, wish, &ticket, e);
+    if (status)
+        return status;
     pthread_mutex_lock(&s->order);
-    int status = queue_claim(s->queue, wish, c->owner, &r->job, e);
+    status = queue_take(s->queue, &ticket, wish, c->owner, &r->job, e);
     if (!status)
         jobs_post(s, &r->job);
     pthread_mutex_unlock(&s->order);
+    return status;
+}
+
+int run_claim(struct run *r, const struct run_context *c, const struct store_wish *wish,
+              struct err *e)
+{
+    *r = (struct run){0};
+    int status = ERR_STATE;
+    for (int i = 0; status == ERR_STATE && i < CLAIM_TRIES; i++)
+        status = claim_next(r, c, wish, e);
+    if (status == ERR_STATE) /* so many that were gone: go on in a while */
+        status = err_set(e, ERR_NOT_FOUND, "no job that is offered can be had");
     if (!status) {
         r->active = true;
         log_event(LOG_INFO, r->job.id, "begun: attempt %d, model %s", r->job.attempt,
@@ -329,11 +347,13 @@ static int save_crashed(struct run *r, struct jobs *s, struct err *e)
         "the worker died %d times at the same place of this recording (%.200s): "
         "the file or the model may be damaged, or the memory too small",
         CRASH_LIMIT, r->why.message);
-    struct store_crash crash = {.limit = CRASH_LIMIT,
-                                .now_ms = now,
-                                .run_after_ms = now + CRASH_PAUSE_MS,
-                                .error_code = err_name(ERR_CRASH),
-                                .error_message = message};
+    struct store_crash crash = {
+        .limit = CRASH_LIMIT,
+        .now_ms = now,
+        .run_after_ms =
+            now + queue_backoff_ms(r->job.attempt, CRASH_PAUSE_MS, CRASH_PAUSE_MOST_MS),
+        .error_code = err_name(ERR_CRASH),
+        .error_message = message};
     return store_crash(s->store, r->job.id, r->job.attempt, &crash, e);
 }
 
@@ -395,8 +415,13 @@ static int save_end_and_tell(struct run *r, struct jobs *s, struct err *e)
     if (!store_get(s->store, r->job.id, &after, NULL)) {
         jobs_post(s, &after);
         jobs_ended(s, &after);
-        if (after.status == JOB_PENDING)
+        if (after.status == JOB_PENDING) {
             queue_push(s->queue, after.id);
+        } else {
+            struct queue_end end = {.seconds = after.duration_seconds,
+                                    .dead = r->end == RUN_CRASHED};
+            queue_over(s->queue, after.id, &end);
+        }
         job_release(&after);
     }
     return 0;

@@ -29,11 +29,23 @@ static void embedded_push(struct queue *base, const char *id)
     (void)n; /* full means that it rings already */
 }
 
-static int embedded_claim(struct queue *base, const struct store_wish *wish,
-                          const char *owner, struct job *out, struct err *e)
+static int embedded_next(struct queue *base, const struct store_wish *wish,
+                         struct queue_ticket *out, struct err *e)
+{
+    (void)base;
+    (void)wish;
+    (void)e;
+    *out = (struct queue_ticket){0}; /* the store chooses and claims in one step */
+    return 0;
+}
+
+static int embedded_take(struct queue *base, const struct queue_ticket *ticket,
+                         const struct store_wish *wish, const char *owner,
+                         struct job *out, struct err *e)
 {
     struct embedded *q = (struct embedded *)base;
     int64_t now = clock_wall_ms();
+    (void)ticket;
     return store_claim(q->store, wish, owner, now, now + QUEUE_LEASE_MS, out, e);
 }
 
@@ -43,10 +55,26 @@ static int embedded_renew(struct queue *base, const char *id, int attempt, struc
     return store_renew(q->store, id, attempt, clock_wall_ms() + QUEUE_LEASE_MS, e);
 }
 
+static void embedded_over(struct queue *base, const char *id, const struct queue_end *end)
+{
+    (void)base;
+    (void)id;
+    (void)end; /* the row says it all */
+}
+
 static int embedded_recover(struct queue *base, bool all, int64_t *count, struct err *e)
 {
     struct embedded *q = (struct embedded *)base;
     return store_requeue_expired(q->store, all ? INT64_MAX : clock_wall_ms(), count, e);
+}
+
+static int embedded_allow(struct queue *base, const struct queue_rate *rate,
+                          struct queue_allowance *out)
+{
+    (void)base;
+    (void)rate;
+    (void)out;
+    return ERR_UNSUPPORTED;
 }
 
 static int embedded_fd(const struct queue *base)
@@ -64,9 +92,12 @@ static void embedded_clear(struct queue *base)
 static const struct queue_ops embedded_ops = {
     .close = embedded_close,
     .push = embedded_push,
-    .claim = embedded_claim,
+    .next = embedded_next,
+    .take = embedded_take,
     .renew = embedded_renew,
+    .over = embedded_over,
     .recover = embedded_recover,
+    .allow = embedded_allow,
     .fd = embedded_fd,
     .clear = embedded_clear,
 };

@@ -7,6 +7,9 @@
 /* The model of a request that names none. */
 #define STORE_DEFAULT_MODEL "default_model"
 
+/* A name of this database, by which a queue knows whose it is. */
+#define STORE_IDENTITY "identity"
+
 struct store_settings_ops {
     int (*get)(struct store *s, const char *name, struct buf *value, struct err *e);
     int (*set)(struct store *s, const char *name, const char *value, struct err *e);

@@ -453,4 +453,5 @@ const struct store_ops sqlite_store_ops = {
     .uploads = &sqlite_uploads_ops,
     .sources = &sqlite_sources_ops,
     .webhooks = &sqlite_webhooks_ops,
+    .waiting = &sqlite_waiting_ops,
 };

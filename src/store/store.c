@@ -3,6 +3,7 @@
 #include "store/pg.h"
 #include "store/share.h"
 #include "store/sqlite.h"
+#include "store/waiting.h"
 
 static bool starts_with(const char *text, const char *prefix)
 {
@@ -50,4 +51,23 @@ void store_windows_release(struct store_windows *w)
         free(w->list[i]);
     free(w->list);
     *w = (struct store_windows){0};
+}
+
+void store_waiting_release(struct store_waiting *w)
+{
+    if (!w)
+        return;
+    free(w->caller);
+    free(w->model);
+    *w = (struct store_waiting){0};
+}
+
+void store_waiting_list_release(struct store_waiting_list *l)
+{
+    if (!l)
+        return;
+    for (size_t i = 0; i < l->count; i++)
+        store_waiting_release(&l->list[i]);
+    free(l->list);
+    *l = (struct store_waiting_list){0};
 }

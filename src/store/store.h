@@ -85,6 +85,7 @@ struct store_sources_ops;
 struct store_webhooks_ops;
 
 struct store_waveform_ops;
+struct store_waiting_ops;
 
 struct store_ops {
     void (*close)(struct store *s);
@@ -137,6 +138,7 @@ struct store_ops {
     const struct store_uploads_ops *uploads;   /* store/uploads.h */
     const struct store_sources_ops *sources;   /* store/sources.h */
     const struct store_webhooks_ops *webhooks; /* store/webhooks.h */
+    const struct store_waiting_ops *waiting;   /* store/waiting.h */
 };
 
 /* Embedded at the beginning of every back end's own struct. */

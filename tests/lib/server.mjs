@@ -49,6 +49,9 @@ export async function startServer({ folder = tempFolder(), env = {}, args = [] }
       RATE_LIMIT: 'off',
       ...databaseOf(folder),
       ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '',
+      // The tests of the interface pass with any queue; one server has one of its own.
+      ...(process.env.WT_TEST_REDIS_URL &&
+        { REDIS_URL: process.env.WT_TEST_REDIS_URL, REDIS_NAMESPACE: path.basename(folder) }),
       ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
