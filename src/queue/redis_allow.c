@@ -6,19 +6,24 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define ALLOW_MS       100
-#define RECONNECT_NS   INT64_C(1000000000)
-#define US             INT64_C(1000000)
-#define ALLOW_MS_IN_NS (ALLOW_MS * US)
+#define ALLOW_MS     100
+#define RECONNECT_NS INT64_C(1000000000)
+#define MS_NS        INT64_C(1000000)
+#define SECOND_US    INT64_C(1000000)
 
-/* Others ask through the same connection; one that is stuck holds up nobody for longer
- * than itself. */
+/* Others ask through the same connection, each for a moment; one that is stuck holds up
+ * nobody for longer than itself. The lock is tried again and again because a wait with a
+ * limit goes by a clock that may jump, or is one that checkers of threads do not see. */
 static bool lock_in_time(pthread_mutex_t *lock)
 {
-    int64_t until_ns = clock_monotonic_ns() + ALLOW_MS_IN_NS;
-    struct timespec until = {.tv_sec = until_ns / 1000000000,
-                             .tv_nsec = until_ns % 1000000000};
-    return !pthread_mutex_clocklock(lock, CLOCK_MONOTONIC, &until);
+    int64_t until_ns = clock_monotonic_ns() + ALLOW_MS * MS_NS;
+    const struct timespec moment = {.tv_nsec = 200000};
+    while (pthread_mutex_trylock(lock)) {
+        if (clock_monotonic_ns() > until_ns)
+            return false;
+        nanosleep(&moment, NULL);
+    }
+    return true;
 }
 
 static int read_answer(const redisReply *r, struct queue_allowance *out)
@@ -41,7 +46,7 @@ static int ask(struct redis_queue *q, const struct queue_rate *rate,
     struct redis_words w = {0};
     struct err e = {0};
     redisReply *reply = NULL;
-    int64_t interval_us = rate->seconds * US / rate->count;
+    int64_t interval_us = rate->seconds * SECOND_US / rate->count;
     redis_words_begin(&w, "");
     redis_words_add(&w, rate->name);
     redis_words_number(&w, interval_us);

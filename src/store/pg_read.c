@@ -11,6 +11,7 @@
     "started_ms, completed_ms, file_bytes, duration_seconds, progress, audio_present, "  \
     "caller, priority, retain_days, erased"
 #define COLUMN_TRANSCRIPT 24 /* and the report behind it */
+#define COLUMN_TOTAL      24 /* in a list */
 
 int pg_no_such_job(struct err *e, const char *id)
 {
@@ -50,7 +51,7 @@ static int read_job(struct pg_conn *c, const PGresult *r, int row, struct job *j
     j->priority = (int)pg_int(r, row, 21);
     j->retain_days = (int)pg_int(r, row, 22);
     j->erased = pg_bool(r, row, 23);
-    if (PQnfields(r) > COLUMN_TRANSCRIPT) {
+    if (PQnfields(r) > COLUMN_TRANSCRIPT + 1) {
         j->transcript_text = pg_copy(r, row, COLUMN_TRANSCRIPT, &failed);
         j->quality = pg_copy(r, row, COLUMN_TRANSCRIPT + 1, &failed);
     }
@@ -147,20 +148,27 @@ static int read_rows(struct pg_conn *c, const PGresult *r, struct job_list *out,
 }
 
 static int read_matches(struct pg_conn *c, const struct matches *m,
-                        const struct job_filter *f, struct job_list *out, struct err *e)
+                        const struct job_filter *f, bool searching, struct job_list *out,
+                        struct err *e)
 {
     PGresult *r = NULL;
     struct buf sql;
     buf_init(&sql, 65536);
+    /* What is searched for is looked for once, and counted; of the other jobs no more are
+     * read than are shown. */
     buf_printf(&sql,
-               "SELECT " JOB_COLUMNS " FROM jobs%s ORDER BY created_ms DESC, id DESC "
-               "LIMIT %lld OFFSET %lld",
-               buf_cstr(&m->where), (long long)f->limit, (long long)f->offset);
+               "SELECT " JOB_COLUMNS ", total FROM (SELECT id AS hit, %s AS total "
+               "FROM jobs%s ORDER BY created_ms DESC, id DESC LIMIT %lld OFFSET %lld) h "
+               "JOIN jobs ON id = hit ORDER BY created_ms DESC, id DESC",
+               searching ? "count(*) OVER ()" : "0", buf_cstr(&m->where),
+               (long long)f->limit, (long long)f->offset);
     int status = buf_failed(&sql)
                      ? err_set(e, ERR_NOMEM, "out of memory")
                      : pg_ask_texts(c, &r, e, buf_cstr(&sql), m->values, m->count);
     if (!status)
         status = read_rows(c, r, out, e);
+    if (!status && out->count)
+        out->total = pg_int(r, 0, COLUMN_TOTAL);
     PQclear(r);
     buf_release(&sql);
     return status;
@@ -175,8 +183,9 @@ static int list(struct store *s, const struct job_filter *f, const struct pg_sea
     struct pg_turn t = pg_begin(s, PG_SNAPSHOT);
     while (pg_turn(&t, &status, e)) {
         job_list_release(out);
-        status = read_matches(t.conn, &m, f, out, e);
-        if (!status)
+        status = read_matches(t.conn, &m, f, q->count > 0, out, e);
+        /* Behind the last page there is no row to tell how many there are. */
+        if (!status && (!q->count || (!out->count && f->offset)))
             status = count_matches(t.conn, &m, &out->total, e);
     }
     buf_release(&m.where);

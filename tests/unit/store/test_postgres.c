@@ -314,6 +314,8 @@ static void what_others_hold_stays_theirs(void **state)
     CHECK(store_cancel(a, hooked, 5, e));
     CHECK(store_webhook_claim(a, 10, 1000, &d, e));
     store_delivery_release(&d);
+    CHECK(store_others(b, &count, e));
+    assert_int_equal(count, 1);
     CHECK(store_requeue_expired(b, INT64_MAX, &count, e));
     assert_int_equal(count, 0);
     CHECK(store_webhook_recover(b, e));
@@ -324,6 +326,8 @@ static void what_others_hold_stays_theirs(void **state)
         usleep(20000);
     }
     assert_int_equal(count, 1);
+    CHECK(store_others(b, &count, e));
+    assert_int_equal(count, 0);
     CHECK(store_webhook_recover(b, e));
     CHECK(store_webhook_claim(b, 10, 1000, &d, e));
     store_delivery_release(&d);

@@ -236,11 +236,12 @@ static void text_of(unsigned *seed, char *out, size_t size)
     }
 }
 
-/* Processor time: what else the machine does hardly counts. */
+/* Processor time: what else the machine does hardly counts. A server's is not ours, and
+ * is measured by the wall clock. */
 static double now_ms(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    clock_gettime(test_on_postgres() ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
@@ -296,13 +297,14 @@ static void ten_thousand_jobs_are_searched_quickly(void **state)
     (void)snprintf(rare, sizeof rare, "w%x", WORD(19000));
     (void)snprintf(phrase, sizeof phrase, "\"w%x w%x\"", WORD(1), WORD(2));
     bool slow = false;
+    double limit_ms = test_on_postgres() ? 300 : 50; /* by the wall clock, on a server */
     const char *const searches[] = {common, rare, phrase, "w1*", "interview", "mp3 w*"};
     for (size_t i = 0; i < ARRAY_LENGTH(searches); i++) {
         int64_t total;
         double ms = search_ms(f, searches[i], &total);
         print_message("%-16s %6lld of %ld found in %.1f ms\n", searches[i],
                       (long long)total, jobs, ms);
-        slow |= !quick && ms >= 50;
+        slow |= !quick && ms >= limit_ms;
     }
     if (!test_on_postgres())
         print_message("one pass over every text: %.1f ms\n", look_ms(f));
