@@ -72,8 +72,10 @@ async function undisturbed() {
 
 /** The children of a process. */
 function children(pid) {
-  return fs.readdirSync(`/proc/${pid}/task`).flatMap((task) =>
-    fs.readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ').filter(Boolean).map(Number));
+  const of = (task) => {
+    try { return fs.readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8'); } catch { return ''; } // it has ended
+  };
+  return fs.readdirSync(`/proc/${pid}/task`).flatMap((task) => of(task).split(' ').filter(Boolean).map(Number));
 }
 
 function killed(pid) {
