@@ -20,6 +20,7 @@
 
 /* A transcript of 10 hours takes about 10 MB. */
 #define TRANSCRIPT_MAX_BYTES (256u << 20)
+#define LOOK_AGAIN_SECONDS   4 /* longer than a listener takes to come back */
 
 static int is_wanted(void *arg, const char *id)
 {
@@ -45,6 +46,40 @@ void jobs_sweep(struct jobs *s)
         log_info("removed %d unfinished upload(s)", removed);
 }
 
+struct leftovers {
+    struct jobs *jobs; /* borrowed */
+    size_t count;
+};
+
+static int count_leftover(void *arg, const char *id)
+{
+    struct leftovers *l = arg;
+    int wanted = is_wanted(l->jobs, id);
+    l->count += wanted == 0;
+    return wanted < 0 ? wanted : 1;
+}
+
+/* Whether others may be writing into the same storage. One whose connection broke just
+ * now is not seen, though it is alive, and what it has accepted must not be taken for a
+ * leftover: before anything is removed, we look a second time. */
+static int look_around(struct jobs *s, struct err *e)
+{
+    const struct timespec pause = {.tv_sec = LOOK_AGAIN_SECONDS};
+    struct leftovers l = {.jobs = s};
+    int64_t others = 0;
+    int status = store_others(s->store, &others, e);
+    s->beside = others > 0;
+    if (status || s->beside || !store_is_shared(s->store))
+        return status;
+    (void)blob_sweep(s->blobs, count_leftover, &l, NULL);
+    if (!l.count)
+        return 0;
+    nanosleep(&pause, NULL);
+    status = store_others(s->store, &others, e);
+    s->beside = others > 0;
+    return status;
+}
+
 /* The former process is dead: what it held goes back into the queue, what it left half
  * done is removed. Others may be at work on a shared database; theirs stays theirs. */
 static int go_on(struct jobs *s, struct err *e)
@@ -55,9 +90,7 @@ static int go_on(struct jobs *s, struct err *e)
         return status;
     if (count)
         log_info("going on with %lld interrupted job(s)", (long long)count);
-    count = 0;
-    status = store_others(s->store, &count, e);
-    s->beside = count > 0;
+    status = look_around(s, e);
     if (!status)
         jobs_sweep(s);
     s->beside = store_is_shared(s->store); /* others may come, and so do our own */

@@ -28,7 +28,7 @@ static int pg_others(struct store *s, int64_t *count, struct err *e)
     while (pg_turn(&t, &status, e)) {
         PGresult *r;
         status = pg_ask(t.conn, &r, e,
-                        "SELECT count(*) FROM " PG_RUNNING
+                        "SELECT count(*) + (NOT " PG_SETTLED ")::int FROM " PG_RUNNING
                         " AS running (number) WHERE number <> $1",
                         "i", instance);
         if (!status)

@@ -40,4 +40,9 @@ int pg_migrate(struct pg_conn *c, const struct pg_step *steps, size_t count, boo
                          "FROM pg_catalog.pg_database WHERE datname = "                  \
                          "current_database()))"
 
+/* After a restart of the server every process is without its lock for a moment. Before
+ * this holds, whoever is not among those that run may be alive all the same. */
+#define PG_SETTLED                                                                       \
+    "(pg_catalog.pg_postmaster_start_time() < now() - interval '10 seconds')"
+
 #endif

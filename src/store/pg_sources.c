@@ -223,7 +223,8 @@ static int sources_recover(struct store *s, struct err *e)
         int n = pg_run(t.conn, e,
                        "UPDATE job_sources SET next_ms = 0, claimed = false, "
                        "attempts = GREATEST(attempts - 1, 0) WHERE claimed "
-                       "AND (holder = $1 OR holder NOT IN " PG_RUNNING ")",
+                       "AND (holder = $1 OR (" PG_SETTLED " AND holder NOT IN " PG_RUNNING
+                       "))",
                        "i", instance);
         if (n >= 0)
             n = pg_run(t.conn, e,

@@ -172,7 +172,8 @@ static int webhooks_recover(struct store *s, struct err *e)
     while (pg_turn(&t, &status, e)) {
         int n = pg_run(t.conn, e,
                        "UPDATE webhook_outbox SET next_ms = 0, claimed = false "
-                       "WHERE claimed AND (holder = $1 OR holder NOT IN " PG_RUNNING ")",
+                       "WHERE claimed AND (holder = $1 OR (" PG_SETTLED
+                       " AND holder NOT IN " PG_RUNNING "))",
                        "i", instance);
         if (n >= 0)
             n = pg_run(t.conn, e,

@@ -327,7 +327,7 @@ int pg_requeue_expired(struct store *s, int64_t before_ms, int64_t *count, struc
                     ? pg_run(t.conn, e,
                              "UPDATE jobs SET " BACK_TO_PENDING
                              " WHERE status = 'processing' AND (holder = $1 OR "
-                             "holder NOT IN " PG_RUNNING ")",
+                             "(" PG_SETTLED " AND holder NOT IN " PG_RUNNING "))",
                              "i", instance)
                     : pg_run(t.conn, e,
                              "UPDATE jobs SET " BACK_TO_PENDING

@@ -179,7 +179,7 @@ static inline bool store_is_shared(const struct store *s)
     return s->ops->others != NULL;
 }
 
-/* How many other services use it now. */
+/* How many other services use it now; one too many while that is not known for sure. */
 static inline int store_others(struct store *s, int64_t *count, struct err *e)
 {
     *count = 0;
