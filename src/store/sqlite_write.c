@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "store/audit.h"
 #include "store/keys.h"
+#include "store/queue_view.h"
 #include "store/sqlite_conn.h"
 #include "store/sqlite_native.h"
 #include "store/sqlite_read.h"
@@ -453,4 +454,5 @@ const struct store_ops sqlite_store_ops = {
     .uploads = &sqlite_uploads_ops,
     .sources = &sqlite_sources_ops,
     .webhooks = &sqlite_webhooks_ops,
+    .queue = &sqlite_queue_ops,
 };

@@ -83,6 +83,7 @@ struct store_audit_ops;
 struct store_uploads_ops;
 struct store_sources_ops;
 struct store_webhooks_ops;
+struct store_queue_ops;
 
 struct store_waveform_ops;
 
@@ -136,6 +137,7 @@ struct store_ops {
     const struct store_uploads_ops *uploads;   /* store/uploads.h */
     const struct store_sources_ops *sources;   /* store/sources.h */
     const struct store_webhooks_ops *webhooks; /* store/webhooks.h */
+    const struct store_queue_ops *queue;       /* store/queue_view.h */
 };
 
 /* Embedded at the beginning of every back end's own struct. */
