@@ -178,7 +178,9 @@ static inline bool store_is_shared(const struct store *s)
     return s->ops->shared;
 }
 
-/* Hear of what other processes change, on a thread of the store, until fn is NULL. */
+/* Hear of what other processes change, on a thread of the store, until fn is NULL: at
+ * once from a server, within half a second from a file. What this process changed at the
+ * same time may be told of as well. */
 static inline void store_listen(struct store *s, store_news_fn fn, void *arg)
 {
     if (s->ops->listen)
