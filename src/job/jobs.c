@@ -49,6 +49,9 @@ static int go_on(struct jobs *s, struct err *e)
         log_warning("leftovers in the storage folder stay for now: %s", why.message);
     else if (removed)
         log_info("removed %d unfinished upload(s)", removed);
+    /* Of those whose job was removed beside us, the words are still in the index. */
+    if (removed > 0)
+        atomic_store(&s->tidy_wanted, true);
     return 0;
 }
 
@@ -128,6 +131,11 @@ void jobs_close(struct jobs *s)
 struct store *jobs_store(struct jobs *s)
 {
     return s->store;
+}
+
+int jobs_at_once(struct jobs *s)
+{
+    return supervisor_workers(s->supervisor);
 }
 
 void jobs_copy_cut(char *out, size_t size, const char *text)
