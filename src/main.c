@@ -17,6 +17,7 @@ static const struct role roles[] = {
     {"transcribe", command_transcribe, "write down recordings, from the shell"},
     {"models", command_models, "list, download and check the models"},
     {"keys", command_keys, "make, list and revoke keys for the service"},
+    {"queue", command_queue, "look at the queue, put jobs back, cancel, clear up"},
     {"doctor", command_doctor, "show every setting and check this machine"},
     {"worker", command_worker, NULL},
     {"decode", media_child_main, NULL},

@@ -36,8 +36,11 @@ void api_openapi(struct http_request *r);
 void api_docs(struct http_request *r);
 void api_health_live(struct http_request *r); /* health.c */
 void api_health_ready(struct http_request *r);
-void api_metrics(struct http_request *r); /* metrics.c */
-void api_list(struct http_request *r);    /* native.c */
+void api_metrics(struct http_request *r);    /* metrics.c */
+void api_queue_show(struct http_request *r); /* queue.c */
+void api_queue_requeue(struct http_request *r);
+void api_queue_purge_dead(struct http_request *r);
+void api_list(struct http_request *r); /* native.c */
 void api_get(struct http_request *r);
 void api_download(struct http_request *r);
 void api_delete(struct http_request *r);

@@ -12,6 +12,8 @@
 
 /* Of keys and sessions. */
 HTTP_JSON_BODY(small_json, 16 << 10);
+/* With up to a thousand ids. */
+HTTP_JSON_BODY(queue_json, 64 << 10);
 
 static const struct http_route routes[] = {
     {"GET", "/", api_root, .access = API_PUBLIC},
@@ -72,6 +74,12 @@ static const struct http_route routes[] = {
     {"POST", "/keys", api_keys_create, .body = &small_json, .access = API_ADMIN},
     {"DELETE", "/keys/{id}", api_keys_revoke, .access = API_ADMIN},
     {"GET", "/audit", api_audit, .access = API_ADMIN},
+    /* The queue; what is done to one job is with the jobs. */
+    {"GET", "/admin/queue", api_queue_show, .access = API_ADMIN},
+    {"POST", "/admin/queue/requeue", api_queue_requeue, .body = &queue_json,
+     .access = API_ADMIN},
+    {"POST", "/admin/queue/purge-dead", api_queue_purge_dead, .body = &small_json,
+     .access = API_ADMIN},
     {"POST", "/session", api_session_open, .body = &small_json, .access = API_PUBLIC},
     {"GET", "/session", api_session_show, .access = API_CALLER},
     {"DELETE", "/session", api_session_close, .access = API_PUBLIC},

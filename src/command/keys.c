@@ -3,13 +3,12 @@
 #include "command/command.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "command/cli.h"
+#include "command/database.h"
 #include "job/keys.h"
 
 #include <errno.h>
 #include <jansson.h>
-#include <unistd.h>
 
 static const char help[] =
     "usage: whisper-transcriber keys create --name NAME [--scope SCOPES]\n"
@@ -53,35 +52,6 @@ struct wanted {
 
 static const struct key_actor shell = {"", "shell"};
 
-static int fail(const struct err *e)
-{
-    cli_error("%s", e->message);
-    return e->code == ERR_INVALID ? EXIT_USAGE : EXIT_ERROR;
-}
-
-/* The file of an SQLite database; NULL for another one, whose URL may hold a password. */
-static const char *database_file(const struct config *c)
-{
-    size_t n = strlen("sqlite:///");
-    return strncmp(c->database_url, "sqlite:///", n) ? NULL : c->database_url + n;
-}
-
-/* Only `create` may make a database, before the service runs for the first time. Anything
- * else that finds none looks in the wrong place. */
-static int open_store(const struct config *c, bool creates, struct store **out)
-{
-    struct err e = {0};
-    const struct store_options options = {.exclusive = false};
-    const char *file = database_file(c);
-    if (!creates && file && access(file, F_OK)) {
-        cli_error("there is no database at %s: run this in the service's folder, or say "
-                  "where it is with --database-url",
-                  file);
-        return EXIT_ERROR;
-    }
-    return store_open(out, c->database_url, &options, &e) ? fail(&e) : EXIT_OK;
-}
-
 /* ---- create ---------------------------------------------------------------------- */
 
 static int parse_minutes(const char *text, int64_t *out, struct err *e)
@@ -110,14 +80,6 @@ static int make_wish(const struct wanted *w, struct key_wish *out, struct err *e
     return status ? status : key_name_check(w->name, e);
 }
 
-static void print_json(json_t *o)
-{
-    char *text = o ? json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) : NULL;
-    puts(text ? text : "null");
-    free(text);
-    json_decref(o);
-}
-
 static int create(struct store *s, const struct config *c, const struct wanted *w,
                   const struct key_wish *wish)
 {
@@ -125,11 +87,11 @@ static int create(struct store *s, const struct config *c, const struct wanted *
     struct store_key key;
     char text[KEY_TEXT_SIZE];
     if (keys_create(s, wish, false, &shell, &key, text, &e))
-        return fail(&e);
+        return database_fail(&e);
     if (w->json) {
         json_t *o = key_json(&key, key.created_ms);
         (void)json_object_set_new(o, "key", json_string(text));
-        print_json(o);
+        database_print_json(o);
         return EXIT_OK;
     }
     puts(text);
@@ -182,7 +144,7 @@ static int list(struct store *s, const struct wanted *w)
     struct err e = {0};
     struct store_key_list keys;
     if (store_key_list(s, clock_wall_ms(), &keys, &e))
-        return fail(&e);
+        return database_fail(&e);
     json_t *all = w->json ? json_array() : NULL;
     if (!w->json)
         printf("%-16s  %-8s %-21s %-17s %-17s %-12s %s\n", "ID", "STATE", "SCOPES",
@@ -193,7 +155,7 @@ static int list(struct store *s, const struct wanted *w)
         else
             print_row(&keys.keys[i]);
     if (w->json)
-        print_json(all);
+        database_print_json(all);
     store_key_list_release(&keys);
     return EXIT_OK;
 }
@@ -238,8 +200,9 @@ static int run(const struct config *c, const struct wanted *w, char **words, int
     if (!creates && (w->name || w->scope || w->expires || w->minutes))
         return usage("--name, --scope, --expires and --minutes-per-day are for create");
     if (creates && make_wish(w, &wish, &e))
-        return fail(&e);
-    int code = open_store(c, creates, &s);
+        return database_fail(&e);
+    /* Only `create` may make one, before the service runs for the first time. */
+    int code = database_open(c, creates, &s);
     if (code)
         return code;
     code = creates ? create(s, c, w, &wish)
@@ -247,18 +210,6 @@ static int run(const struct config *c, const struct wanted *w, char **words, int
                    : revoke_all(s, words + 1, count - 1);
     store_close(s);
     return code;
-}
-
-/* What is done is told on the standard streams already; the service's log file, where
- * there is one, has it as well. */
-static void open_log(const struct config *c)
-{
-    const struct log_options quiet = {
-        .level = LOG_WARNING, .to_stderr = true, .role = "keys"};
-    const struct log_options shared = {
-        .level = LOG_INFO, .json = c->log_json, .file = c->log_file, .role = "keys"};
-    if (!c->log_file || log_open(&shared, NULL))
-        (void)log_open(&quiet, NULL);
 }
 
 /* Where to put the value of an option; NULL for one that has none. */
@@ -302,7 +253,7 @@ int command_keys(int argc, char **argv)
         return code;
     if (w.url)
         code = cli_set(&c, "DATABASE_URL", w.url);
-    open_log(&c);
+    database_log(&c, "keys");
     if (!code)
         code = run(&c, &w, argv + optind, argc - optind);
     int output = cli_finish_output();

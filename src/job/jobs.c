@@ -44,6 +44,9 @@ void jobs_sweep(struct jobs *s)
         log_warning("leftovers in the storage folder stay for now: %s", why.message);
     else if (removed)
         log_info("removed %d unfinished upload(s)", removed);
+    /* Of those whose job was removed beside us, the words are still in the index. */
+    if (removed > 0)
+        atomic_store(&s->tidy_wanted, true);
 }
 
 struct leftovers {
@@ -183,6 +186,11 @@ int jobs_allow(struct jobs *s, const struct queue_rate *rate, struct queue_allow
 struct store *jobs_store(struct jobs *s)
 {
     return s->store;
+}
+
+int jobs_at_once(struct jobs *s)
+{
+    return supervisor_workers(s->supervisor);
 }
 
 void jobs_copy_cut(char *out, size_t size, const char *text)

@@ -167,6 +167,9 @@ typedef void (*job_event_fn)(void *arg, const struct job_event *event);
 int jobs_subscribe(struct jobs *s, const char *job_id, job_event_fn fn, void *arg);
 void jobs_unsubscribe(struct jobs *s, int handle);
 
+/* How many transcriptions this service does at the same time. */
+int jobs_at_once(struct jobs *s);
+
 /* Whether the service can do its job: database answers, storage writable with space left,
  * a worker alive, a model present. ERR with the failing part first in the message
  * ("database: …"). Cheap enough to be asked once a second. */

@@ -1,6 +1,7 @@
 #include "job/news.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "job/events.h"
 #include "job/fetcher.h"
@@ -38,14 +39,49 @@ static void look_at_what_is_waited_for(struct jobs *s)
     free(ids);
 }
 
+/* A file does not say who changed it: the news may be late ones of our own. So what is
+ * told is how the job is now, in its order among the events of this process. */
+static void post_as_it_is(struct jobs *s, const char *id)
+{
+    struct job j;
+    pthread_mutex_lock(&s->order);
+    if (!store_get(s->store, id, &j, NULL)) {
+        jobs_post(s, &j);
+        job_release(&j);
+    }
+    pthread_mutex_unlock(&s->order);
+}
+
+/* Whoever removes a row beside us leaves the recording to us: a command line need not
+ * know where the storage is. What we do not hear of is swept when a service begins. */
+static void clear_up(struct jobs *s, const char *id)
+{
+    struct err e = {0};
+    if (blob_remove(s->blobs, id, &e))
+        log_event(LOG_WARNING, id, "the recording of a removed job stays for now: %s",
+                  e.message);
+    atomic_store(&s->tidy_wanted, true);
+}
+
+static void tell(struct jobs *s, const struct store_news *news)
+{
+    if (!news->job_id[0])
+        look_at_what_is_waited_for(s);
+    else if (news->deleted)
+        clear_up(s, news->job_id);
+    else if (store_is_shared(s->store))
+        post(s, news->job_id, news->status, news->progress, news->message);
+    else
+        post_as_it_is(s, news->job_id);
+}
+
 static void on_news(void *arg, const struct store_news *news)
 {
     struct jobs *s = arg;
     bool all = !news->job_id[0];
-    if (all)
-        look_at_what_is_waited_for(s);
-    else if (!news->deleted)
-        post(s, news->job_id, news->status, news->progress, news->message);
+    tell(s, news);
+    if (!all && (news->deleted || news->status == JOB_CANCELLED))
+        fetcher_stop(s->fetcher, news->job_id);
     /* Who else changes a job that runs here has taken it from us. */
     if (!all && (news->deleted || news->status != JOB_PROCESSING) && news->attempt > 0)
         supervisor_stop_job(s->supervisor, news->job_id, news->attempt);

@@ -50,6 +50,11 @@ struct room *supervisor_room(struct supervisor *v)
     return v->room;
 }
 
+int supervisor_workers(const struct supervisor *v)
+{
+    return (int)v->count;
+}
+
 int supervisor_threads(const struct supervisor *v)
 {
     return v->context.threads;

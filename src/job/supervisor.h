@@ -24,7 +24,8 @@ void supervisor_wake(struct supervisor *v);
 void supervisor_stop_job(struct supervisor *v, const char *id, int attempt);
 /* Which models are in memory. Borrowed; see there what any thread may ask. */
 struct room *supervisor_room(struct supervisor *v);
-/* What a transcription gets. */
+/* Transcriptions at the same time, and what each of them gets. */
+int supervisor_workers(const struct supervisor *v);
 int supervisor_threads(const struct supervisor *v);
 /* Whether workers live: ERR_CRASH while all of them keep dying. Any thread. */
 int supervisor_ready(struct supervisor *v, struct err *e);

@@ -4,6 +4,7 @@
 #include "store/pg_jobs.h"
 #include "store/pg_listen.h"
 #include "store/pg_schema.h"
+#include "store/queue_view.h"
 #include "store/search_words.h"
 static void pg_close(struct store *base)
 {
@@ -72,6 +73,7 @@ static const struct store_ops pg_store_ops = {
     .sources = &pg_sources_ops,
     .webhooks = &pg_webhooks_ops,
     .waiting = &pg_waiting_ops,
+    .queue = &pg_queue_ops,
 };
 
 /* Migrating is a transaction of its own, and harmless to begin anew. */

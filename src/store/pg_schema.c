@@ -276,12 +276,19 @@ static const char log_sql[] =
                      "  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION "
                      "jobs_gone();";
 
+/* Of what has ended: counts by state, the last ones of a state, failures by reason. What
+ * waits is not in it, so that claims go on by the index of their order. */
+static const char ended_sql[] =
+    "CREATE INDEX jobs_outcomes ON jobs (status, completed_ms, error_code)"
+    "  WHERE completed_ms > 0";
+
 /* One step may be several scripts: C has a limit to the length of a literal. */
 static const struct pg_step steps_of_this_version[] = {
     {1, "jobs, transcripts and the search", tables_sql},
     {2, "recordings from elsewhere, webhooks, keys and the log", others_sql},
     {3, "what follows from a change of a job", triggers_sql},
     {4, "the log of changes", log_sql},
+    {5, "jobs by their outcome", ended_sql},
 };
 
 const struct pg_step *pg_steps(size_t *count)

@@ -28,9 +28,10 @@ struct sqlite_conn {
 
 struct sqlite_store {
     struct store base;
-    char *path;          /* owned */
-    int lock_fd;         /* owned; -1: not exclusive */
-    atomic_bool damaged; /* it was seen once */
+    char *path;                       /* owned */
+    int lock_fd;                      /* owned; -1: not exclusive */
+    atomic_bool damaged;              /* it was seen once */
+    struct sqlite_listener *listener; /* owned; NULL: nobody wants to hear */
     struct sqlite_conn writer;
     struct sqlite_conn readers[SQLITE_STORE_READERS];
 };

@@ -3,7 +3,9 @@
 #include "base/mem.h"
 #include "store/audit.h"
 #include "store/keys.h"
+#include "store/queue_view.h"
 #include "store/sqlite_conn.h"
+#include "store/sqlite_listen.h"
 #include "store/sqlite_native.h"
 #include "store/sqlite_read.h"
 #include "store/sqlite_share.h"
@@ -21,6 +23,7 @@
 static void sqlite_store_close(struct store *base)
 {
     struct sqlite_store *s = (struct sqlite_store *)base;
+    sqlite_listen(base, NULL, NULL);
     for (size_t i = 0; i < ARRAY_LENGTH(s->readers); i++)
         sqlite_conn_close(&s->readers[i]);
     sqlite_conn_close(&s->writer);
@@ -424,6 +427,7 @@ static int sqlite_probe(struct store *s, struct err *e)
 
 const struct store_ops sqlite_store_ops = {
     .close = sqlite_store_close,
+    .listen = sqlite_listen,
     .insert = sqlite_insert,
     .get = sqlite_read_get,
     .list = sqlite_read_list,
@@ -454,4 +458,5 @@ const struct store_ops sqlite_store_ops = {
     .sources = &sqlite_sources_ops,
     .webhooks = &sqlite_webhooks_ops,
     .waiting = &sqlite_waiting_ops,
+    .queue = &sqlite_queue_ops,
 };

@@ -83,6 +83,7 @@ struct store_audit_ops;
 struct store_uploads_ops;
 struct store_sources_ops;
 struct store_webhooks_ops;
+struct store_queue_ops;
 
 struct store_waveform_ops;
 struct store_waiting_ops;
@@ -139,6 +140,7 @@ struct store_ops {
     const struct store_sources_ops *sources;   /* store/sources.h */
     const struct store_webhooks_ops *webhooks; /* store/webhooks.h */
     const struct store_waiting_ops *waiting;   /* store/waiting.h */
+    const struct store_queue_ops *queue;       /* store/queue_view.h */
 };
 
 /* Embedded at the beginning of every back end's own struct. */
@@ -186,7 +188,9 @@ static inline int store_others(struct store *s, int64_t *count, struct err *e)
     return s->ops->others ? s->ops->others(s, count, e) : 0;
 }
 
-/* Hear of what other processes change, on a thread of the store, until fn is NULL. */
+/* Hear of what other processes change, on a thread of the store, until fn is NULL: at
+ * once from a server, within half a second from a file. What this process changed at the
+ * same time may be told of as well. */
 static inline void store_listen(struct store *s, store_news_fn fn, void *arg)
 {
     if (s->ops->listen)

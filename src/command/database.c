@@ -1,0 +1,51 @@
+#include "command/database.h"
+
+#include "base/log.h"
+#include "command/cli.h"
+#include "command/command.h"
+
+#include <unistd.h>
+
+const char *database_file(const struct config *c)
+{
+    size_t n = strlen("sqlite:///");
+    return strncmp(c->database_url, "sqlite:///", n) ? NULL : c->database_url + n;
+}
+
+int database_fail(const struct err *e)
+{
+    cli_error("%s", e->message);
+    return e->code == ERR_INVALID ? EXIT_USAGE : EXIT_ERROR;
+}
+
+int database_open(const struct config *c, bool creates, struct store **out)
+{
+    struct err e = {0};
+    const struct store_options options = {.exclusive = false};
+    const char *file = database_file(c);
+    if (!creates && file && access(file, F_OK)) {
+        cli_error("there is no database at %s: run this in the service's folder, or say "
+                  "where it is with --database-url",
+                  file);
+        return EXIT_ERROR;
+    }
+    return store_open(out, c->database_url, &options, &e) ? database_fail(&e) : EXIT_OK;
+}
+
+void database_log(const struct config *c, const char *role)
+{
+    const struct log_options quiet = {
+        .level = LOG_WARNING, .to_stderr = true, .role = role};
+    const struct log_options shared = {
+        .level = LOG_INFO, .json = c->log_json, .file = c->log_file, .role = role};
+    if (!c->log_file || log_open(&shared, NULL))
+        (void)log_open(&quiet, NULL);
+}
+
+void database_print_json(json_t *o)
+{
+    char *text = o ? json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) : NULL;
+    puts(text ? text : "null");
+    free(text);
+    json_decref(o);
+}
