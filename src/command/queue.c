@@ -462,10 +462,12 @@ int command_queue(int argc, char **argv)
             fputs(help, stdout);
             return EXIT_OK;
         }
-        if (flag_of(&w, o))
-            *flag_of(&w, o) = true;
-        else if (field_of(&w, o))
-            *field_of(&w, o) = optarg;
+        bool *flag = flag_of(&w, o);
+        const char **field = field_of(&w, o);
+        if (flag)
+            *flag = true;
+        else if (field)
+            *field = optarg;
         else
             return cli_bad_option(o, argv);
     }
