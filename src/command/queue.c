@@ -462,12 +462,14 @@ int command_queue(int argc, char **argv)
             fputs(help, stdout);
             return EXIT_OK;
         }
-        if (flag_of(&w, o))
-            *flag_of(&w, o) = true;
-        else if (field_of(&w, o))
-            *field_of(&w, o) = optarg;
-        else
+        bool *flag = flag_of(&w, o);
+        const char **field = field_of(&w, o);
+        if (!flag && !field)
             return cli_bad_option(o, argv);
+        if (flag)
+            *flag = true;
+        else
+            *field = optarg;
     }
     struct config c;
     int code = cli_load_config(&c);
