@@ -464,12 +464,12 @@ int command_queue(int argc, char **argv)
         }
         bool *flag = flag_of(&w, o);
         const char **field = field_of(&w, o);
+        if (!flag && !field)
+            return cli_bad_option(o, argv);
         if (flag)
             *flag = true;
-        else if (field)
-            *field = optarg;
         else
-            return cli_bad_option(o, argv);
+            *field = optarg;
     }
     struct config c;
     int code = cli_load_config(&c);

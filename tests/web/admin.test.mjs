@@ -21,6 +21,23 @@ const keys = () => [
   { id: '2', name: hostile, scopes: ['admin'], state: 'revoked', created_at: '2026-10-01T10:00:00.000Z', expires_at: null, revoked_at: '2026-11-02T10:00:00.000Z', last_used_at: null, minutes_per_day: null, minutes_used_today: 0 },
 ];
 
+const queue = () => ({
+  waiting: 1,
+  running: 1,
+  failed: 3,
+  oldest_waiting_seconds: 70,
+  waiting_audio_seconds: 100,
+  running_audio_seconds: 20,
+  real_time_factor: 10,
+  transcriptions_at_once: 2,
+  estimated_wait_seconds: 6,
+  failures: { crash: 3 },
+  jobs: [
+    { job_id: '1', state: 'running', position: null, priority: 5, attempts: 1, waiting_seconds: 2, audio_seconds: 61, file_bytes: 1, original_filename: hostile },
+    { job_id: '2', state: 'waiting', position: 1, priority: 9, attempts: 0, waiting_seconds: 70, audio_seconds: null, file_bytes: 3e6, original_filename: 'b.wav' },
+  ],
+});
+
 /** A service with all of it, and what was asked of it. */
 async function pretend(page) {
   const asked = [];
@@ -40,6 +57,7 @@ async function pretend(page) {
   await answer('**/audit?*', () => ({
     json: { events: [{ id: 1, time: '2026-11-28T10:00:00.000Z', event: 'key_created', caller: '', client: '127.0.0.1', detail: hostile }], next_before: null },
   }));
+  await answer('**/admin/queue?*', () => ({ json: queue() }));
   await answer('**/session', () => ({ json: { auth: 'key', id: '1', name: 'me', scopes: ['admin'] } }));
   return asked;
 }
@@ -71,6 +89,8 @@ describe('what an operator looks after', { skip: reason }, () => {
       await picture(page, `${name}-keys`);
       await page.getByRole('link', { name: 'System' }).click();
       await page.getByRole('table', { name: 'Security events' }).waitFor();
+      await page.getByText('1 running, 1 waiting, 3 failed; 2 min 0 s of audio to do, in about 6.0 s.').waitFor();
+      assert.equal(await page.getByRole('table', { name: 'Queue' }).getByRole('row').count(), 3);
       await accessible(page, 'system');
       await picture(page, `${name}-system`);
       assert.equal(await page.locator('img[src=x]').count(), 0);

@@ -2,7 +2,9 @@
 // service has it and lets this user see it.
 import * as api from './api.js';
 import { confirm } from './dialogs.js';
-import { announce, byId, el, moment, sentence, setText, size, wholeMoment } from './dom.js';
+import {
+  announce, byId, duration, el, moment, number, sentence, setText, size, wholeMoment,
+} from './dom.js';
 import { leftText, makeMeter } from './eta.js';
 
 const root = byId('view');
@@ -225,9 +227,23 @@ async function health() {
   }
 }
 
+/** What is to be done, in one sentence, and the first jobs of the line. */
+function queueParts(queue) {
+  const audio = queue.waiting_audio_seconds + queue.running_audio_seconds;
+  const wait = queue.estimated_wait_seconds;
+  const sums = `${number(queue.running)} running, ${number(queue.waiting)} waiting, ${number(queue.failed)} failed`;
+  const rest = audio > 0 ? `; ${duration(audio)} of audio to do${wait > 0 ? `, in about ${duration(wait)}` : ''}` : '';
+  const rows = queue.jobs.map((job) => [job.position ? number(job.position) : null, badge(job.state === 'running' ? 'processing' : 'pending', job.state),
+    job.original_filename, number(job.priority), number(job.attempts), duration(job.waiting_seconds),
+    job.audio_seconds ? duration(job.audio_seconds) : size(job.file_bytes)]);
+  return [el('h3', {}, 'Queue'), el('p', {}, `${sums}${rest}.`),
+    rows.length ? table('Queue', ['Place', 'State', 'File', 'Priority', 'Attempts', 'Waited', 'Length'], rows) : null];
+}
+
 async function showSystem() {
   const about = await api.describe().catch(() => ({}));
   const audit = await api.may(api.listAudit()).catch(() => null);
+  const queue = await api.may(api.showQueue()).catch(() => null);
   const facts = [
     ['Health', el('span', {}, ...await health())],
     ['Version', about.version],
@@ -239,6 +255,7 @@ async function showSystem() {
   const events = audit?.events;
   const parts = [el('dl', { class: 'facts-list' }, ...facts.filter(([, value]) => value)
     .flatMap(([name, value]) => [el('dt', {}, name), el('dd', {}, value)]))];
+  if (queue) parts.push(...queueParts(queue));
   if (events) {
     parts.push(el('h3', {}, 'Security events'));
     parts.push(events.length

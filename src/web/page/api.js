@@ -96,6 +96,7 @@ export const listKeys = () => ask('keys');
 export const createKey = (wishes) => ask('keys', json('POST', wishes));
 export const revokeKey = (id) => ask(`keys/${encodeURIComponent(id)}`, { method: 'DELETE' });
 export const listAudit = () => ask('audit?limit=50');
+export const showQueue = () => ask('admin/queue?limit=20');
 
 /** XMLHttpRequest, because fetch does not tell how much of a body has been sent. */
 export function send(method, path, body, { headers = {}, onprogress = () => {}, signal } = {}) {

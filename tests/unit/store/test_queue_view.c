@@ -103,7 +103,7 @@ static void the_line_is_that_of_the_claims(void **state)
     add(f, "low", NOW - 60 * MINUTE, JOB_PRIORITY_LOWEST, low);
     add(f, "second", NOW - 20 * MINUTE, 0, second);
     add(f, "first", NOW - 21 * MINUTE, 0, first);
-    add(f, "high", NOW - MINUTE, 2, high);
+    add(f, "high", NOW - MINUTE / 2, 2, high); /* two steps are worth twenty minutes */
     assert_string_equal(names(f, JOB_PENDING, 10, text), "first:1,high:2,second:3,low:4");
     assert_string_equal(names(f, JOB_PENDING, 2, text), "first:1,high:2");
     assert_int_equal(position(f, first), 1);
