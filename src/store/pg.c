@@ -54,6 +54,7 @@ static const struct store_ops pg_store_ops = {
     .uploads = &pg_uploads_ops,
     .sources = &pg_sources_ops,
     .webhooks = &pg_webhooks_ops,
+    .workers = &pg_workers_ops,
 };
 
 /* Migrating is a transaction of its own, and harmless to begin anew. */

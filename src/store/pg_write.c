@@ -61,13 +61,18 @@ static int claim_id(struct pg_store *s, struct pg_conn *c, const struct store_wi
                     struct err *e)
 {
     PGresult *r;
-    int status =
-        wish ? pg_ask(c, &r, e,
-                      CLAIM(" AND model = $5 AND file_bytes <= $6 AND attempt = 0"),
-                      "tllitl", owner, lease_ms, now_ms, s->pool.instance, wish->model,
-                      wish->most_bytes)
-             : pg_ask(c, &r, e, CLAIM(""), "tlli", owner, lease_ms, now_ms,
-                      s->pool.instance);
+    int status;
+    if (wish && wish->model)
+        status = pg_ask(c, &r, e,
+                        CLAIM(" AND model = $5 AND file_bytes <= $6 AND attempt = 0"),
+                        "tllitl", owner, lease_ms, now_ms, s->pool.instance, wish->model,
+                        wish->most_bytes);
+    else if (wish && wish->models)
+        status = pg_ask(c, &r, e, CLAIM(" AND model = ANY (string_to_array($5, ','))"),
+                        "tllit", owner, lease_ms, now_ms, s->pool.instance, wish->models);
+    else
+        status = pg_ask(c, &r, e, CLAIM(""), "tlli", owner, lease_ms, now_ms,
+                        s->pool.instance);
     if (!status && (!PQntuples(r) || !id_valid(pg_text(r, 0, 0))))
         status = err_set(e, ERR_NOT_FOUND, "no job is waiting");
     if (!status)
