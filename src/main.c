@@ -14,11 +14,11 @@ struct role {
 
 static const struct role roles[] = {
     {"serve", command_serve, "run the service: page, HTTP interface, workers"},
+    {"worker", command_worker, "transcribe for services on other machines"},
     {"transcribe", command_transcribe, "write down recordings, from the shell"},
     {"models", command_models, "list, download and check the models"},
     {"keys", command_keys, "make, list and revoke keys for the service"},
     {"doctor", command_doctor, "show every setting and check this machine"},
-    {"worker", command_worker, NULL},
     {"decode", media_child_main, NULL},
     {"routes", command_routes, NULL},
 };

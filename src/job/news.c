@@ -46,9 +46,12 @@ static void on_news(void *arg, const struct store_news *news)
         look_at_what_is_waited_for(s);
     else if (!news->deleted)
         post(s, news->job_id, news->status, news->progress, news->message);
-    /* Who else changes a job that runs here has taken it from us. */
+    /* Who else changes a job that runs here has taken it from us; who is at work on it
+     * has a higher attempt than ours. */
     if (!all && (news->deleted || news->status != JOB_PROCESSING) && news->attempt > 0)
         supervisor_stop_job(s->supervisor, news->job_id, news->attempt);
+    else if (!all && news->attempt > 1)
+        supervisor_stop_job(s->supervisor, news->job_id, news->attempt - 1);
     if (all || (!news->deleted && news->status == JOB_PENDING)) {
         queue_push(s->queue, news->job_id);
         fetcher_wake(s->fetcher);
