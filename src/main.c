@@ -18,6 +18,7 @@ static const struct role roles[] = {
     {"transcribe", command_transcribe, "write down recordings, from the shell"},
     {"models", command_models, "list, download and check the models"},
     {"keys", command_keys, "make, list and revoke keys for the service"},
+    {"workers", command_workers, "show who works, on every machine"},
     {"doctor", command_doctor, "show every setting and check this machine"},
     {"decode", media_child_main, NULL},
     {"routes", command_routes, NULL},

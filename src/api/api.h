@@ -37,6 +37,7 @@ void api_docs(struct http_request *r);
 void api_health_live(struct http_request *r); /* health.c */
 void api_health_ready(struct http_request *r);
 void api_metrics(struct http_request *r); /* metrics.c */
+void api_workers(struct http_request *r); /* workers.c */
 void api_list(struct http_request *r);    /* native.c */
 void api_get(struct http_request *r);
 void api_download(struct http_request *r);

@@ -1,6 +1,7 @@
 /* GET /metrics: figures for a monitor, in Prometheus' text format (0.0.4). */
 #include "api/api.h"
 #include "api/errors.h"
+#include "job/workers.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -32,6 +33,34 @@ static int count_jobs(const struct api *api, struct buf *out, struct err *e)
     return 0;
 }
 
+/* Of all machines. A row is that of a process, which may do several jobs at once. */
+static int count_workers(const struct api *api, struct buf *out, struct err *e)
+{
+    struct store_worker_list l;
+    long long alive = 0, concurrency = 0, busy = 0;
+    int status = jobs_workers(api->jobs, &l, e);
+    if (status)
+        return status;
+    for (size_t i = 0; i < l.count; i++) {
+        if (!worker_is_alive(&l.workers[i]))
+            continue;
+        alive++;
+        concurrency += l.workers[i].concurrency;
+        busy += l.workers[i].jobs;
+    }
+    store_worker_list_release(&l);
+    describe(out, PREFIX "workers", "gauge",
+             "Processes with workers that are alive, on all machines.");
+    buf_printf(out, PREFIX "workers %lld\n", alive);
+    describe(out, PREFIX "worker_concurrency", "gauge",
+             "Transcriptions that they can do at once.");
+    buf_printf(out, PREFIX "worker_concurrency %lld\n", concurrency);
+    describe(out, PREFIX "worker_jobs", "gauge",
+             "Jobs that they had when they were last heard of.");
+    buf_printf(out, PREFIX "worker_jobs %lld\n", busy);
+    return 0;
+}
+
 /* Of `serve` alone: the models are in its workers. */
 static void measure_memory(struct buf *out)
 {
@@ -59,7 +88,7 @@ void api_metrics(struct http_request *r)
     buf_str(&body, PREFIX "build_info{version=\"" WT_VERSION "\"} 1\n");
     describe(&body, PREFIX "ready", "gauge", "Whether /health/ready answers 200.");
     buf_printf(&body, PREFIX "ready %d\n", jobs_ready(api->jobs, &e) == 0);
-    if (count_jobs(api, &body, &e)) {
+    if (count_jobs(api, &body, &e) || count_workers(api, &body, &e)) {
         buf_release(&body);
         api_error(&r->response, &e);
         return;
