@@ -1,6 +1,7 @@
 #include "store/pg.h"
 
 #include "base/clock.h"
+#include "store/pg_clock.h"
 #include "store/pg_jobs.h"
 #include "store/pg_listen.h"
 #include "store/pg_schema.h"
@@ -80,6 +81,8 @@ static int draw_number(struct pg_store *s, struct err *e)
         if (!status)
             number = (int)pg_int(r, 0, 0);
         PQclear(r);
+        if (!status)
+            status = pg_clock_look(s, t.conn, e);
     }
     if (status)
         return status;
