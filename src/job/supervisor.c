@@ -74,16 +74,22 @@ int supervisor_ready(struct supervisor *v, struct err *e)
 
 /* ---- the loop ---- */
 
+/* A stop is of its attempt, or one before it. */
+static void stop_run(struct run *r, const struct stop *s)
+{
+    if (!r->active || strcmp(r->job.id, s->id) != 0 || r->job.attempt > s->attempt)
+        return;
+    if (r->end == RUN_GOES_ON)
+        log_event(LOG_INFO, s->id, "stopped: it was cancelled, deleted or taken");
+    run_set_end(r, RUN_LOST, ERR_CANCELLED, "cancelled");
+}
+
 static void take_stops(struct supervisor *v)
 {
     pthread_mutex_lock(&v->shared);
     for (size_t i = 0; i < v->n_stops; i++)
-        for (size_t k = 0; k < v->count * WORKER_JOBS; k++) {
-            struct run *r = &v->runs[k / WORKER_JOBS][k % WORKER_JOBS];
-            if (r->active && !strcmp(r->job.id, v->stops[i].id) &&
-                r->job.attempt <= v->stops[i].attempt)
-                run_set_end(r, RUN_LOST, ERR_CANCELLED, "cancelled");
-        }
+        for (size_t k = 0; k < v->count * WORKER_JOBS; k++)
+            stop_run(&v->runs[k / WORKER_JOBS][k % WORKER_JOBS], &v->stops[i]);
     v->n_stops = 0;
     pthread_mutex_unlock(&v->shared);
 }
