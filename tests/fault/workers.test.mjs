@@ -262,6 +262,7 @@ describe('workers', needs, () => {
     const ask = async (model) => (await transcribe(server, form(wav(), 'talk.wav', { model }))).body.job_id;
     const first = await ask('own');
     const second = await ask('tiny');
+    const small = await at.work({ WHISPER_MODEL_DIR: here, MEMORY_LIMIT_MB: '1' });
     const worker = await at.work({ WHISPER_MODEL_DIR: there });
     assert.equal((await waitForJob(server, second)).status, 'completed');
     assert.equal(at.sql(`SELECT status || attempt FROM jobs WHERE id = '${first}'`), 'pending0');
@@ -269,7 +270,10 @@ describe('workers', needs, () => {
     put(there, 'own');
     assert.equal((await waitForJob(server, first)).status, 'completed');
     assert.equal(at.sql(`SELECT attempt FROM jobs WHERE id = '${first}'`), '1');
-    await Promise.all([worker.stop(), server.stop()]);
+    // Nor did one take anything that has no room for it.
+    assert.match(small.log(), /jobs of the model tiny are left to other workers: /);
+    assert.ok(![first, second].some((id) => small.log().includes(id)));
+    await Promise.all([small.stop(), worker.stop(), server.stop()]);
   });
 
   test('a second signal ends it at once', limit, async () => {
