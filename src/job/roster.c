@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
+#include "job/room.h"
 #include "job/workers.h"
 
 #include <unistd.h>
@@ -14,8 +15,8 @@
 /* A file has one service: nobody waits for its word, and disks may sleep. */
 #define BEAT_ALONE_MS 30000
 /* The factor is that of the last ten jobs, roughly. */
-#define FADING     0.9
-#define MODELS_MAX 65536
+#define FADING    0.9
+#define NAMES_MAX 65536
 
 void roster_init(struct roster *r, struct jobs *s, const char *owner, size_t concurrency,
                  int threads)
@@ -39,6 +40,7 @@ void roster_leave(struct roster *r)
         store_worker_remove(r->jobs->store, r->row.id, &e))
         log_warning("this worker's row stays for a minute: %s", e.message);
     free(r->models);
+    free(r->seen);
     *r = (struct roster){0};
 }
 
@@ -54,28 +56,63 @@ static void note_models(struct roster *r)
     (void)snprintf(r->row.models, sizeof r->row.models, "%.*s", (int)n, r->models);
 }
 
+/* What its memory can never hold, a worker leaves to larger ones. A service takes it: it
+ * may be alone, and then the job is to fail with the reason, not to wait for ever. */
+static bool may_take(const struct roster *r, const char *name)
+{
+    struct err e = {0};
+    if (r->jobs->has_doors || room_check(r->jobs->config, r->row.threads, name, NULL,
+                                         NULL, &e) != ERR_TOO_LARGE)
+        return true;
+    log_warning("jobs of the model %s are left to other workers: %s", name, e.message);
+    return false;
+}
+
+/* Whether these are others than at the last look. */
+static bool have_changed(struct roster *r, const struct catalog_present *list,
+                         size_t count)
+{
+    struct buf names;
+    buf_init(&names, NAMES_MAX);
+    for (size_t i = 0; i < count; i++)
+        buf_printf(&names, "%s %llu,", list[i].name, (unsigned long long)list[i].bytes);
+    bool same = r->seen && !strcmp(r->seen, buf_cstr(&names));
+    if (!same) {
+        free(r->seen);
+        r->seen = mem_strdup(buf_cstr(&names));
+    }
+    buf_release(&names);
+    return !same;
+}
+
+static void take_models(struct roster *r, const struct catalog_present *list,
+                        size_t count)
+{
+    struct buf names;
+    buf_init(&names, NAMES_MAX);
+    for (size_t i = 0; i < count; i++)
+        if (may_take(r, list[i].name))
+            buf_printf(&names, "%s%s", names.length ? "," : "", list[i].name);
+    char *copy = buf_failed(&names) ? NULL : mem_strdup(buf_cstr(&names));
+    buf_release(&names);
+    if (!copy)
+        return; /* the former list will do until they change again */
+    free(r->models);
+    r->models = copy;
+    note_models(r);
+}
+
 static void look_at_models(struct roster *r)
 {
     struct catalog_present *list = NULL;
     struct err e = {0};
-    struct buf names;
     size_t count = 0;
     int status = catalog_list(r->jobs->config, &list, &count, &e);
-    if (status && status != ERR_NOT_FOUND) {
+    if (status && status != ERR_NOT_FOUND)
         log_warning("the models cannot be listed: %s", e.message);
-        return;
-    }
-    buf_init(&names, MODELS_MAX);
-    for (size_t i = 0; i < count; i++)
-        buf_printf(&names, "%s%s", i ? "," : "", list[i].name);
+    else if (have_changed(r, list, count))
+        take_models(r, list, count);
     free(list);
-    char *copy = buf_failed(&names) ? NULL : mem_strdup(buf_cstr(&names));
-    buf_release(&names);
-    if (!copy)
-        return; /* the former list will do until the next look */
-    free(r->models);
-    r->models = copy;
-    note_models(r);
 }
 
 const struct store_wish *roster_wish(struct roster *r, struct store_wish *wish,

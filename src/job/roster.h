@@ -9,7 +9,8 @@
 struct roster {
     struct jobs *jobs; /* borrowed */
     struct store_worker row;
-    char *models; /* owned: all that are here, for claims; may be NULL */
+    char *models; /* owned: all that are here and fit, for claims; may be NULL */
+    char *seen;   /* owned: what was here at the last look; may be NULL */
     int64_t beat_at_ns, look_at_ns;
     double worked_seconds, audio_seconds; /* of late: the older, the less it counts */
 };

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import fs from 'node:fs';
+import http from 'node:http';
 import path from 'node:path';
 import { spawnSync } from 'node:child_process';
 import { describe, test } from 'node:test';
@@ -48,7 +49,6 @@ function place(postgres) {
   };
 }
 
-const get = async (server, id) => (await getJson(server, `/jobs/${id}`)).body;
 const ready = async (server) => (await fetch(`${server.url}/health/ready`)).status;
 /** The worker that has a job, as its row says. */
 const ownerOf = (at, id) => at.sql(`SELECT owner FROM jobs WHERE id = '${id}'`);
@@ -231,21 +231,49 @@ describe('workers', needs, () => {
     await Promise.all([...workers, ...servers].map((each) => each.stop()));
   });
 
-  test('a job whose model a worker lacks is left to another', limit, async () => {
+  test('recordings are fetched, and ends are told, once and by a service', limit, async () => {
     const at = place(postgres);
-    const server = await at.serve();
-    const folder = tempFolder();
-    const empty = await at.work({ WHISPER_MODEL_DIR: folder });
-    const id = await submit(server);
-    const other = await submit(server);
-    await fetch(`${server.url}/jobs/${other}`, { method: 'DELETE' });
-    assert.equal((await get(server, id)).status, 'pending');
+    const asked = [];
+    const there = http.createServer((request, response) => {
+      asked.push(`${request.method} ${request.url}`);
+      response.end(request.method === 'GET' ? wav() : 'thanks');
+    }).listen(0, '127.0.0.1');
+    await once(there, 'listening');
+    const origin = `127.0.0.1:${there.address().port}`;
+    const env = { URL_FETCH: 'on', URL_FETCH_ALLOW: origin, WEBHOOK_ALLOW: origin };
+    const [a, b] = [await at.serve(env), await at.serve(env)];
+    const worker = await at.work();
+    const fields = { url: `http://${origin}/talk.wav`, webhook_url: `http://${origin}/hook` };
+    const id = (await transcribe(a, form(null, '', fields))).body.job_id;
+    assert.equal((await waitForJob(b, id)).status, 'completed');
+    await until(() => at.sql('SELECT state FROM webhook_outbox'), (state) => state === 'delivered');
+    assert.deepEqual(asked.sort(), ['GET /talk.wav', 'POST /hook']);
+    await Promise.all([worker.stop(), a.stop(), b.stop()]);
+    there.close();
+  });
+
+  test('a job whose model a worker lacks is left to others', limit, async () => {
+    const at = place(postgres);
+    const [here, there] = [tempFolder(), tempFolder()];
+    const put = (folder, name) => fs.symlinkSync(path.join(models, 'ggml-tiny.bin'), path.join(folder, `ggml-${name}.bin`));
+    for (const name of ['tiny', 'own']) put(here, name);
+    put(there, 'tiny');
+    const server = await at.serve({ WHISPER_MODEL_DIR: here });
+    const ask = async (model) => (await transcribe(server, form(wav(), 'talk.wav', { model }))).body.job_id;
+    const first = await ask('own');
+    const second = await ask('tiny');
+    const small = await at.work({ WHISPER_MODEL_DIR: here, MEMORY_LIMIT_MB: '1' });
+    const worker = await at.work({ WHISPER_MODEL_DIR: there });
+    assert.equal((await waitForJob(server, second)).status, 'completed');
+    assert.equal(at.sql(`SELECT status || attempt FROM jobs WHERE id = '${first}'`), 'pending0');
     // As soon as the model is there, it takes it.
-    fs.symlinkSync(path.join(models, 'ggml-tiny.bin'), path.join(folder, 'ggml-tiny.bin'));
-    assert.equal((await waitForJob(server, id)).status, 'completed');
-    assert.equal(at.sql(`SELECT attempt FROM jobs WHERE id = '${id}'`), '1');
-    assert.ok(!empty.log().includes(other));
-    await Promise.all([empty.stop(), server.stop()]);
+    put(there, 'own');
+    assert.equal((await waitForJob(server, first)).status, 'completed');
+    assert.equal(at.sql(`SELECT attempt FROM jobs WHERE id = '${first}'`), '1');
+    // Nor did one take anything that has no room for it.
+    assert.match(small.log(), /jobs of the model tiny are left to other workers: /);
+    assert.ok(![first, second].some((id) => small.log().includes(id)));
+    await Promise.all([small.stop(), worker.stop(), server.stop()]);
   });
 
   test('a second signal ends it at once', limit, async () => {
