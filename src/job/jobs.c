@@ -225,14 +225,7 @@ struct store *jobs_store(struct jobs *s)
 
 int jobs_at_once(struct jobs *s)
 {
-    struct store_worker_list l;
-    int sum = 0, own = supervisor_workers(s->supervisor);
-    if (jobs_workers(s, &l, NULL))
-        return own;
-    for (size_t i = 0; i < l.count; i++)
-        if (worker_is_alive(&l.workers[i]) && l.workers[i].concurrency <= INT_MAX - sum)
-            sum += l.workers[i].concurrency;
-    store_worker_list_release(&l);
+    int sum = workers_at_once(s->store), own = supervisor_workers(s->supervisor);
     return sum > own ? sum : own; /* its own row may be on its way */
 }
 

@@ -3,9 +3,24 @@
 #include "base/clock.h"
 #include "job/service.h"
 
+#include <limits.h>
+
 int jobs_workers(struct jobs *s, struct store_worker_list *out, struct err *e)
 {
     return store_worker_list(s->store, clock_wall_ms(), out, e);
+}
+
+int workers_at_once(struct store *s)
+{
+    struct store_worker_list l;
+    int sum = 0;
+    if (store_worker_list(s, clock_wall_ms(), &l, NULL))
+        return 0;
+    for (size_t i = 0; i < l.count; i++)
+        if (worker_is_alive(&l.workers[i]) && l.workers[i].concurrency < INT_MAX - sum)
+            sum += l.workers[i].concurrency;
+    store_worker_list_release(&l);
+    return sum;
 }
 
 /* With one service on a file, whose word is rare, it is that service itself that asks. */

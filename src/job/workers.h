@@ -20,6 +20,10 @@ int jobs_any_worker(struct jobs *s, struct err *e);
 
 bool worker_is_alive(const struct store_worker *w);
 
+/* How many transcriptions those that are alive can do at the same time, on all machines
+ * together; 0 when that is not known. */
+int workers_at_once(struct store *s);
+
 /* A worker as the interface and the shell show it; NULL without memory. */
 json_t *worker_json(const struct store_worker *w);
 

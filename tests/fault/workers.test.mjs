@@ -14,7 +14,7 @@ import { available, Postgres } from '../lib/postgres.mjs';
 import {
   binary, form, getJson, hasModel, models, startServer, tempFolder, transcribe, until, waitForJob, wav,
 } from '../lib/server.mjs';
-import { startWorker } from '../lib/worker.mjs';
+import { long, startWorker } from '../lib/worker.mjs';
 
 const needs = {
   skip: !available ? 'PostgreSQL is not installed (postgresql)'
@@ -52,12 +52,6 @@ function place(postgres) {
 const ready = async (server) => (await fetch(`${server.url}/health/ready`)).status;
 /** The worker that has a job, as its row says. */
 const ownerOf = (at, id) => at.sql(`SELECT owner FROM jobs WHERE id = '${id}'`);
-/** Speech, for as long as a worker needs to be disturbed in it. */
-const long = (seconds = 300) => {
-  const file = fs.readFileSync(new URL('../engine/golden/clean.wav', import.meta.url));
-  const samples = new Int16Array(file.buffer.slice(file.byteOffset + 44, file.byteOffset + file.length - (file.length % 2)));
-  return wav({ seconds, sample: (t) => samples[Math.round(t * 16000) % samples.length] / 32767 });
-};
 /** The seconds that a worker says it went on from; undefined: it did not. */
 const wentOnFrom = (worker, id) => {
   const line = worker.log().split('\n').find((each) => each.includes(id) && each.includes('goes on from second'));

@@ -1,8 +1,16 @@
 // Starts the real binary as `worker` and ends it again.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import fs from 'node:fs';
 import './end.mjs';
-import { binary, children, models, tempFolder, until } from './server.mjs';
+import { binary, children, models, tempFolder, until, wav } from './server.mjs';
+
+/** Speech, for as long as a worker needs to be disturbed in it. */
+export function long(seconds = 300) {
+  const file = fs.readFileSync(new URL('../engine/golden/clean.wav', import.meta.url));
+  const samples = new Int16Array(file.buffer.slice(file.byteOffset + 44, file.byteOffset + file.length - (file.length % 2)));
+  return wav({ seconds, sample: (t) => samples[Math.round(t * 16000) % samples.length] / 32767 });
+}
 
 /**
  * Start `worker` beside services that have this environment; resolves when it takes jobs.
