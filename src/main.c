@@ -14,12 +14,13 @@ struct role {
 
 static const struct role roles[] = {
     {"serve", command_serve, "run the service: page, HTTP interface, workers"},
+    {"worker", command_worker, "transcribe for services on other machines"},
     {"transcribe", command_transcribe, "write down recordings, from the shell"},
     {"models", command_models, "list, download and check the models"},
     {"keys", command_keys, "make, list and revoke keys for the service"},
     {"queue", command_queue, "look at the queue, put jobs back, cancel, clear up"},
+    {"workers", command_workers, "show who works, on every machine"},
     {"doctor", command_doctor, "show every setting and check this machine"},
-    {"worker", command_worker, NULL},
     {"decode", media_child_main, NULL},
     {"routes", command_routes, NULL},
 };

@@ -40,7 +40,8 @@ void api_metrics(struct http_request *r);    /* metrics.c */
 void api_queue_show(struct http_request *r); /* queue.c */
 void api_queue_requeue(struct http_request *r);
 void api_queue_purge_dead(struct http_request *r);
-void api_list(struct http_request *r); /* native.c */
+void api_workers(struct http_request *r); /* workers.c */
+void api_list(struct http_request *r);    /* native.c */
 void api_get(struct http_request *r);
 void api_download(struct http_request *r);
 void api_delete(struct http_request *r);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "job/queue_report.h"
+#include "job/workers.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -65,13 +66,41 @@ static void measure_queue(const struct store_queue_figures *f, int64_t at_once,
               "completed jobs.",
               q.speed);
     gauge(out, PREFIX "transcriptions_at_once",
-          "Transcriptions that this service does at the same time, or that are running "
-          "when these are more.",
+          "Transcriptions that all living workers can do at the same time, or that are "
+          "running when these are more.",
           (double)q.at_once);
     if (q.wait_seconds >= 0)
         gauge(out, PREFIX "queue_estimated_wait_seconds",
               "queue_audio_seconds / (real_time_factor * transcriptions_at_once).",
               q.wait_seconds);
+}
+
+/* Of all machines. A row is that of a process, which may do several jobs at once. */
+static int count_workers(const struct api *api, struct buf *out, struct err *e)
+{
+    struct store_worker_list l;
+    long long alive = 0, concurrency = 0, busy = 0;
+    int status = jobs_workers(api->jobs, &l, e);
+    if (status)
+        return status;
+    for (size_t i = 0; i < l.count; i++) {
+        if (!worker_is_alive(&l.workers[i]))
+            continue;
+        alive++;
+        concurrency += l.workers[i].concurrency;
+        busy += l.workers[i].jobs;
+    }
+    store_worker_list_release(&l);
+    describe(out, PREFIX "workers", "gauge",
+             "Processes with workers that are alive, on all machines.");
+    buf_printf(out, PREFIX "workers %lld\n", alive);
+    describe(out, PREFIX "worker_concurrency", "gauge",
+             "Transcriptions that they can do at once.");
+    buf_printf(out, PREFIX "worker_concurrency %lld\n", concurrency);
+    describe(out, PREFIX "worker_jobs", "gauge",
+             "Jobs that they had when they were last heard of.");
+    buf_printf(out, PREFIX "worker_jobs %lld\n", busy);
+    return 0;
 }
 
 /* Of `serve` alone: the models are in its workers. */
@@ -109,6 +138,11 @@ void api_metrics(struct http_request *r)
     buf_printf(&body, PREFIX "ready %d\n", jobs_ready(api->jobs, &e) == 0);
     count_jobs(&figures, &body);
     measure_queue(&figures, jobs_at_once(api->jobs), now_ms, &body);
+    if (count_workers(api, &body, &e)) {
+        buf_release(&body);
+        api_error(&r->response, &e);
+        return;
+    }
     measure_memory(&body);
     http_respond_bytes(&r->response, 200, "text/plain; version=0.0.4; charset=utf-8",
                        &body);

@@ -69,6 +69,9 @@ static const struct http_route routes[] = {
     {"GET", "/health/ready", api_health_ready, .access = API_PUBLIC},
     {"GET", "/metrics", api_metrics, .access = API_READ},
 
+    /* For operators. */
+    {"GET", "/admin/workers", api_workers, .access = API_ADMIN},
+
     /* Who may. Whoever opens or closes a session says with what. */
     {"GET", "/keys", api_keys_list, .access = API_ADMIN},
     {"POST", "/keys", api_keys_create, .body = &small_json, .access = API_ADMIN},

@@ -59,6 +59,10 @@ static const struct setting settings[] = {
      "transcriptions at once; 0: one for every four processors, 4 at most"},
     {"WORKER_THREADS", NULL, SETTING_INTEGER, FIELD(worker_threads), "0", 0, 1024, NULL,
      NULL, NULL, "threads of one transcription; 0: the processors shared out evenly"},
+    {"EMBEDDED_WORKERS", NULL, SETTING_BOOLEAN, FIELD(embedded_workers), "on", 0, 0,
+     off_on_choices, NULL, NULL,
+     "whether `serve` transcribes itself; off: `worker` processes elsewhere do, with the "
+     "same PostgreSQL database"},
     {"CELERY_WORKER_PREFETCH_MULTIPLIER", NULL, SETTING_INTEGER, FIELD(prefetch), "1", 0,
      1000, NULL, NULL, NULL, "jobs that a worker holds beyond those it runs"},
     {"CELERY_TASK_TIME_LIMIT", "WHISPER_TIMEOUT_SECONDS", SETTING_INTEGER,

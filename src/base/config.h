@@ -38,6 +38,7 @@ struct config {
     char *language;                /* WHISPER_LANGUAGE */
     int64_t worker_concurrency;    /* WORKER_CONCURRENCY, CELERY_CONCURRENCY; 0: decide */
     int64_t worker_threads;        /* WORKER_THREADS per transcription; 0: decide */
+    bool embedded_workers;         /* EMBEDDED_WORKERS: `serve` has workers, too */
     int64_t prefetch;              /* CELERY_WORKER_PREFETCH_MULTIPLIER */
     int64_t time_limit_seconds;    /* CELERY_TASK_TIME_LIMIT, WHISPER_TIMEOUT_SECONDS */
     int64_t max_file_size_mb;      /* MAX_FILE_SIZE_MB */

@@ -14,6 +14,7 @@ enum exit_code {
 
 int command_serve(int argc, char **argv);      /* serve.c */
 int command_worker(int argc, char **argv);     /* worker.c */
+int command_workers(int argc, char **argv);    /* workers.c */
 int command_transcribe(int argc, char **argv); /* transcribe.c */
 int command_models(int argc, char **argv);     /* models.c */
 int command_keys(int argc, char **argv);       /* keys.c */

@@ -7,6 +7,7 @@
 #include "command/database.h"
 #include "job/keys.h"
 #include "job/queue_report.h"
+#include "job/workers.h"
 #include "store/blob.h"
 
 #include <errno.h>
@@ -108,11 +109,11 @@ static void print_row(const struct store_queue_entry *x, int64_t now_ms)
     putchar('\n');
 }
 
-static void print_sums(const struct store_queue_figures *f)
+static void print_sums(const struct store_queue_figures *f, int64_t at_once)
 {
     struct queue_estimate q;
     char audio[24], wait[24];
-    queue_estimate(f, 0, &q);
+    queue_estimate(f, at_once, &q);
     printf("%lld waiting, %lld running, %lld failed; %s of audio to do",
            (long long)f->jobs[JOB_PENDING], (long long)f->jobs[JOB_PROCESSING],
            (long long)f->jobs[JOB_FAILED],
@@ -181,7 +182,7 @@ static int list(struct store *s, const struct wanted *w, int64_t limit)
     int64_t now_ms = clock_wall_ms();
     if (w->json) {
         json_t *o;
-        if (queue_report(s, part, limit, 0, &o, &e))
+        if (queue_report(s, part, limit, workers_at_once(s), &o, &e))
             return database_fail(&e);
         database_print_json(o);
         return EXIT_OK;
@@ -196,7 +197,7 @@ static int list(struct store *s, const struct wanted *w, int64_t limit)
     for (size_t i = 0; i < jobs.count; i++)
         print_row(&jobs.entries[i], now_ms);
     store_queue_list_release(&jobs);
-    print_sums(&figures);
+    print_sums(&figures, workers_at_once(s));
     return EXIT_OK;
 }
 

@@ -12,19 +12,13 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
+#include "command/daemon.h"
 #include "job/detector.h"
 #include "wyoming/server.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <unistd.h>
-
 #define GRACE_SECONDS 10 /* for requests that are running when we are asked to stop */
 
-static const struct flag {
-    const char *flag, *variable, *value, *help;
-} flags[] = {
+static const struct daemon_flag flags[] = {
     {"--host", "HOST", "ADDRESS", "where to listen (127.0.0.1: this machine only)"},
     {"--port", "PORT", "N", "TCP port (8000; 0 takes any free one)"},
     {"--model", "DEFAULT_WHISPER_MODEL", "NAME", "model for requests that name none"},
@@ -43,93 +37,13 @@ static void print_help(FILE *out)
           "Runs the service: a page to open in a browser, an HTTP interface, and the\n"
           "workers that transcribe. Jobs survive a stop, a crash and a restart.\n\n",
           out);
-    for (size_t i = 0; i < ARRAY_LENGTH(flags); i++)
-        fprintf(out, "  %-14s %-8s %s\n", flags[i].flag, flags[i].value, flags[i].help);
+    daemon_print_flags(out, flags, ARRAY_LENGTH(flags));
     fputs("  --help                  this text\n\n"
           "Every option is also an environment variable, and there are more of those:\n"
           "`whisper-transcriber doctor` lists them with their values.\n\n"
           "SIGTERM and SIGINT stop it in good order; SIGUSR1 opens the log file again.\n"
           "Exit codes: 0 stopped, 1 it could not start, 2 the command line is wrong.\n",
           out);
-}
-
-/* `--flag value` or `--flag=value`. Returns how many arguments were used, 0 when the
- * command line is wrong. */
-static int take_flag(struct config *c, int argc, char **argv, struct err *e)
-{
-    size_t length = strcspn(argv[0], "=");
-    for (size_t i = 0; i < ARRAY_LENGTH(flags); i++) {
-        if (strlen(flags[i].flag) != length ||
-            strncmp(argv[0], flags[i].flag, length) != 0)
-            continue;
-        const char *value = argv[0][length] ? argv[0] + length + 1
-                            : argc > 1      ? argv[1]
-                                            : NULL;
-        if (!value) {
-            (void)err_set(e, ERR_INVALID, "%s needs a value", flags[i].flag);
-            return 0;
-        }
-        if (config_set(c, flags[i].variable, value, e))
-            return 0;
-        return argv[0][length] ? 1 : 2;
-    }
-    (void)err_set(e, ERR_INVALID, "there is no option \"%s\"; try --help", argv[0]);
-    return 0;
-}
-
-/* Signals arrive as bytes of a pipe, so that what they ask for happens on the main thread
- * and not in a handler. Handlers, unlike a mask, are not inherited by the workers. */
-static int signal_pipe[2] = {-1, -1};
-
-static void on_signal(int number)
-{
-    int saved = errno;
-    unsigned char byte = (unsigned char)number;
-    ssize_t written = write(signal_pipe[1], &byte, 1);
-    (void)written; /* a full pipe has enough in it to act on */
-    errno = saved;
-}
-
-static const int signals[] = {SIGTERM, SIGINT, SIGUSR1};
-
-static int catch_signals(struct err *e)
-{
-    if (pipe2(signal_pipe, O_CLOEXEC))
-        return err_errno(e, "cannot make a pipe");
-    (void)fcntl(signal_pipe[1], F_SETFL, O_NONBLOCK);
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < ARRAY_LENGTH(signals); i++)
-        sigaction(signals[i], &action, NULL);
-    return 0;
-}
-
-/* A second signal ends the program at once: jobs lose nothing by it. */
-static void stop_catching(void)
-{
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGINT, SIG_DFL);
-}
-
-static void wait_for_stop(void)
-{
-    for (;;) {
-        unsigned char number;
-        ssize_t n = read(signal_pipe[0], &number, 1);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return;
-        if (number != SIGUSR1) {
-            log_info("stopping: %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
-            return;
-        }
-        struct err e;
-        if (log_reopen(&e))
-            log_error("%s", e.message);
-        else
-            log_info("log reopened");
-    }
 }
 
 static void warn(const struct config *c, const struct http_server *server)
@@ -219,8 +133,7 @@ static int listen_and_serve(const struct config *c, struct api *api, struct err 
                http_server_port(server));
         fflush(stdout);
         warn(c, server);
-        wait_for_stop();
-        stop_catching();
+        daemon_wait();
     }
     api_events_stop(api->events);
     http_server_stop(server, GRACE_SECONDS);
@@ -257,40 +170,22 @@ static int run(const struct config *c, struct err *e)
     return status;
 }
 
-static int start(const struct config *c, struct err *e)
-{
-    struct log_options log = {.level = c->debug ? LOG_DEBUG : c->log_level,
-                              .json = c->log_json,
-                              .to_stderr = c->log_to_stdout,
-                              .file = c->log_file,
-                              .role = "serve"};
-    int status = log_open(&log, e);
-    if (!status)
-        status = catch_signals(e);
-    return status ? status : run(c, e);
-}
-
 int command_serve(int argc, char **argv)
 {
     struct config c;
     struct err e = {0};
-    for (int i = 1; i < argc; i++)
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-            print_help(stdout);
-            return EXIT_OK;
-        }
+    if (daemon_wants_help(argc, argv)) {
+        print_help(stdout);
+        return EXIT_OK;
+    }
     if (config_load(&c, &e)) {
         fprintf(stderr, "whisper-transcriber serve: %s\n", e.message);
         return EXIT_ERROR;
     }
     int code = EXIT_OK;
-    for (int i = 1; i < argc && code == EXIT_OK;) {
-        int used = take_flag(&c, argc - i, argv + i, &e);
-        if (!used)
-            code = EXIT_USAGE;
-        i += used;
-    }
-    if (code == EXIT_OK && start(&c, &e))
+    if (daemon_take_flags(&c, flags, ARRAY_LENGTH(flags), argc, argv, &e))
+        code = EXIT_USAGE;
+    else if (daemon_start(&c, "serve", &e) || run(&c, &e))
         code = EXIT_ERROR;
     if (code != EXIT_OK)
         fprintf(stderr, "whisper-transcriber serve: %s\n", e.message);

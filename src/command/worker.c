@@ -1,7 +1,13 @@
-/* `worker --embedded`: started by `serve`, with its socket as descriptor 3. */
+/* `worker`: what `serve` does without its doors, on any machine that shares its database
+ * and storage. And `worker --embedded`: one of the processes that transcribe, started by
+ * either, with its socket as descriptor 3. */
 #include "command/command.h"
 
 #include "base/log.h"
+#include "base/mem.h"
+#include "command/cli.h"
+#include "command/daemon.h"
+#include "job/jobs.h"
 #include "job/worker.h"
 
 #include <fcntl.h>
@@ -29,13 +35,11 @@ static void be_the_first_to_go(void)
     close(fd);
 }
 
-int command_worker(int argc, char **argv)
+static int be_embedded(void)
 {
-    if (argc != 2 || strcmp(argv[1], "--embedded") != 0 ||
-        !is_worker_socket(WORKER_SOCKET_FD)) {
-        fputs("`worker` is started by `whisper-transcriber serve`, which has as many "
-              "workers as\nWORKER_CONCURRENCY says. It cannot be started by hand.\n",
-              stderr);
+    if (!is_worker_socket(WORKER_SOCKET_FD)) {
+        cli_error("`worker --embedded` is started by `serve` and `worker` alone; use "
+                  "`worker`");
         return EXIT_USAGE;
     }
     /* End with the service, also when it is killed: the socket's end is noticed only
@@ -49,4 +53,86 @@ int command_worker(int argc, char **argv)
     struct log_options log = {.level = LOG_WARNING, .to_stderr = true, .role = "worker"};
     (void)log_open(&log, NULL);
     return worker_run(WORKER_SOCKET_FD) ? EXIT_ERROR : EXIT_OK;
+}
+
+/* ---- the role -------------------------------------------------------------------- */
+
+static const struct daemon_flag flags[] = {
+    {"--database-url", "DATABASE_URL", "URL", "postgresql://USER:PASSWORD@HOST/NAME"},
+    {"--storage-dir", "STORAGE_DIR", "DIR",
+     "where recordings are: the folder of `serve`"},
+    {"--model-dir", "WHISPER_MODEL_DIR", "DIR", "where the models are"},
+    {"--concurrency", "WORKER_CONCURRENCY", "N", "transcriptions at once"},
+    {"--threads", "WORKER_THREADS", "N", "threads of each"},
+    {"--log-level", "LOG_LEVEL", "LEVEL", "DEBUG, INFO, WARNING or ERROR"},
+};
+
+static void print_help(FILE *out)
+{
+    fputs("usage: whisper-transcriber worker [options]\n\n"
+          "Transcribes the jobs of services elsewhere. It needs the PostgreSQL database\n"
+          "that they use, and the same storage folder. It takes jobs whose model is in\n"
+          "its own model folder, and leaves others to other workers.\n\n",
+          out);
+    daemon_print_flags(out, flags, ARRAY_LENGTH(flags));
+    fputs("  --help                  this text\n\n"
+          "Every option is also an environment variable: `whisper-transcriber doctor`\n"
+          "lists them with their values. `workers ls` shows who works.\n\n"
+          "SIGTERM and SIGINT stop it within seconds: its jobs go back into the queue,\n"
+          "and another worker goes on from what is done. A second signal ends it at\n"
+          "once; then its jobs wait for some 15 seconds. SIGUSR1 opens the log file\n"
+          "again.\n"
+          "Exit codes: 0 stopped, 1 it could not start, 2 the command line or a setting\n"
+          "is wrong; ended by a second signal, 130 or 143 in a shell.\n",
+          out);
+}
+
+static int run(const struct config *c, struct err *e)
+{
+    struct jobs *jobs;
+    int status = daemon_start(c, "worker", e);
+    if (!status)
+        status = jobs_open_worker(&jobs, c, e);
+    if (status)
+        return status;
+    log_info("version " WT_VERSION ", takes jobs");
+    daemon_wait();
+    jobs_close(jobs);
+    log_info("stopped");
+    return 0;
+}
+
+static int work(struct config *c, int argc, char **argv)
+{
+    struct err e = {0};
+    if (daemon_take_flags(c, flags, ARRAY_LENGTH(flags), argc, argv, &e)) {
+        cli_error("worker: %s", e.message);
+        return EXIT_USAGE;
+    }
+    if (!strncmp(c->database_url, "sqlite:", strlen("sqlite:"))) {
+        cli_error("worker: a file of SQLite belongs to one `serve`, which has workers of "
+                  "its own: set DATABASE_URL=postgresql://… here and there");
+        return EXIT_USAGE;
+    }
+    if (!run(c, &e))
+        return EXIT_OK;
+    cli_error("worker: %s", e.message);
+    return EXIT_ERROR;
+}
+
+int command_worker(int argc, char **argv)
+{
+    struct config c;
+    if (argc == 2 && !strcmp(argv[1], "--embedded"))
+        return be_embedded();
+    if (daemon_wants_help(argc, argv)) {
+        print_help(stdout);
+        return EXIT_OK;
+    }
+    int code = cli_load_config(&c);
+    if (code)
+        return code;
+    code = work(&c, argc, argv);
+    config_release(&c);
+    return code;
 }

@@ -66,6 +66,10 @@ static int hear_one(struct supervisor *v, size_t i, struct message *m, struct er
         models_released(v->models, (int)i);
         s->state = any_working(v, i) ? SLOT_BUSY : SLOT_IDLE;
         s->deaths = 0;
+        if (r->end == RUN_FINISHED)
+            roster_worked(&v->roster,
+                          (double)(clock_monotonic_ns() - r->sent_ns) / SECOND_NS,
+                          r->seconds - (double)r->from_frame / 100);
     }
     return status;
 }
@@ -259,7 +263,8 @@ static bool claim(struct supervisor *v, size_t i, int64_t now)
         r++;
     if (r == v->runs[i] + WORKER_JOBS)
         return false;
-    int status = run_claim(r, &v->context, alone ? NULL : &wish, &e);
+    const struct store_wish *wanted = alone ? roster_wish(&v->roster, &wish, now) : &wish;
+    int status = run_claim(r, &v->context, wanted, &e);
     if (!status)
         return true;
     if (status != ERR_NOT_FOUND)

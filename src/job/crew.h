@@ -5,6 +5,7 @@
 
 #include "job/models.h"
 #include "job/room.h"
+#include "job/roster.h"
 #include "job/run.h"
 #include "job/slot.h"
 #include "job/supervisor.h"
@@ -35,7 +36,9 @@ struct supervisor {
     size_t count; /* of workers */
     struct slot slots[MAX_WORKERS];
     struct run runs[MAX_WORKERS][WORKER_JOBS]; /* runs[i] are the jobs of slots[i] */
-    int64_t leases_at_ns, claim_at_ns, beside_at_ns, prune_at_ns, prune_soon_at_ns;
+    struct roster roster;
+    int64_t leases_at_ns, lapsed_at_ns, claim_at_ns, beside_at_ns, prune_at_ns,
+        prune_soon_at_ns;
 
     pthread_mutex_t shared; /* guards what follows */
     struct stop *stops;     /* owned [n_stops]: asked for by other threads */

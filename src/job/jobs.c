@@ -13,6 +13,7 @@
 #include "job/state.h"
 #include "job/supervisor.h"
 #include "job/webhooks.h"
+#include "job/workers.h"
 #include "net/guard.h"
 #include "queue/redis.h"
 #include "store/share.h"
@@ -93,8 +94,9 @@ static int go_on(struct jobs *s, struct err *e)
         return status;
     if (count)
         log_info("going on with %lld interrupted job(s)", (long long)count);
-    status = look_around(s, e);
-    if (!status)
+    if (s->has_doors) /* elsewhere nothing is half uploaded */
+        status = look_around(s, e);
+    if (!status && s->has_doors)
         jobs_sweep(s);
     s->beside = store_is_shared(s->store); /* others may come, and so do our own */
     return status;
@@ -109,44 +111,67 @@ static int open_queue(struct jobs *s, const struct config *c, struct err *e)
     return queue_redis_open(&s->queue, s->store, &options, e);
 }
 
-int jobs_open(struct jobs **out, const struct config *c, struct err *e)
+static int open_common(struct jobs *s, struct err *e)
 {
-    *out = NULL;
-    struct jobs *s = calloc(1, sizeof *s);
-    if (!s)
-        return err_set(e, ERR_NOMEM, "out of memory");
-    s->config = c;
-    pthread_mutex_init(&s->order, NULL);
+    const struct config *c = s->config;
     struct store_options options = {.exclusive = true,
                                     .connections = (int)c->database_connections};
     int status = store_open(&s->store, c->database_url, &options, e);
+    if (!status && !store_is_shared(s->store) && !(s->has_doors && s->has_workers))
+        status = err_set(e, ERR_UNSUPPORTED,
+                         "%s needs a database that several processes can share: set "
+                         "DATABASE_URL=postgresql://…",
+                         s->has_doors ? "EMBEDDED_WORKERS=off" : "`worker`");
     if (!status)
         status = blob_store_open(&s->blobs, c->storage_dir, STORAGE_RESERVE_BYTES, e);
     if (!status)
         status = open_queue(s, c, e);
     if (!status)
         status = events_new(&s->events, e);
-    if (!status && (status = net_guard_new(&s->fetch_guard, c->url_fetch_allow, e)))
-        err_prefix(e, "URL_FETCH_ALLOW");
-    if (!status && (status = net_guard_new(&s->webhook_guard, c->webhook_allow, e)))
-        err_prefix(e, "WEBHOOK_ALLOW");
     if (!status)
         status = key_set_new(&s->keys, e);
     if (!status)
         status = resumable_list_new(&s->written, e);
     if (!status)
-        status = pulls_new(&s->pulls, c, e);
-    if (!status)
         models_refresh_default(s);
-    if (!status)
-        status = go_on(s, e);
+    return status ? status : go_on(s, e);
+}
+
+/* What only a process with doors does. */
+static int open_doors(struct jobs *s, struct err *e)
+{
+    const struct config *c = s->config;
+    int status = net_guard_new(&s->fetch_guard, c->url_fetch_allow, e);
+    if (status)
+        return err_prefix(e, "URL_FETCH_ALLOW");
+    status = net_guard_new(&s->webhook_guard, c->webhook_allow, e);
+    if (status)
+        return err_prefix(e, "WEBHOOK_ALLOW");
+    status = pulls_new(&s->pulls, c, e);
     if (!status)
         status = webhooks_new(&s->webhooks, s, e);
     if (!status)
         status = fetcher_new(&s->fetcher, s, e);
+    return status;
+}
+
+static int open_as(struct jobs **out, const struct config *c, bool has_doors,
+                   struct err *e)
+{
+    *out = NULL;
+    struct jobs *s = calloc(1, sizeof *s);
+    if (!s)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    s->config = c;
+    s->has_doors = has_doors;
+    s->has_workers = !has_doors || c->embedded_workers;
+    pthread_mutex_init(&s->order, NULL);
+    int status = open_common(s, e);
+    if (!status && has_doors)
+        status = open_doors(s, e);
     if (!status)
         status = supervisor_start(&s->supervisor, s, e);
-    if (!status)
+    if (!status && has_doors)
         status = fetcher_start(s->fetcher, e);
     if (status) {
         jobs_close(s);
@@ -155,6 +180,16 @@ int jobs_open(struct jobs **out, const struct config *c, struct err *e)
     news_start(s);
     *out = s;
     return 0;
+}
+
+int jobs_open(struct jobs **out, const struct config *c, struct err *e)
+{
+    return open_as(out, c, true, e);
+}
+
+int jobs_open_worker(struct jobs **out, const struct config *c, struct err *e)
+{
+    return open_as(out, c, false, e);
 }
 
 void jobs_close(struct jobs *s)
@@ -190,7 +225,8 @@ struct store *jobs_store(struct jobs *s)
 
 int jobs_at_once(struct jobs *s)
 {
-    return supervisor_workers(s->supervisor);
+    int sum = workers_at_once(s->store), own = supervisor_workers(s->supervisor);
+    return sum > own ? sum : own; /* its own row may be on its way */
 }
 
 void jobs_copy_cut(char *out, size_t size, const char *text)
@@ -418,7 +454,8 @@ int jobs_ready(struct jobs *s, struct err *e)
     }
     if (!status) {
         part = "worker";
-        status = supervisor_ready(s->supervisor, e);
+        status =
+            s->has_workers ? supervisor_ready(s->supervisor, e) : jobs_any_worker(s, e);
     }
     if (!status) {
         part = "model";

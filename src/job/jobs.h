@@ -25,6 +25,10 @@ struct store;
  * another service uses it. The config is borrowed until jobs_close. The workers are this
  * very program, started anew as `worker --embedded`. */
 int jobs_open(struct jobs **out, const struct config *c, struct err *e);
+/* The same without doors, beside other processes on a shared database: what `worker` is.
+ * It only takes jobs and does them; nothing of this header but jobs_close and jobs_store
+ * is for it. ERR_UNSUPPORTED for a database that cannot be shared. */
+int jobs_open_worker(struct jobs **out, const struct config *c, struct err *e);
 /* Drains: running jobs hand back their checkpoint. */
 void jobs_close(struct jobs *s);
 
@@ -167,11 +171,12 @@ typedef void (*job_event_fn)(void *arg, const struct job_event *event);
 int jobs_subscribe(struct jobs *s, const char *job_id, job_event_fn fn, void *arg);
 void jobs_unsubscribe(struct jobs *s, int handle);
 
-/* How many transcriptions this service does at the same time. */
+/* How many transcriptions the living workers of all machines do at the same time. */
 int jobs_at_once(struct jobs *s);
 
 /* Whether the service can do its job: database answers, storage writable with space left,
- * a worker alive, a model present. ERR with the failing part first in the message
+ * a worker alive (here, or with EMBEDDED_WORKERS=off anywhere), a model present. ERR with
+ * the failing part first in the message
  * ("database: …"). Cheap enough to be asked once a second. */
 int jobs_ready(struct jobs *s, struct err *e);
 

@@ -82,9 +82,12 @@ static void on_news(void *arg, const struct store_news *news)
     tell(s, news);
     if (!all && (news->deleted || news->status == JOB_CANCELLED))
         fetcher_stop(s->fetcher, news->job_id);
-    /* Who else changes a job that runs here has taken it from us. */
+    /* Who else changes a job that runs here has taken it from us; who is at work on it
+     * has a higher attempt than ours. */
     if (!all && (news->deleted || news->status != JOB_PROCESSING) && news->attempt > 0)
         supervisor_stop_job(s->supervisor, news->job_id, news->attempt);
+    else if (!all && news->attempt > 1)
+        supervisor_stop_job(s->supervisor, news->job_id, news->attempt - 1);
     if (all || (!news->deleted && news->status == JOB_PENDING)) {
         queue_push(s->queue, news->job_id);
         fetcher_wake(s->fetcher);

@@ -18,8 +18,8 @@ struct queue_estimate {
     int64_t at_once;     /* transcriptions; 0: not known */
     double wait_seconds; /* until all of it is done; negative: not known */
 };
-/* `at_once`: the transcriptions that this service does at the same time, 0 for a command.
- * When more are running, others are at work too, and as many are counted. */
+/* `at_once`: the transcriptions that all workers do at the same time, 0: not known.
+ * When more are running, short ones are done together, and as many are counted. */
 void queue_estimate(const struct store_queue_figures *f, int64_t at_once,
                     struct queue_estimate *out);
 

@@ -98,8 +98,8 @@ int run_claim(struct run *r, const struct run_context *c, const struct store_wis
         status = err_set(e, ERR_NOT_FOUND, "no job that is offered can be had");
     if (!status) {
         r->active = true;
-        log_event(LOG_INFO, r->job.id, "begun: attempt %d, model %s", r->job.attempt,
-                  r->job.model);
+        log_event(LOG_INFO, r->job.id, "begun: attempt %d, model %s, worker %s",
+                  r->job.attempt, r->job.model, c->owner);
     }
     return status;
 }
@@ -140,7 +140,7 @@ static int attach_files(struct run *r, const struct run_context *c, struct messa
     if (status)
         return status;
     if (resume.next_frame > 0) {
-        r->next_frame = m->next_frame = resume.next_frame;
+        r->from_frame = r->next_frame = m->next_frame = resume.next_frame;
         if (resume.language) {
             (void)snprintf(m->known_language, sizeof m->known_language, "%s",
                            resume.language);
@@ -227,6 +227,7 @@ int run_send(struct run *r, const struct run_context *c, int slot, int fd, int64
         } else {
             r->sent = r->working = true;
             r->serial = m.serial;
+            r->sent_ns = now_ns;
             r->deadline_ns = now_ns + c->jobs->config->time_limit_seconds * 1000000000;
             status = 1;
         }

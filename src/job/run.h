@@ -34,7 +34,8 @@ struct run {
     int64_t serial; /* of the model that it was sent with */
     bool waits;     /* for memory, and somebody was told */
     bool modelless; /* the same: for any model to be here */
-    int64_t deadline_ns;
+    int64_t sent_ns, deadline_ns;
+    int64_t from_frame;    /* where this attempt began */
     int64_t asked_ns;      /* when its worker was asked to stop it; 0: not asked */
     int64_t not_before_ns; /* the store failed: try again then */
 

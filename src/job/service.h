@@ -28,7 +28,12 @@ struct net_guard;
 
 struct jobs {
     const struct config *config; /* borrowed */
-    struct store *store;         /* owned, as are the others */
+    /* A `serve` process: it has doors, and does what only one that has them does
+     * (fetches, webhooks, downloads of models, the retention). What is only its own is
+     * NULL in a `worker` process. */
+    bool has_doors;
+    bool has_workers;
+    struct store *store; /* owned, as are the others */
     struct queue *queue;
     struct blob_store *blobs;
     struct events *events;

@@ -13,7 +13,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define LEASE_CHECK_NS   (5 * SECOND_NS)
+#define LEASE_CHECK_NS (5 * SECOND_NS)
+/* Leases of others lapse at any time: another machine's job is not to wait for long. */
+#define LAPSE_CHECK_NS   SECOND_NS
 #define STUCK_NS         (60 * SECOND_NS)
 #define PRUNE_NS         (3600 * SECOND_NS)
 #define PRUNE_SOON_NS    (30 * SECOND_NS)
@@ -77,38 +79,87 @@ int supervisor_ready(struct supervisor *v, struct err *e)
 
 /* ---- the loop ---- */
 
+/* A stop is of its attempt, or one before it. */
+static void stop_run(struct run *r, const struct stop *s)
+{
+    if (!r->active || strcmp(r->job.id, s->id) != 0 || r->job.attempt > s->attempt)
+        return;
+    if (r->end == RUN_GOES_ON)
+        log_event(LOG_INFO, s->id, "stopped: it was cancelled, deleted or taken");
+    run_set_end(r, RUN_LOST, ERR_CANCELLED, "cancelled");
+}
+
 static void take_stops(struct supervisor *v)
 {
     pthread_mutex_lock(&v->shared);
     for (size_t i = 0; i < v->n_stops; i++)
-        for (size_t k = 0; k < v->count * WORKER_JOBS; k++) {
-            struct run *r = &v->runs[k / WORKER_JOBS][k % WORKER_JOBS];
-            if (r->active && !strcmp(r->job.id, v->stops[i].id) &&
-                r->job.attempt <= v->stops[i].attempt)
-                run_set_end(r, RUN_LOST, ERR_CANCELLED, "cancelled");
-        }
+        for (size_t k = 0; k < v->count * WORKER_JOBS; k++)
+            stop_run(&v->runs[k / WORKER_JOBS][k % WORKER_JOBS], &v->stops[i]);
     v->n_stops = 0;
     pthread_mutex_unlock(&v->shared);
 }
 
-/* Renewing comes before taking back, so that no live lease is taken. */
-static void mind_leases(struct supervisor *v)
+static void renew_leases(struct supervisor *v)
 {
-    int64_t count = 0;
-    struct err e = {0};
     models_refresh_default(v->jobs); /* the command line may have changed it */
     for (size_t i = 0; i < v->count; i++)
         for (size_t k = 0; k < WORKER_JOBS; k++)
             run_renew(&v->runs[i][k], &v->context);
+}
+
+static void take_back_lapsed(struct supervisor *v)
+{
+    int64_t count = 0;
+    struct err e = {0};
     if (queue_recover(v->jobs->queue, false, &count, &e))
         log_warning("lapsed jobs are not taken back: %s", e.message);
     else if (count)
         log_warning("took back %lld lapsed job(s)", (long long)count);
+    if (!count)
+        return;
+    v->claim_at_ns = 0;
+    supervisor_wake(v);
+}
+
+/* Renewing comes before taking back, so that no live lease is taken. */
+static void mind_leases(struct supervisor *v, int64_t now)
+{
+    bool shared = store_is_shared(v->jobs->store);
+    if (now >= v->leases_at_ns) {
+        renew_leases(v);
+        v->leases_at_ns = now + LEASE_CHECK_NS;
+        v->lapsed_at_ns = now;
+    }
+    if (now < v->lapsed_at_ns)
+        return;
+    take_back_lapsed(v);
+    v->lapsed_at_ns = shared ? now + LAPSE_CHECK_NS : INT64_MAX;
+}
+
+/* The retention, which only those with doors mind. */
+static void mind_age(struct supervisor *v, int64_t now)
+{
+    if (!v->jobs->has_doors)
+        return;
+    if (now >= v->prune_at_ns) {
+        prune_run(v->jobs);
+        v->prune_at_ns = now + PRUNE_NS;
+    }
+    if (now >= v->prune_soon_at_ns)
+        v->prune_soon_at_ns = now + (prune_soon(v->jobs) ? SECOND_NS : PRUNE_SOON_NS);
+}
+
+static size_t count_jobs(const struct supervisor *v)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < v->count; i++)
+        n += crew_count(v, i);
+    return n;
 }
 
 static void publish(struct supervisor *v)
 {
-    bool failing = true;
+    bool failing = v->count > 0;
     const char *death = "";
     for (size_t i = 0; i < v->count; i++) {
         failing &= v->slots[i].deaths >= DEATHS_UNREADY;
@@ -152,16 +203,9 @@ static void *run(void *arg)
             crew_tend(v, i);
         int64_t now = clock_monotonic_ns();
         room_mind(v->room, now);
-        if (now >= v->leases_at_ns) {
-            mind_leases(v);
-            v->leases_at_ns = now + LEASE_CHECK_NS;
-        }
-        if (now >= v->prune_at_ns) {
-            prune_run(v->jobs);
-            v->prune_at_ns = now + PRUNE_NS;
-        }
-        if (now >= v->prune_soon_at_ns)
-            v->prune_soon_at_ns = now + (prune_soon(v->jobs) ? SECOND_NS : PRUNE_SOON_NS);
+        mind_leases(v, now);
+        roster_mind(&v->roster, count_jobs(v), now);
+        mind_age(v, now);
         publish(v);
         events_deliver(v->jobs->events);
         wait_for_news(v);
@@ -207,13 +251,13 @@ static void size_up(struct supervisor *v)
     int64_t workers = c->worker_concurrency, threads = c->worker_threads;
     if (workers <= 0)
         workers = threads > 0 ? cpus / threads : cpus / 4 < 4 ? cpus / 4 : 4;
-    if (workers < 1)
-        workers = 1;
+    if (workers < 1 || !v->jobs->has_workers)
+        workers = 1; /* without any, a transcription counts as it would with one */
     if (workers > MAX_WORKERS)
         workers = MAX_WORKERS;
     if (threads <= 0)
         threads = cpus / workers;
-    v->count = (size_t)workers;
+    v->count = v->jobs->has_workers ? (size_t)workers : 0;
     v->context.threads = threads < 1 ? 1 : (int)threads;
 }
 
@@ -230,6 +274,7 @@ int supervisor_start(struct supervisor **out, struct jobs *s, struct err *e)
     id_new(v->owner);
     v->seen_ns = clock_monotonic_ns();
     v->leases_at_ns = v->seen_ns + LEASE_CHECK_NS;
+    v->lapsed_at_ns = INT64_MAX; /* whoever is dead was seen to when the store opened */
     v->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int status = v->bell < 0 ? err_errno(e, "cannot make a doorbell") : 0;
     if (!status)
@@ -240,6 +285,7 @@ int supervisor_start(struct supervisor **out, struct jobs *s, struct err *e)
     v->context.jobs = s;
     v->context.models = v->models;
     v->context.owner = v->owner;
+    roster_init(&v->roster, s, v->owner, v->count, v->context.threads);
     *out = v; /* before the thread begins, which may come back to it */
     if (!status) {
         errno = pthread_create(&v->thread, NULL, run, v);
@@ -251,7 +297,11 @@ int supervisor_start(struct supervisor **out, struct jobs *s, struct err *e)
         *out = NULL;
         return status;
     }
-    log_info("%zu worker(s) of %d thread(s)", v->count, v->context.threads);
+    if (v->count)
+        log_info("%zu worker(s) of %d thread(s), known as %s on %s", v->count,
+                 v->context.threads, v->owner, v->roster.row.host);
+    else
+        log_info("no workers here: EMBEDDED_WORKERS is off");
     return 0;
 }
 
@@ -265,6 +315,7 @@ void supervisor_close(struct supervisor *v)
         pthread_join(v->thread, NULL);
         drain(v);
     }
+    roster_leave(&v->roster);
     room_free(v->room);
     models_free(v->models);
     if (v->bell >= 0)

@@ -86,7 +86,8 @@ static int ask_redis(struct redis_queue *q, const struct store_wish *wish,
     redis_words_begin(&w, "");
     redis_words_number(&w, RESERVED_MS);
     redis_words_number(&w, SHORT_EVERY);
-    redis_words_add(&w, wish ? wish->model : "");
+    redis_words_add(&w, wish && wish->model ? wish->model : "");
+    redis_words_add(&w, wish && wish->models && !wish->model ? wish->models : "*");
     int status = redis_script_run(q->claim_link, &redis_script_claim, q->prefix, &w,
                                   CLAIM_MS, &reply, e);
     bool answered = !status;

@@ -46,8 +46,8 @@ void redis_describe(struct redis_words *w, const struct store_waiting *job,
 {
     char caller[33];
     double seconds = seconds_of(job);
-    bool beside = job->attempt == 0 && job->file_bytes <= QUEUE_BESIDE_BYTES &&
-                  *job->model && !strpbrk(job->model, " \t\r\n");
+    bool named = *job->model && !strpbrk(job->model, " \t\r\n,");
+    bool beside = named && job->attempt == 0 && job->file_bytes <= QUEUE_BESIDE_BYTES;
     int64_t wait_ms = job->run_after_ms - now_ms;
     hash_name(job->caller, caller);
     redis_words_add(w, job->id);
@@ -55,7 +55,8 @@ void redis_describe(struct redis_words *w, const struct store_waiting *job,
     redis_words_add(w, seconds < SHORT_SECONDS ? "short" : "long");
     redis_words_number(w, store_waiting_turn(job));
     redis_words_number(w, (int64_t)(seconds + 0.5));
-    redis_words_add(w, beside ? job->model : "-");
+    redis_words_add(w, named ? job->model : "-");
+    redis_words_add(w, beside ? "1" : "0");
     redis_words_number(w, job->attempt);
     redis_words_number(w, wait_ms > 0 ? wait_ms : 0);
 }

@@ -209,6 +209,22 @@ static const char ended_sql[] =
     "CREATE INDEX jobs_outcomes ON jobs (status, completed_ms, error_code)"
     "  WHERE completed_ms > 0;";
 
+/* The processes that have workers; see workers.h. */
+static const char workers_sql[] = "CREATE TABLE workers ("
+                                  "  id TEXT PRIMARY KEY,"
+                                  "  host TEXT NOT NULL,"
+                                  "  version TEXT NOT NULL,"
+                                  "  pid INTEGER NOT NULL,"
+                                  "  models TEXT NOT NULL,"
+                                  "  embedded INTEGER NOT NULL,"
+                                  "  threads INTEGER NOT NULL,"
+                                  "  concurrency INTEGER NOT NULL,"
+                                  "  jobs INTEGER NOT NULL,"
+                                  "  real_time_factor REAL NOT NULL,"
+                                  "  started_ms INTEGER NOT NULL,"
+                                  "  beat_ms INTEGER NOT NULL"
+                                  ") STRICT;";
+
 static const struct migration steps_of_this_version[] = {
     {1, "jobs, checkpoints and transcripts", jobs_sql},
     {2, "retention of recordings and jobs", retention_sql},
@@ -222,6 +238,7 @@ static const struct migration steps_of_this_version[] = {
     {10, "settings made while it runs", settings_sql},
     {11, "waveforms of recordings", waveforms_sql},
     {12, "jobs by their outcome", ended_sql},
+    {13, "who works", workers_sql},
 };
 
 const struct migration *migrations_all(size_t *count)

@@ -1,6 +1,7 @@
 #include "store/pg.h"
 
 #include "base/clock.h"
+#include "store/pg_clock.h"
 #include "store/pg_jobs.h"
 #include "store/pg_listen.h"
 #include "store/pg_schema.h"
@@ -74,6 +75,7 @@ static const struct store_ops pg_store_ops = {
     .webhooks = &pg_webhooks_ops,
     .waiting = &pg_waiting_ops,
     .queue = &pg_queue_ops,
+    .workers = &pg_workers_ops,
 };
 
 /* Migrating is a transaction of its own, and harmless to begin anew. */
@@ -99,6 +101,8 @@ static int draw_number(struct pg_store *s, struct err *e)
         if (!status)
             number = (int)pg_int(r, 0, 0);
         PQclear(r);
+        if (!status)
+            status = pg_clock_look(s, t.conn, e);
     }
     if (status)
         return status;

@@ -64,6 +64,7 @@ struct store_uploads_ops;
 struct store_sources_ops;
 struct store_webhooks_ops;
 struct store_waiting_ops;
+struct store_workers_ops;
 extern const struct store_keys_ops pg_keys_ops;
 extern const struct store_audit_ops pg_audit_ops;
 extern const struct store_native_ops pg_native_ops;
@@ -74,5 +75,6 @@ extern const struct store_uploads_ops pg_uploads_ops;
 extern const struct store_sources_ops pg_sources_ops;
 extern const struct store_webhooks_ops pg_webhooks_ops;
 extern const struct store_waiting_ops pg_waiting_ops;
+extern const struct store_workers_ops pg_workers_ops;
 
 #endif

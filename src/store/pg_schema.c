@@ -282,6 +282,17 @@ static const char ended_sql[] =
     "CREATE INDEX jobs_outcomes ON jobs (status, completed_ms, error_code)"
     "  WHERE completed_ms > 0";
 
+/* The processes that have workers; see workers.h. */
+static const char workers_sql[] =
+    "CREATE TABLE workers ("
+    "  id TEXT COLLATE \"C\" PRIMARY KEY,"
+    "  host " TEXT_ ", version " TEXT_ ", pid BIGINT NOT NULL, models " TEXT_ ","
+    "  embedded BOOLEAN NOT NULL,"
+    "  threads INTEGER NOT NULL, concurrency INTEGER NOT NULL, jobs INTEGER NOT NULL,"
+    "  real_time_factor DOUBLE PRECISION NOT NULL,"
+    "  started_ms BIGINT NOT NULL, beat_ms BIGINT NOT NULL"
+    ") WITH (fillfactor = 50);";
+
 /* One step may be several scripts: C has a limit to the length of a literal. */
 static const struct pg_step steps_of_this_version[] = {
     {1, "jobs, transcripts and the search", tables_sql},
@@ -289,6 +300,7 @@ static const struct pg_step steps_of_this_version[] = {
     {3, "what follows from a change of a job", triggers_sql},
     {4, "the log of changes", log_sql},
     {5, "jobs by their outcome", ended_sql},
+    {6, "who works", workers_sql},
 };
 
 const struct pg_step *pg_steps(size_t *count)

@@ -1,5 +1,6 @@
 /* Jobs that wait, in PostgreSQL, for a queue that stands beside it: see waiting.h. */
 #include "base/mem.h"
+#include "store/pg_clock.h"
 #include "store/pg_jobs.h"
 #include "store/waiting.h"
 
@@ -113,6 +114,8 @@ static int waiting_claim(struct store *s, const char *id, int attempt, const cha
     int status;
     struct job found = {0};
     struct pg_turn t = pg_begin(s, PG_CHANGE);
+    now_ms = pg_clock_of((struct pg_store *)s, now_ms);
+    lease_ms = pg_clock_of((struct pg_store *)s, lease_ms);
     while (pg_turn(&t, &status, e)) {
         job_release(&found);
         status = claim_one((struct pg_store *)s, t.conn, id, attempt, owner, now_ms,

@@ -1,5 +1,6 @@
 /* What becomes of a job, in PostgreSQL's SQL. Every change is one transaction; the claim
  * takes a row that nobody else is about to take. */
+#include "store/pg_clock.h"
 #include "store/pg_jobs.h"
 #include "store/pg_search.h"
 
@@ -61,13 +62,18 @@ static int claim_id(struct pg_store *s, struct pg_conn *c, const struct store_wi
                     struct err *e)
 {
     PGresult *r;
-    int status =
-        wish ? pg_ask(c, &r, e,
-                      CLAIM(" AND model = $5 AND file_bytes <= $6 AND attempt = 0"),
-                      "tllitl", owner, lease_ms, now_ms, s->pool.instance, wish->model,
-                      wish->most_bytes)
-             : pg_ask(c, &r, e, CLAIM(""), "tlli", owner, lease_ms, now_ms,
-                      s->pool.instance);
+    int status;
+    if (wish && wish->model)
+        status = pg_ask(c, &r, e,
+                        CLAIM(" AND model = $5 AND file_bytes <= $6 AND attempt = 0"),
+                        "tllitl", owner, lease_ms, now_ms, s->pool.instance, wish->model,
+                        wish->most_bytes);
+    else if (wish && wish->models)
+        status = pg_ask(c, &r, e, CLAIM(" AND model = ANY (string_to_array($5, ','))"),
+                        "tllit", owner, lease_ms, now_ms, s->pool.instance, wish->models);
+    else
+        status = pg_ask(c, &r, e, CLAIM(""), "tlli", owner, lease_ms, now_ms,
+                        s->pool.instance);
     if (!status && (!PQntuples(r) || !id_valid(pg_text(r, 0, 0))))
         status = err_set(e, ERR_NOT_FOUND, "no job is waiting");
     if (!status)
@@ -83,6 +89,8 @@ int pg_claim(struct store *s, const struct store_wish *wish, const char *owner,
     char id[ID_SIZE];
     struct job found = {0};
     struct pg_turn t = pg_begin(s, PG_CHANGE);
+    now_ms = pg_clock_of((struct pg_store *)s, now_ms);
+    lease_ms = pg_clock_of((struct pg_store *)s, lease_ms);
     while (pg_turn(&t, &status, e)) {
         job_release(&found);
         status =
@@ -103,10 +111,10 @@ int pg_renew(struct store *s, const char *id, int attempt, int64_t lease_ms,
     int status;
     struct pg_turn t = pg_begin(s, PG_CHANGE);
     while (pg_turn(&t, &status, e))
-        status = fenced(pg_run(t.conn, e,
-                               "UPDATE jobs SET lease_until_ms = $1" FENCED("$2", "$3"),
-                               "lti", lease_ms, id, attempt),
-                        id, e);
+        status = fenced(
+            pg_run(t.conn, e, "UPDATE jobs SET lease_until_ms = $1" FENCED("$2", "$3"),
+                   "lti", pg_clock_of((struct pg_store *)s, lease_ms), id, attempt),
+            id, e);
     return status;
 }
 
@@ -281,7 +289,7 @@ int pg_requeue(struct store *s, const char *id, int attempt, struct err *e)
     return status;
 }
 
-static int crash_with(struct pg_conn *c, const char *id, int attempt,
+static int crash_with(struct pg_store *s, struct pg_conn *c, const char *id, int attempt,
                       const struct store_crash *crash, struct err *e)
 {
     PGresult *r;
@@ -302,7 +310,7 @@ static int crash_with(struct pg_conn *c, const char *id, int attempt,
     return fenced(
         pg_run(c, e,
                "UPDATE jobs SET run_after_ms = $1, " BACK_TO_PENDING FENCED("$2", "$3"),
-               "lti", crash->run_after_ms, id, attempt),
+               "lti", pg_clock_of(s, crash->run_after_ms), id, attempt),
         id, e);
 }
 
@@ -312,27 +320,35 @@ int pg_crash(struct store *s, const char *id, int attempt,
     int status;
     struct pg_turn t = pg_begin(s, PG_CHANGE);
     while (pg_turn(&t, &status, e))
-        status = crash_with(t.conn, id, attempt, crash, e);
+        status = crash_with((struct pg_store *)s, t.conn, id, attempt, crash, e);
     return status;
 }
 
 /* When a process begins, whoever had its number before is dead, as are those that hold no
  * lock any more; but others may be at work. */
+static int requeue_with(struct pg_store *s, struct pg_conn *c, int64_t before_ms,
+                        struct err *e)
+{
+    if (before_ms == INT64_MAX)
+        return pg_run(c, e,
+                      "UPDATE jobs SET " BACK_TO_PENDING
+                      " WHERE status = 'processing' AND (holder = $1 OR "
+                      "(" PG_SETTLED " AND holder NOT IN " PG_RUNNING "))",
+                      "i", s->pool.instance);
+    int status = pg_clock_look(s, c, e);
+    return status ? status
+                  : pg_run(c, e,
+                           "UPDATE jobs SET " BACK_TO_PENDING
+                           " WHERE status = 'processing' AND lease_until_ms < $1",
+                           "l", pg_clock_of(s, before_ms));
+}
+
 int pg_requeue_expired(struct store *s, int64_t before_ms, int64_t *count, struct err *e)
 {
-    int status, instance = ((struct pg_store *)s)->pool.instance;
+    int status;
     struct pg_turn t = pg_begin(s, PG_CHANGE);
     while (pg_turn(&t, &status, e)) {
-        int n = before_ms == INT64_MAX
-                    ? pg_run(t.conn, e,
-                             "UPDATE jobs SET " BACK_TO_PENDING
-                             " WHERE status = 'processing' AND (holder = $1 OR "
-                             "(" PG_SETTLED " AND holder NOT IN " PG_RUNNING "))",
-                             "i", instance)
-                    : pg_run(t.conn, e,
-                             "UPDATE jobs SET " BACK_TO_PENDING
-                             " WHERE status = 'processing' AND lease_until_ms < $1",
-                             "l", before_ms);
+        int n = requeue_with((struct pg_store *)s, t.conn, before_ms, e);
         *count = n > 0 ? n : 0;
         status = n < 0 ? n : 0;
     }

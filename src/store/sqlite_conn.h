@@ -43,6 +43,7 @@ extern const struct store_uploads_ops sqlite_uploads_ops;   /* sqlite_uploads.c 
 extern const struct store_sources_ops sqlite_sources_ops;   /* sqlite_sources.c */
 extern const struct store_webhooks_ops sqlite_webhooks_ops; /* sqlite_webhooks.c */
 extern const struct store_waiting_ops sqlite_waiting_ops;   /* sqlite_waiting.c */
+extern const struct store_workers_ops sqlite_workers_ops;   /* sqlite_workers.c */
 
 /* Open the file and set what every connection has. The lock is initialised too. */
 int sqlite_conn_open(struct sqlite_conn *c, const char *path, bool writer, struct err *e);

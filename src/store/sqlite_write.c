@@ -85,12 +85,14 @@ static int claim_id(struct sqlite_conn *c, const struct store_wish *wish,
         "                            AND NOT fetched) "
         "            AND (?4 IS NULL OR (model = ?4 AND file_bytes <= ?5 AND attempt = "
         "0)) "
+        "            AND (?4 IS NOT NULL OR ?6 IS NULL "
+        "                 OR instr(',' || ?6 || ',', ',' || model || ',')) "
         "            ORDER BY " SQLITE_QUEUE_ORDER ", id LIMIT 1) RETURNING id",
         &stmt, e);
     if (status)
         return status;
-    sqlite_conn_bind(stmt, "tlltl", owner, lease_ms, now_ms, wish ? wish->model : NULL,
-                     wish ? wish->most_bytes : (int64_t)0);
+    sqlite_conn_bind(stmt, "tlltlt", owner, lease_ms, now_ms, wish ? wish->model : NULL,
+                     wish ? wish->most_bytes : (int64_t)0, wish ? wish->models : NULL);
     id[0] = '\0';
     int step;
     while ((step = sqlite3_step(stmt)) == SQLITE_ROW)
@@ -459,4 +461,5 @@ const struct store_ops sqlite_store_ops = {
     .webhooks = &sqlite_webhooks_ops,
     .waiting = &sqlite_waiting_ops,
     .queue = &sqlite_queue_ops,
+    .workers = &sqlite_workers_ops,
 };

@@ -42,11 +42,15 @@ struct store_result {
     double duration_seconds;
 };
 
-/* A job that can be done beside others: of the same model, small, and never tried before
- * (what has crashed a worker is to do so alone). */
+/* Which jobs a worker can take. */
 struct store_wish {
-    const char *model; /* borrowed */
+    /* Beside others: of the same model, small, and never tried before (what has crashed a
+     * worker is to do so alone). */
+    const char *model; /* borrowed; NULL: not beside others */
     int64_t most_bytes;
+    /* Of these models, names with commas between: what its machine lacks, another may
+     * have. Looked at where `model` is NULL; NULL: any. */
+    const char *models; /* borrowed */
 };
 
 struct store_crash {
@@ -84,6 +88,7 @@ struct store_uploads_ops;
 struct store_sources_ops;
 struct store_webhooks_ops;
 struct store_queue_ops;
+struct store_workers_ops;
 
 struct store_waveform_ops;
 struct store_waiting_ops;
@@ -141,6 +146,7 @@ struct store_ops {
     const struct store_webhooks_ops *webhooks; /* store/webhooks.h */
     const struct store_waiting_ops *waiting;   /* store/waiting.h */
     const struct store_queue_ops *queue;       /* store/queue_view.h */
+    const struct store_workers_ops *workers;   /* store/workers.h */
 };
 
 /* Embedded at the beginning of every back end's own struct. */

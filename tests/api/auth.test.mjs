@@ -143,7 +143,7 @@ describe('every route with every key', needsModel, () => {
 
   test('the list of routes is complete', () => {
     const all = routes().map((route) => `${route.method} ${route.path}`);
-    for (const known of ['GET /', 'POST /transcribe', 'GET /jobs/{id}', 'GET /ws/jobs/{id}', 'POST /keys', 'GET /audit']) {
+    for (const known of ['GET /', 'POST /transcribe', 'GET /jobs/{id}', 'GET /ws/jobs/{id}', 'POST /keys', 'GET /audit', 'GET /admin/workers']) {
       assert.ok(all.includes(known), known);
     }
     assert.equal(new Set(all).size, all.length);

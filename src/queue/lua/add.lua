@@ -1,8 +1,8 @@
 -- Jobs that are pending in the store: ARGV holds for each its id, caller, lane, turn,
--- seconds, model ('-': never beside others), attempt, and the milliseconds until it is
--- due. What is here already stays as it is. Returns how many were not.
+-- seconds, model, whether it may be done beside others (1 or 0), attempt, and the
+-- milliseconds until it is due. What is here already stays as it is. Returns how many were not.
 
-local FIELDS = 8
+local FIELDS = 9
 local now = now_ms()
 local added, due = 0, false
 
@@ -20,12 +20,13 @@ local function is_placed(id, old, line, job, wait)
     return score('later', id)
   end
   return score(line_of(job), id) and score('ready:' .. job.lane, job.caller) and
-         (job.model == '-' or score('beside:' .. job.model, id))
+         score('of:' .. job.model, id) and
+         (not job.beside or score('beside:' .. job.model, id))
 end
 
 for i = 1, #ARGV, FIELDS do
-  local id, wait = ARGV[i], tonumber(ARGV[i + 7])
-  local line = table.concat(ARGV, ' ', i + 1, i + 6)
+  local id, wait = ARGV[i], tonumber(ARGV[i + 8])
+  local line = table.concat(ARGV, ' ', i + 1, i + 7)
   local job = parse(line)
   local old = redis.call('HGET', key('jobs'), id)
   if not old or not is_placed(id, old, line, job, wait) then

@@ -4,7 +4,8 @@
 -- cluster. The names:
 --   jobs              hash: id -> what is known of a job that waits or is being worked on
 --   line:LANE:CALLER  sorted set: ids of one caller that wait, by their turn
---   beside:MODEL      sorted set: ids that may be done beside others, by their turn
+--   of:MODEL          sorted set: ids that wait, by their turn
+--   beside:MODEL      the same, of those that may be done beside others
 --   ready:LANE        sorted set: callers who wait, by the turn of their first job and by
 --                     what they have had
 --   virtual           sorted set: callers who wait -> seconds of audio that they have had
@@ -49,10 +50,10 @@ local function score(name, member)
 end
 
 local function parse(line)
-  local caller, lane, turn, seconds, model, attempt =
-    string.match(line, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+  local caller, lane, turn, seconds, model, beside, attempt =
+    string.match(line, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
   return {caller = caller, lane = lane, turn = tonumber(turn), seconds = tonumber(seconds),
-          model = model, attempt = tonumber(attempt)}
+          model = model, beside = beside == '1', attempt = tonumber(attempt)}
 end
 
 local function job_of(id)
@@ -112,7 +113,8 @@ end
 
 local function stand_in_line(id, job)
   redis.call('ZADD', key(line_of(job)), number(job.turn), id)
-  if job.model ~= '-' then
+  redis.call('ZADD', key('of:' .. job.model), number(job.turn), id)
+  if job.beside then
     redis.call('ZADD', key('beside:' .. job.model), number(job.turn), id)
   end
   settle(job.caller)
@@ -120,6 +122,7 @@ end
 
 local function leave_line(id, job)
   redis.call('ZREM', key(line_of(job)), id)
+  redis.call('ZREM', key('of:' .. job.model), id)
   redis.call('ZREM', key('beside:' .. job.model), id)
 end
 

@@ -89,6 +89,7 @@ static int set_up(void **state)
                                 .default_model = tiny,
                                 .language = language,
                                 .worker_concurrency = 2,
+                                .embedded_workers = true,
                                 .worker_threads = 1,
                                 .time_limit_seconds = 3600,
                                 .max_file_size_mb = 1,

@@ -226,6 +226,39 @@ static void short_jobs_have_a_lane(void **state)
     }
 }
 
+/* What a machine lacks the model for stands in nobody's way, and is not lost. */
+static void a_job_of_another_model_is_left_to_who_has_it(void **state)
+{
+    enum { OTHERS = 30 };
+    struct fixture *f = *state;
+    NEEDS_SERVER(f);
+    char id[ID_SIZE], far[ID_SIZE], near[ID_SIZE];
+    struct job j;
+    const struct store_wish tiny = {.models = "base,tiny"}, none = {.models = ""};
+    const struct store_wish large = {.models = "large"};
+    for (int i = 0; i < OTHERS; i++)
+        add_job(f, (struct sort){.caller = "a", .model = "large", .created_ms = 1000 + i},
+                id);
+    add_job(f, (struct sort){.caller = "a", .model = "tiny", .created_ms = 2000}, far);
+    add_job(f, (struct sort){.caller = "b", .model = "large", .created_ms = 2001}, id);
+    add_job(f, (struct sort){.caller = "b", .model = "tiny", .created_ms = 2002}, near);
+    UNTIL(on_redis(f) == OTHERS + 3);
+    assert_int_equal(claim(f, &none, &j), ERR_NOT_FOUND);
+    CHECK(claim(f, &tiny, &j));
+    assert_string_equal(j.id, near);
+    job_release(&j);
+    CHECK(claim(f, &tiny, &j));
+    assert_string_equal(j.id, far);
+    job_release(&j);
+    assert_int_equal(claim(f, &tiny, &j), ERR_NOT_FOUND);
+    for (int i = 0; i <= OTHERS; i++) {
+        CHECK(claim(f, &large, &j));
+        assert_string_equal(j.model, "large");
+        job_release(&j);
+    }
+    assert_int_equal(claim(f, NULL, &j), ERR_NOT_FOUND);
+}
+
 static void a_wish_is_for_what_is_small_and_of_the_model(void **state)
 {
     struct fixture *f = *state;
@@ -336,6 +369,7 @@ int main(void)
         TEST(callers_share_seconds_not_jobs),
         TEST(what_turned_out_longer_is_charged),
         TEST(short_jobs_have_a_lane),
+        TEST(a_job_of_another_model_is_left_to_who_has_it),
         TEST(a_wish_is_for_what_is_small_and_of_the_model),
         TEST(a_retry_waits_until_it_is_due),
         TEST(what_is_reserved_and_not_taken_comes_back),

@@ -140,8 +140,8 @@ static void what_was_thrown_away_stops_nobody(void **state)
 {
     struct fixture *f = *state;
     NEEDS_SERVER(f);
-    static const char *const names[] = {"jobs", "virtual", "ready:short", "line:*",
-                                        "beside:*"};
+    static const char *const names[] = {"jobs",   "virtual",  "ready:short",
+                                        "line:*", "beside:*", "of:*"};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         char ids[3][ID_SIZE], words[500];
         for (int k = 0; k < 3; k++)

@@ -125,8 +125,8 @@ static void jobs_are_claimed_as_wished(void **state)
     assert_non_null(model);
     const int64_t bytes = j.file_bytes;
     job_release(&j);
-    const struct store_wish small = {model, bytes - 1}, other = {"other", bytes};
-    const struct store_wish good = {model, bytes};
+    const struct store_wish small = {model, bytes - 1, NULL};
+    const struct store_wish other = {"other", bytes, NULL}, good = {model, bytes, NULL};
     assert_int_equal(store_claim(f->store, &small, "o", 1, 2, &j, NULL), ERR_NOT_FOUND);
     assert_int_equal(store_claim(f->store, &other, "o", 1, 2, &j, NULL), ERR_NOT_FOUND);
     CHECK(store_claim(f->store, &good, "o", 1, 2, &j, e));

@@ -1,0 +1,132 @@
+#include "command/daemon.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+/* ---- options --------------------------------------------------------------------- */
+
+void daemon_print_flags(FILE *out, const struct daemon_flag *flags, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        fprintf(out, "  %-14s %-8s %s\n", flags[i].flag, flags[i].value, flags[i].help);
+}
+
+/* Returns how many arguments were used, or an error. */
+static int take_flag(struct config *c, const struct daemon_flag *flags, size_t count,
+                     int argc, char **argv, struct err *e)
+{
+    size_t length = strcspn(argv[0], "=");
+    for (size_t i = 0; i < count; i++) {
+        if (strlen(flags[i].flag) != length ||
+            strncmp(argv[0], flags[i].flag, length) != 0)
+            continue;
+        const char *value = argv[0][length] ? argv[0] + length + 1
+                            : argc > 1      ? argv[1]
+                                            : NULL;
+        if (!value)
+            return err_set(e, ERR_INVALID, "%s needs a value", flags[i].flag);
+        int status = config_set(c, flags[i].variable, value, e);
+        return status ? status : argv[0][length] ? 1 : 2;
+    }
+    return err_set(e, ERR_INVALID, "there is no option \"%s\"; try --help", argv[0]);
+}
+
+int daemon_take_flags(struct config *c, const struct daemon_flag *flags, size_t count,
+                      int argc, char **argv, struct err *e)
+{
+    for (int i = 1; i < argc;) {
+        int used = take_flag(c, flags, count, argc - i, argv + i, e);
+        if (used < 0)
+            return used;
+        i += used;
+    }
+    return 0;
+}
+
+bool daemon_wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+            return true;
+    return false;
+}
+
+/* ---- signals --------------------------------------------------------------------- */
+
+/* Signals arrive as bytes of a pipe, so that what they ask for happens on the main thread
+ * and not in a handler. Handlers, unlike a mask, are not inherited by the workers. */
+static int signal_pipe[2] = {-1, -1};
+
+static void on_signal(int number)
+{
+    int saved = errno;
+    unsigned char byte = (unsigned char)number;
+    ssize_t written = write(signal_pipe[1], &byte, 1);
+    (void)written; /* a full pipe has enough in it to act on */
+    errno = saved;
+}
+
+static const int signals[] = {SIGTERM, SIGINT, SIGUSR1};
+
+static int catch_signals(struct err *e)
+{
+    if (pipe2(signal_pipe, O_CLOEXEC))
+        return err_errno(e, "cannot make a pipe");
+    (void)fcntl(signal_pipe[1], F_SETFL, O_NONBLOCK);
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < ARRAY_LENGTH(signals); i++)
+        sigaction(signals[i], &action, NULL);
+    return 0;
+}
+
+int daemon_start(const struct config *c, const char *role, struct err *e)
+{
+    struct log_options log = {.level = c->debug ? LOG_DEBUG : c->log_level,
+                              .json = c->log_json,
+                              .to_stderr = c->log_to_stdout,
+                              .file = c->log_file,
+                              .role = role};
+    int status = log_open(&log, e);
+    return status ? status : catch_signals(e);
+}
+
+/* A second signal ends the program at once: jobs lose nothing by it. */
+static void stop_catching(void)
+{
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+}
+
+/* SIGUSR1 was one; true for what asks us to stop. */
+static bool act_on(unsigned char number)
+{
+    struct err e;
+    if (number != SIGUSR1) {
+        log_info("stopping: %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
+        return true;
+    }
+    if (log_reopen(&e))
+        log_error("%s", e.message);
+    else
+        log_info("log reopened");
+    return false;
+}
+
+void daemon_wait(void)
+{
+    for (;;) {
+        unsigned char number;
+        ssize_t n = read(signal_pipe[0], &number, 1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0 || act_on(number))
+            break;
+    }
+    stop_catching();
+}
