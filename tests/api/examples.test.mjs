@@ -74,6 +74,7 @@ const expected = [
   { has: '/models/small/pull', not: 'brings half a gigabyte; tests/api/models.test.mjs does the same with a small one' },
   { has: 'WYOMING_HOST=192.168.1.20', not: 'an address of another network' },
   { has: '"type":"describe"', prints: /"type":"info"[^]*Whisper Transcriber/ },
+  { has: 'queue ls --failed', not: 'ID stands for an id; tests/api/queue.test.mjs runs each of them' },
   { has: 'jq -r', needs: ['jq', '--version'], prints: /^\/asr$/m },
 ];
 
