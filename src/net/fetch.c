@@ -20,7 +20,9 @@ struct transfer {
     size_t head_bytes, dropped;
     bool begun, refused;
     int64_t deadline_ns;
-    int status; /* our own reason to stop */
+    int64_t since_ns; /* from here on it has to bring something … */
+    curl_off_t moved; /* … beyond this */
+    int status;       /* our own reason to stop */
     struct err *e;
     char reason[CURL_ERROR_SIZE];
 };
@@ -158,10 +160,28 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
     return t->dropped > DROPPED_MAX ? 0 : length;
 }
 
-static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+/* libcurl's own limit of this kind knows no speed for the first second, and then ends
+ * what is to be waited for a second only. */
+static int judge_speed(struct transfer *t, curl_off_t moved)
 {
-    (void)a, (void)b, (void)c, (void)d;
+    int64_t now = clock_monotonic_ns();
+    if (now < t->since_ns + t->r->stall_seconds * INT64_C(1000000000))
+        return 0;
+    if (moved - t->moved < (curl_off_t)SLOW_BYTES * t->r->stall_seconds)
+        return err_set(t->e, ERR_TIMEOUT, "%.100s is too slow or does not answer",
+                       t->host);
+    t->since_ns = now;
+    t->moved = moved;
+    return 0;
+}
+
+static int on_progress(void *arg, curl_off_t a, curl_off_t down, curl_off_t c,
+                       curl_off_t up)
+{
+    (void)a, (void)c;
     struct transfer *t = arg;
+    if (!t->status)
+        t->status = judge_speed(t, down + up);
     if (!t->status && t->r->tick)
         t->status = t->r->tick(t->r->arg, t->e);
     return t->status != 0;
@@ -184,8 +204,8 @@ static void set_limits(struct transfer *t)
     long left = (long)((t->deadline_ns - clock_monotonic_ns()) / 1000000);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, left > 0 ? left : 1L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)t->r->stall_seconds);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)SLOW_BYTES);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)t->r->stall_seconds);
+    t->since_ns = clock_monotonic_ns();
+    t->moved = 0;
 }
 
 static void set_options(struct transfer *t, const char *url)
