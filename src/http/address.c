@@ -1,49 +1,25 @@
 #include "http/address.h"
 
+#include "base/ip.h"
 #include "base/mem.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <strings.h>
 
-static const uint8_t mapped_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
-
-static bool is_mapped(const struct http_address *a)
-{
-    return !memcmp(a->bytes, mapped_prefix, sizeof mapped_prefix);
-}
-
 bool http_address_parse(const char *text, struct http_address *out)
 {
-    struct in_addr v4;
-    if (inet_pton(AF_INET, text, &v4) == 1) {
-        memcpy(out->bytes, mapped_prefix, sizeof mapped_prefix);
-        memcpy(out->bytes + 12, &v4, 4);
-        return true;
-    }
-    return inet_pton(AF_INET6, text, out->bytes) == 1;
+    return ip_parse(text, out->bytes);
 }
 
 bool http_address_from(const struct sockaddr *sa, struct http_address *out)
 {
-    if (sa->sa_family == AF_INET) {
-        struct sockaddr_in v4;
-        memcpy(&v4, sa, sizeof v4);
-        memcpy(out->bytes, mapped_prefix, sizeof mapped_prefix);
-        memcpy(out->bytes + 12, &v4.sin_addr, 4);
-        return true;
-    }
-    if (sa->sa_family != AF_INET6)
-        return false;
-    struct sockaddr_in6 v6;
-    memcpy(&v6, sa, sizeof v6);
-    memcpy(out->bytes, &v6.sin6_addr, 16);
-    return true;
+    return ip_from(sa, out->bytes, NULL);
 }
 
 const char *http_address_text(const struct http_address *a, char out[HTTP_ADDRESS_TEXT])
 {
-    bool v4 = is_mapped(a);
+    bool v4 = ip_is_mapped(a->bytes);
     if (!inet_ntop(v4 ? AF_INET : AF_INET6, a->bytes + (v4 ? 12 : 0), out,
                    HTTP_ADDRESS_TEXT))
         out[0] = '\0';
@@ -53,13 +29,13 @@ const char *http_address_text(const struct http_address *a, char out[HTTP_ADDRES
 bool http_address_loopback(const struct http_address *a)
 {
     static const uint8_t v6[16] = {[15] = 1};
-    return is_mapped(a) ? a->bytes[12] == 127 : !memcmp(a->bytes, v6, 16);
+    return ip_is_mapped(a->bytes) ? a->bytes[12] == 127 : !memcmp(a->bytes, v6, 16);
 }
 
 struct http_address http_address_network(const struct http_address *a)
 {
     struct http_address network = *a;
-    if (!is_mapped(a))
+    if (!ip_is_mapped(a->bytes))
         memset(network.bytes + 8, 0, 8);
     return network;
 }
@@ -98,7 +74,7 @@ static int add_entry(struct http_networks *n, char *entry)
     struct http_address a;
     if (!http_address_parse(entry, &a))
         return ERR_INVALID;
-    int base = is_mapped(&a) && strchr(entry, '.') ? 96 : 0;
+    int base = ip_is_mapped(a.bytes) && strchr(entry, '.') ? 96 : 0;
     long bits = 128 - base;
     if (slash) {
         char *end;

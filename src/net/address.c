@@ -1,9 +1,7 @@
 #include "net/address.h"
 
+#include "base/ip.h"
 #include "base/mem.h"
-
-#include <arpa/inet.h>
-#include <netinet/in.h>
 
 /* IPv4: everything is public but these (RFC 6890 and IANA's registry of special-purpose
  * addresses). */
@@ -39,37 +37,16 @@ static const struct {
     {{0x3f, 0xff}, 20},             /* documentation */
 };
 
-static const uint8_t mapped_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
 static const uint8_t nat64_prefix[12] = {0, 0x64, 0xFF, 0x9B};
 
 bool net_address_parse(const char *text, struct net_address *out)
 {
-    struct in_addr v4;
-    if (inet_pton(AF_INET, text, &v4) == 1) {
-        memcpy(out->bytes, mapped_prefix, sizeof mapped_prefix);
-        memcpy(out->bytes + 12, &v4, 4);
-        return true;
-    }
-    return inet_pton(AF_INET6, text, out->bytes) == 1;
+    return ip_parse(text, out->bytes);
 }
 
 bool net_address_from(const struct sockaddr *sa, struct net_address *out, int *port)
 {
-    if (sa->sa_family == AF_INET) {
-        struct sockaddr_in v4;
-        memcpy(&v4, sa, sizeof v4);
-        memcpy(out->bytes, mapped_prefix, sizeof mapped_prefix);
-        memcpy(out->bytes + 12, &v4.sin_addr, 4);
-        *port = ntohs(v4.sin_port);
-        return true;
-    }
-    if (sa->sa_family != AF_INET6)
-        return false;
-    struct sockaddr_in6 v6;
-    memcpy(&v6, sa, sizeof v6);
-    memcpy(out->bytes, &v6.sin6_addr, 16);
-    *port = ntohs(v6.sin6_port);
-    return true;
+    return ip_from(sa, out->bytes, port);
 }
 
 static bool equal_bits(const uint8_t *a, const uint8_t *b, int bits)
@@ -96,7 +73,7 @@ static bool is_public4(const uint8_t *bytes)
 bool net_address_public(const struct net_address *a)
 {
     const uint8_t *b = a->bytes;
-    if (!memcmp(b, mapped_prefix, 12) || !memcmp(b, nat64_prefix, 12))
+    if (ip_is_mapped(b) || !memcmp(b, nat64_prefix, 12))
         return is_public4(b + 12);
     if (b[0] >> 5 != 1)
         return false;

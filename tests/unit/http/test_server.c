@@ -65,7 +65,7 @@ static void resume_once(struct http_request *r)
         atomic_fetch_add(&seen_gone, 1);
     else if (r->stopping)
         atomic_fetch_add(&seen_stopping, 1);
-    if (r->stopping && !r->gone && http_request_query(r, "stubborn"))
+    if (r->stopping && !r->gone && http_request_query(r, "lasting"))
         (void)http_defer(r, -1, resume_once);
     answer(r, http_request_query(r, "q") ? http_request_query(r, "q") : "woken");
 }
@@ -637,8 +637,8 @@ static void keeps_many_sockets_open(void **state)
 static void stops(void **state)
 {
     (void)state;
-    int a = dial(), b = dial(), c = dial(), d = dial(), stubborn = dial();
-    say(stubborn, GET("/defer?stubborn=1"));
+    int a = dial(), b = dial(), c = dial(), d = dial(), lasting = dial();
+    say(lasting, GET("/defer?lasting=1"));
     while (!atomic_load(&deferred))
         sleep_ms(1);
     atomic_store(&deferred, NULL);
@@ -666,7 +666,7 @@ static void stops(void **state)
     assert_int_equal(seen_gone, 1);
     assert_int_equal(ended, 2);
     assert_int_equal(bodies_done, 1);
-    close(stubborn);
+    close(lasting);
     close(a);
     close(b);
     close(c);
