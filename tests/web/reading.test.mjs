@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { makeKey } from '../lib/keys.mjs';
-import { form, getJson, startServer, tempFolder, tone, transcribe, until, waitForJob, wav } from '../lib/server.mjs';
+import { form, getJson, hold, startServer, tempFolder, tone, transcribe, until, waitForJob, wav } from '../lib/server.mjs';
 import { accessible, launch, longTranscript, openPage, picture, reason, recording } from './browser.mjs';
 
 describe('reading in the page', { skip: reason }, () => {
@@ -196,9 +196,12 @@ describe('reading in the page', { skip: reason }, () => {
   });
 
   test('says how many are before one that waits, in the title too, and tells who asked', async () => {
-    const one = await startServer({ env: { WORKER_CONCURRENCY: '1' } });
+    const one = await startServer({ env: { WORKER_CONCURRENCY: '1', LOG_LEVEL: 'INFO' } });
     const long = form(wav({ seconds: 300, sample: tone }), 'first.wav', { vad_filter: 'false', mode: 'sequential' });
-    await transcribe(one, long);
+    const { body: first } = await transcribe(one, long);
+    // It stands still in the midst of it, whatever the processor.
+    await until(() => getJson(one, `/jobs/${first.job_id}`), ({ body }) => body.progress > 0);
+    await hold(one);
     const { page, problems, close } = await openPage(browser, one, { permissions: ['notifications'] });
     await page.getByText('Online').waitFor();
     for (const name of ['second.wav', 'third.wav', 'fourth.wav']) {
@@ -206,7 +209,7 @@ describe('reading in the page', { skip: reason }, () => {
     }
     await page.getByRole('link', { name: /fourth\.wav.*before it/ }).waitFor();
     await page.getByRole('link', { name: /next in line/ }).waitFor();
-    assert.match(await page.title(), /^\(4\) /);
+    await page.waitForFunction(() => document.title.startsWith('(4) '));
     await page.getByRole('link', { name: /first/ }).click();
     await page.waitForFunction(() => /^\d+ % · first\.wav/.test(document.title));
     const bell = page.getByRole('button', { name: 'Notify me when it is done' });

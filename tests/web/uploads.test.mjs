@@ -56,6 +56,27 @@ describe('uploads in the page', { skip: reason }, () => {
   const stored = (id, s = server) => digest(fs.readFileSync(path.join(s.folder, 'storage', 'uploads', id)));
   const newest = async (name, s = server) => (await until(() => getJson(s, `/jobs?search=${name}`), ({ body }) => body.total > 0)).body.jobs[0];
 
+  test('leave who has gone elsewhere meanwhile where he is', async () => {
+    const { page, problems, close } = await openPage(browser, server);
+    let accepted;
+    const asked = new Promise((resolve) => { accepted = resolve; });
+    await page.route('**/uploads/*', async (route) => {
+      if (route.request().method() !== 'PATCH') { await route.fallback(); return; }
+      const answer = await route.fetch();
+      await new Promise((goOn) => { accepted(goOn); });
+      await route.fulfill({ response: answer });
+    });
+    await page.setInputFiles('#files', { name: 'aside.wav', mimeType: 'audio/wav', buffer: wav({ seconds: 2 }) });
+    const goOn = await asked;
+    await page.getByRole('link', { name: 'Models' }).click();
+    await page.getByRole('table', { name: 'Models', exact: true }).waitFor();
+    goOn();
+    await page.locator('#uploads li').waitFor({ state: 'detached' });
+    assert.match(page.url(), /#\/models$/);
+    assert.deepEqual(problems, []);
+    await close();
+  });
+
   test('are paused and go on where they were', async () => {
     const { page, problems, close } = await openPage(browser, line);
     await page.getByText('Online').waitFor();

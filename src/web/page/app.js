@@ -298,8 +298,8 @@ function start(files) {
   if (location.hash && !state.openId) location.hash = '';
   addFiles(files, options, (accepted) => {
     refresh();
-    // Show it, unless something is being read or there are more to watch.
-    if (!state.openId && files.length === 1) location.hash = `#/jobs/${accepted.job_id}`;
+    // Show it, unless there are more to watch or the reader has gone somewhere meanwhile.
+    if (!location.hash && files.length === 1) location.hash = `#/jobs/${accepted.job_id}`;
   });
 }
 
