@@ -138,7 +138,7 @@ int access_pass_check(struct access *a, const struct access_pass *pass)
     struct store_session session = {0};
     struct store_key key;
     struct err e;
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = clock_now_ms();
     bool by_session = *pass->session;
     if (!access_pass_may_end(pass))
         return 0;

@@ -112,7 +112,7 @@ static int identify_key(struct http_request *r, struct store *s, struct caller *
     bool session;
     struct store_key key = {0};
     struct err e = {0};
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = clock_now_ms();
     if (!find_credential(r, text, &session))
         return refuse_unknown(r, NULL, "");
     int status = session ? keys_check_session(s, text, now_ms, &key, c->session, &e)

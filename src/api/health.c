@@ -26,5 +26,5 @@ void api_health_ready(struct http_request *r)
                       json_pack("{s:s, s:s%, s:s, s:s, s:s}", "status", "unavailable",
                                 "failing", e.message, part, "detail", e.message,
                                 "error_code", "not_ready", "timestamp",
-                                clock_iso(clock_wall_ms(), when)));
+                                clock_iso(clock_now_ms(), when)));
 }

@@ -17,7 +17,7 @@ void api_keys_list(struct http_request *r)
 {
     struct store_key_list list;
     struct err e;
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = clock_now_ms();
     if (store_key_list(store_of(r), now_ms, &list, &e)) {
         api_error(&r->response, &e);
         return;
@@ -66,7 +66,7 @@ static int read_wish(const json_t *o, struct key_wish *out, struct err *e)
     if (!status)
         status = read_scopes(o, &out->scopes, e);
     if (!status)
-        status = key_expiry_parse(expires, clock_wall_ms(), &out->expires_ms, e);
+        status = key_expiry_parse(expires, clock_now_ms(), &out->expires_ms, e);
     return status;
 }
 

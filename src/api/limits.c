@@ -158,7 +158,7 @@ static int check_quota(struct http_request *r, const struct caller *c)
     struct err e;
     if (!c || !c->minutes_per_day)
         return 0;
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = clock_now_ms();
     if (store_key_usage(access_store(api->access), c->id, now_ms, &used, &e)) {
         log_error("%s", e.message);
         http_response_header(&r->response, "Retry-After", "10");

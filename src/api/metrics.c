@@ -123,7 +123,7 @@ static void measure_memory(struct buf *out)
 void api_metrics(struct http_request *r)
 {
     const struct api *api = r->app;
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = clock_now_ms();
     struct store_queue_figures figures;
     struct buf body;
     struct err e;

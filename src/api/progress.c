@@ -108,7 +108,7 @@ static void *open(struct http_request *r, struct http_ws *ws)
         free(p);
         return NULL;
     }
-    struct job_event now = present_state(&job, clock_wall_ms());
+    struct job_event now = present_state(&job, clock_now_ms());
     job_release(&job);
     pthread_mutex_lock(&p->lock);
     tell(p, &now);

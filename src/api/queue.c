@@ -183,9 +183,9 @@ void api_queue_purge_dead(struct http_request *r)
         status =
             err_set(&e, ERR_INVALID,
                     "\"older_than_days\" must be a whole number from 0 to %d", DAYS_MAX);
+    int64_t now_ms = days ? clock_sure_ms() : clock_now_ms();
     if (!status)
-        status =
-            jobs_purge_dead(api->jobs, clock_wall_ms() - days * DAY_MS + 1, &count, &e);
+        status = jobs_purge_dead(api->jobs, now_ms - days * DAY_MS + 1, &count, &e);
     if (count)
         audit_note(jobs_store(api->jobs), "dead_purged", &actor,
                    "%lld failed job(s), %lld days old or more", (long long)count,

@@ -36,7 +36,7 @@ static void open_session(struct http_request *r, const struct store_key *key)
     struct store *store = access_store(api->access);
     const struct key_actor actor = {key->id, r->client};
     char cookie[KEY_TEXT_SIZE];
-    int64_t now_ms = clock_wall_ms(), expires_ms;
+    int64_t now_ms = clock_now_ms(), expires_ms;
     struct err e;
     if (keys_open_session(store, key, now_ms, cookie, &expires_ms, &e)) {
         api_error(&r->response, &e);
@@ -72,7 +72,7 @@ static void open_with(struct http_request *r, const char *text)
     struct api *api = r->app;
     struct store_key key;
     struct err e;
-    int status = keys_check(access_store(api->access), text, clock_wall_ms(), &key, &e);
+    int status = keys_check(access_store(api->access), text, clock_now_ms(), &key, &e);
     if (status == ERR_DENIED) {
         access_note(r, ACCESS_REFUSED, key.id, e.message);
         http_response_header(&r->response, "WWW-Authenticate", "Bearer");
@@ -125,7 +125,7 @@ void api_session_close(struct http_request *r)
     int status = 0;
     /* Only who holds the session may end it. */
     if (credentials_cookie(http_request_header(r, "Cookie"), SESSION_COOKIE, text) &&
-        !keys_check_session(store, text, clock_wall_ms(), &key, id, NULL))
+        !keys_check_session(store, text, clock_now_ms(), &key, id, NULL))
         status = store_session_drop(store, id, &e);
     if (status) {
         api_error(&r->response, &e);

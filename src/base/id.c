@@ -10,7 +10,7 @@ const char *id_new(char out[ID_SIZE])
     uint8_t b[16];
     if (getrandom(b, sizeof b, 0) != (ssize_t)sizeof b)
         abort();
-    uint64_t ms = (uint64_t)clock_wall_ms();
+    uint64_t ms = (uint64_t)clock_now_ms();
     for (int i = 0; i < 6; i++)
         b[i] = (uint8_t)(ms >> (40 - 8 * i));
     b[6] = (uint8_t)(0x70 | (b[6] & 0x0F));

@@ -74,7 +74,7 @@ static int make_wish(const struct wanted *w, struct key_wish *out, struct err *e
     int status =
         key_scopes_parse(w->scope ? w->scope : "read,transcribe", &out->scopes, e);
     if (!status && w->expires)
-        status = key_expiry_parse(w->expires, clock_wall_ms(), &out->expires_ms, e);
+        status = key_expiry_parse(w->expires, clock_now_ms(), &out->expires_ms, e);
     if (!status && w->minutes)
         status = parse_minutes(w->minutes, &out->minutes_per_day, e);
     return status ? status : key_name_check(w->name, e);
@@ -134,7 +134,7 @@ static void print_row(const struct store_key *k)
     else
         (void)snprintf(minutes, sizeof minutes, "%.1f", k->seconds_today / 60);
     printf("%-16s  %-8s %-21s %-17s %-17s %-12s %s\n", k->id,
-           key_state(k, clock_wall_ms()), scopes_text(k->scopes, scopes),
+           key_state(k, clock_now_ms()), scopes_text(k->scopes, scopes),
            day_text(k->expires_ms, expires), day_text(k->used_ms, used), minutes,
            k->name);
 }
@@ -143,7 +143,7 @@ static int list(struct store *s, const struct wanted *w)
 {
     struct err e = {0};
     struct store_key_list keys;
-    if (store_key_list(s, clock_wall_ms(), &keys, &e))
+    if (store_key_list(s, clock_now_ms(), &keys, &e))
         return database_fail(&e);
     json_t *all = w->json ? json_array() : NULL;
     if (!w->json)
@@ -151,7 +151,7 @@ static int list(struct store *s, const struct wanted *w)
                "EXPIRES", "LAST USED", "MIN TODAY", "NAME");
     for (size_t i = 0; i < keys.count; i++)
         if (w->json)
-            (void)json_array_append_new(all, key_json(&keys.keys[i], clock_wall_ms()));
+            (void)json_array_append_new(all, key_json(&keys.keys[i], clock_now_ms()));
         else
             print_row(&keys.keys[i]);
     if (w->json)

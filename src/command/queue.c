@@ -179,7 +179,7 @@ static int list(struct store *s, const struct wanted *w, int64_t limit)
     struct store_queue_figures figures;
     struct store_queue_list jobs;
     const enum queue_part part = w->failed ? QUEUE_FAILED : QUEUE_ALIVE;
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = clock_now_ms();
     if (w->json) {
         json_t *o;
         if (queue_report(s, part, limit, workers_at_once(s), &o, &e))
@@ -215,7 +215,7 @@ static int show(struct store *s, const struct wanted *w, const char *id)
 {
     struct err e = {0};
     struct store_queue_entry x;
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = clock_now_ms();
     int status = check_id(id, &e);
     if (!status)
         status = store_queue_entry(s, id, now_ms, &x, &e);
@@ -244,7 +244,7 @@ static int do_one(void *arg, const char *id, struct err *e)
     struct deed *d = arg;
     int status = check_id(id, e);
     if (!status)
-        status = d->cancels ? store_cancel(d->store, id, clock_wall_ms(), e)
+        status = d->cancels ? store_cancel(d->store, id, clock_now_ms(), e)
                             : store_retry(d->store, id, e);
     if (status) {
         cli_error("%s: %s", id, e->message);
@@ -320,7 +320,8 @@ static int purge(struct store *s, const struct config *c, const struct wanted *w
                  int64_t days)
 {
     struct err e = {0};
-    int64_t before_ms = clock_wall_ms() - days * DAY_MS + 1, count = 0;
+    int64_t now_ms = days ? clock_sure_ms() : clock_now_ms();
+    int64_t before_ms = now_ms - days * DAY_MS + 1, count = 0;
     if (!w->yes) {
         if (!isatty(STDIN_FILENO)) {
             cli_error("this deletes jobs for good: say --yes");

@@ -44,7 +44,7 @@ static int list(struct store *s, bool as_json)
 {
     struct err e = {0};
     struct store_worker_list l;
-    if (store_worker_list(s, clock_wall_ms(), &l, &e)) {
+    if (store_worker_list(s, clock_now_ms(), &l, &e)) {
         cli_error("%s", e.message);
         return EXIT_ERROR;
     }

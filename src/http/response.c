@@ -114,7 +114,7 @@ static json_t *usual_shape(const char *error_code, const char *detail)
 {
     char when[CLOCK_ISO_SIZE];
     return json_pack("{s:s, s:s, s:s}", "detail", detail, "error_code", error_code,
-                     "timestamp", clock_iso(clock_wall_ms(), when));
+                     "timestamp", clock_iso(clock_now_ms(), when));
 }
 
 void http_respond_error(struct http_response *r, int status, const char *error_code,

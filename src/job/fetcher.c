@@ -128,7 +128,7 @@ static int on_tick(void *arg, struct err *e)
                    (long long)(blob_bytes(d->blob) >> 20));
     pthread_mutex_lock(&s->order);
     int status =
-        store_source_renew(s->store, &d->source, clock_wall_ms() + LEASE_MS, message, e);
+        store_source_renew(s->store, &d->source, clock_now_ms() + LEASE_MS, message, e);
     if (!status && !store_get(s->store, d->source.job_id, &job, NULL)) {
         jobs_post(s, &job);
         job_release(&job);
@@ -156,7 +156,7 @@ static void fail(struct download *d, const struct err *why)
     blob_abort(d->blob);
     d->blob = NULL;
     pthread_mutex_lock(&s->order);
-    int status = store_source_fail(s->store, &d->source, clock_wall_ms(),
+    int status = store_source_fail(s->store, &d->source, clock_now_ms(),
                                    err_name(why->code), why->message, &e);
     if (!status)
         tell(s, d->source.job_id);
@@ -196,7 +196,7 @@ static void retry(struct download *d, const struct err *why, long retry_after_se
         pause = PAUSE_MAX_MS;
     log_event(LOG_INFO, d->source.job_id, "fetched again in %lld s: %s",
               (long long)(pause / 1000), why->message);
-    pause_until(d, true, clock_wall_ms() + pause, "Downloading: trying again");
+    pause_until(d, true, clock_now_ms() + pause, "Downloading: trying again");
 }
 
 static int finish(struct download *d, struct err *e)
@@ -344,7 +344,7 @@ static bool claim_and_run(struct fetcher *f)
 {
     struct download d = {.f = f};
     struct err e = {0};
-    int64_t now = clock_wall_ms();
+    int64_t now = clock_now_ms();
     int status = store_source_claim(f->jobs->store, now, now + LEASE_MS, &d.source, &e);
     if (status == ERR_NOT_FOUND)
         return false;

@@ -243,7 +243,7 @@ void jobs_copy_cut(char *out, size_t size, const char *text)
 void jobs_post(struct jobs *s, const struct job *j)
 {
     struct job_event event = {
-        .status = j->status, .progress = j->progress, .time_ms = clock_wall_ms()};
+        .status = j->status, .progress = j->progress, .time_ms = clock_now_ms()};
     memcpy(event.job_id, j->id, ID_SIZE);
     const char *message = j->status == JOB_FAILED && j->error_message ? j->error_message
                           : j->message                                ? j->message
@@ -337,7 +337,7 @@ int jobs_cancel(struct jobs *s, const char *id, struct job *out, struct err *e)
     if (!id_valid(id))
         return err_set(e, ERR_NOT_FOUND, "there is no job of that name");
     pthread_mutex_lock(&s->order);
-    int status = store_cancel(s->store, id, clock_wall_ms(), e);
+    int status = store_cancel(s->store, id, clock_now_ms(), e);
     if (!status)
         status = tell(s, id, out, e);
     if (!status)
@@ -399,7 +399,7 @@ int jobs_forget(struct jobs *s, const char *id, struct err *e)
     if (status)
         return status;
     pthread_mutex_lock(&s->order);
-    bool was_live = !store_cancel(s->store, id, clock_wall_ms(), NULL);
+    bool was_live = !store_cancel(s->store, id, clock_now_ms(), NULL);
     status = store_get(s->store, id, &j, e);
     if (!status && was_live)
         jobs_post(s, &j);

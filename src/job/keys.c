@@ -10,7 +10,7 @@
 void audit_note(struct store *s, const char *event, const struct key_actor *actor,
                 const char *format, ...)
 {
-    struct store_audit_entry x = {.time_ms = clock_wall_ms()};
+    struct store_audit_entry x = {.time_ms = clock_now_ms()};
     struct err e;
     va_list args;
     va_start(args, format);
@@ -39,7 +39,7 @@ int keys_create(struct store *s, const struct key_wish *wish, bool first,
     if (status)
         return status;
     *out = (struct store_key){.scopes = wish->scopes,
-                              .created_ms = clock_wall_ms(),
+                              .created_ms = clock_now_ms(),
                               .expires_ms = wish->expires_ms,
                               .minutes_per_day = wish->minutes_per_day};
     (void)snprintf(out->name, sizeof out->name, "%s", wish->name);
@@ -59,7 +59,7 @@ int keys_revoke(struct store *s, const char *id, const struct key_actor *actor,
                        "\"%.40s\" is not the id of a key: that is the part of 16 digits "
                        "and letters between wt_ and the next _",
                        id);
-    int status = store_key_revoke(s, id, clock_wall_ms(), e);
+    int status = store_key_revoke(s, id, clock_now_ms(), e);
     if (!status)
         audit_note(s, "key_revoked", actor, "%s", id);
     return status;

@@ -16,7 +16,7 @@ static void post(struct jobs *s, const char *id, enum job_status status, int pro
                  const char *message)
 {
     struct job_event event = {
-        .status = status, .progress = progress, .time_ms = clock_wall_ms()};
+        .status = status, .progress = progress, .time_ms = clock_now_ms()};
     memcpy(event.job_id, id, ID_SIZE);
     jobs_copy_cut(event.message, sizeof event.message, message);
     events_post(s->events, &event);
@@ -115,5 +115,5 @@ bool news_may_be_coming(const struct jobs *s, const char *id)
     memcpy(digits, id, 8);
     memcpy(digits + 8, id + 9, 4);
     digits[12] = '\0';
-    return s->beside && strtoll(digits, NULL, 16) > clock_wall_ms() - COMING_MS;
+    return s->beside && strtoll(digits, NULL, 16) > clock_sure_ms() - COMING_MS;
 }

@@ -62,7 +62,9 @@ static remove_fn how_to_remove(enum store_aged what)
 static int64_t prune(struct jobs *s, enum store_aged what, int64_t age_ms)
 {
     char ids[BATCH][ID_SIZE];
-    int64_t before = clock_wall_ms() - age_ms, removed = 0;
+    /* What need not have any age goes by the time that is believed. */
+    int64_t now = what == STORE_AGED_FLEETING_AUDIO ? clock_now_ms() : clock_sure_ms();
+    int64_t before = now - age_ms, removed = 0;
     for (int round = 0; round < ROUNDS; round++) {
         size_t count = 0;
         struct err e = {0};
@@ -86,7 +88,7 @@ void prune_run(struct jobs *s)
     const struct config *c = s->config;
     struct err e = {0};
     resumable_prune(s);
-    if (store_key_usage_trim(s->store, clock_wall_ms() - USAGE_MS, &e))
+    if (store_key_usage_trim(s->store, clock_sure_ms() - USAGE_MS, &e))
         log_warning("retention: %s", e.message);
     if (s->beside) /* of a service that died, and nobody else has started since */
         jobs_sweep(s);
@@ -135,7 +137,7 @@ bool prune_soon(struct jobs *s)
     (void)prune(s, STORE_AGED_FLEETING_AUDIO, 0);
     (void)prune(s, STORE_AGED_FLEETING_TEXT, FLEETING_TEXT_MS);
     (void)prune(s, STORE_AGED_FLEETING_JOBS, FLEETING_JOBS_MS);
-    if (store_log_trim(s->store, clock_wall_ms() - LOG_MS, LOG_LINES, &e))
+    if (store_log_trim(s->store, clock_sure_ms() - LOG_MS, LOG_LINES, &e))
         log_warning("the log of changes is not trimmed: %s", e.message);
     tidy(s);
     scrub(s);

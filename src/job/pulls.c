@@ -42,7 +42,7 @@ struct pulls {
 static void tell(struct pull *p)
 {
     struct pulls *all = p->all;
-    p->view.time_ms = clock_wall_ms();
+    p->view.time_ms = clock_now_ms();
     for (size_t i = 0; i < all->n_listeners; i++)
         if (all->listeners[i].handle && all->listeners[i].pull == p)
             all->listeners[i].fn(all->listeners[i].arg, &p->view);

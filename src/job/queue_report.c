@@ -170,7 +170,7 @@ int queue_report(struct store *s, enum queue_part part, int64_t limit, int64_t a
 {
     struct store_queue_figures figures;
     struct store_queue_list list;
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = clock_now_ms();
     int status = store_queue_figures(s, now_ms, &figures, e);
     if (!status)
         status = queue_part_list(s, part, now_ms, limit, &list, e);

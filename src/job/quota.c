@@ -29,7 +29,7 @@ static int ask(struct jobs *s, const char *caller, bool urls, struct err *e)
     if (status == ERR_NOT_FOUND) /* nobody's, or a user of the proxy's */
         return 0;
     if (!status && key.minutes_per_day)
-        status = store_key_usage(s->store, caller, clock_wall_ms(), &used, e);
+        status = store_key_usage(s->store, caller, clock_now_ms(), &used, e);
     if (status || !key.minutes_per_day ||
         quota_judge(&used, key.minutes_per_day, urls) == QUOTA_LEFT)
         return status;

@@ -96,7 +96,7 @@ int resumable_create(struct jobs *s, struct store_upload *u, struct err *e)
     if (u->length > max_bytes(s))
         return too_large(s, e);
     id_new(u->id);
-    u->created_ms = clock_wall_ms();
+    u->created_ms = clock_now_ms();
     u->expires_ms = u->created_ms + RESUMABLE_REST_MS;
     /* The row first: a part without one is swept. */
     int status = store_upload_insert(s->store, u, e);
@@ -118,7 +118,7 @@ int resumable_get(struct jobs *s, const char *caller, const char *id,
     int status = store_upload_get(s->store, id, out, e);
     if (status)
         return status;
-    if ((!caller || !strcmp(caller, out->caller)) && out->expires_ms > clock_wall_ms())
+    if ((!caller || !strcmp(caller, out->caller)) && out->expires_ms > clock_now_ms())
         return 0;
     store_upload_release(out);
     return err_set(e, ERR_NOT_FOUND, "there is no such upload, or it has expired");
@@ -216,7 +216,7 @@ static int commit(struct resumable *r, struct err *e)
     int status = blob_sync(r->blob, e);
     if (!status)
         status = store_upload_advance(r->jobs->store, r->id, r->length, bytes,
-                                      clock_wall_ms() + RESUMABLE_REST_MS, e);
+                                      clock_now_ms() + RESUMABLE_REST_MS, e);
     if (!status)
         r->committed = bytes;
     return status;
@@ -442,7 +442,7 @@ int resumable_finish(struct jobs *s, const struct store_upload *u,
 int resumable_unfinished(struct jobs *s, char (*ids)[ID_SIZE], size_t max, size_t *count,
                          struct err *e)
 {
-    return store_upload_find(s->store, STORE_UPLOADS_WHOLE, clock_wall_ms(), ids, max,
+    return store_upload_find(s->store, STORE_UPLOADS_WHOLE, clock_now_ms(), ids, max,
                              count, e);
 }
 
@@ -473,7 +473,7 @@ static size_t prune_batch(struct jobs *s, bool *more)
     char ids[PRUNE_BATCH][ID_SIZE];
     size_t count = 0, gone = 0;
     struct err e = {0};
-    if (store_upload_find(s->store, STORE_UPLOADS_EXPIRED, clock_wall_ms(), ids,
+    if (store_upload_find(s->store, STORE_UPLOADS_EXPIRED, clock_sure_ms(), ids,
                           PRUNE_BATCH, &count, &e))
         log_warning("expired uploads stay for now: %s", e.message);
     for (size_t i = 0; i < count; i++)

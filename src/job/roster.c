@@ -26,7 +26,7 @@ void roster_init(struct roster *r, struct jobs *s, const char *owner, size_t con
                                    .embedded = s->has_doors,
                                    .threads = threads,
                                    .concurrency = (int)concurrency,
-                                   .started_ms = clock_wall_ms()};
+                                   .started_ms = clock_now_ms()};
     memcpy(r->row.id, owner, ID_SIZE);
     (void)snprintf(r->row.version, sizeof r->row.version, "%s", WT_VERSION);
     if (gethostname(r->row.host, sizeof r->row.host - 1))
@@ -150,7 +150,7 @@ void roster_mind(struct roster *r, size_t jobs, int64_t now_ns)
     r->row.jobs = (int)jobs;
     if (!shared || !r->models)
         look_at_models(r);
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = clock_now_ms();
     /* Who had a file before us is dead. */
     int64_t silent_ms = first && !shared ? -WORKER_GONE_MS : WORKER_GONE_MS;
     int status = store_worker_trim(s, now_ms, silent_ms, &e);

@@ -332,7 +332,7 @@ static int save_finished(struct run *r, struct jobs *s, struct err *e)
             .quality_json = texts.quality.length ? buf_cstr(&texts.quality) : NULL,
             .language = r->language[0] ? r->language : NULL,
             .duration_seconds = r->seconds};
-        status = store_complete(s->store, r->job.id, r->job.attempt, clock_wall_ms(),
+        status = store_complete(s->store, r->job.id, r->job.attempt, clock_now_ms(),
                                 &result, e);
     }
     checkpoint_texts_release(&texts);
@@ -342,7 +342,7 @@ static int save_finished(struct run *r, struct jobs *s, struct err *e)
 static int save_crashed(struct run *r, struct jobs *s, struct err *e)
 {
     char message[600];
-    int64_t now = clock_wall_ms();
+    int64_t now = clock_now_ms();
     (void)snprintf(
         message, sizeof message,
         "the worker died %d times at the same place of this recording (%.200s): "
@@ -365,7 +365,7 @@ static int save_end(struct run *r, struct jobs *s, struct err *e)
     case RUN_FINISHED:
         return save_finished(r, s, e);
     case RUN_FAILED:
-        return store_fail(s->store, j->id, j->attempt, clock_wall_ms(),
+        return store_fail(s->store, j->id, j->attempt, clock_now_ms(),
                           err_name(r->why.code), r->why.message, e);
     case RUN_CRASHED:
         return save_crashed(r, s, e);
@@ -383,7 +383,7 @@ static void log_end(const struct run *r)
     switch (r->end) {
     case RUN_FINISHED:
         log_event(LOG_INFO, r->job.id, "completed: %.1f s of audio in %.1f s", r->seconds,
-                  (double)(clock_wall_ms() - r->job.started_ms) / 1000);
+                  (double)(clock_now_ms() - r->job.started_ms) / 1000);
         break;
     case RUN_FAILED:
         log_event(LOG_WARNING, r->job.id, "failed: %s", r->why.message);

@@ -237,7 +237,7 @@ static int insert(struct jobs *s, const struct job_request *r, const struct job 
                                   .key = r->key,
                                   .request = request,
                                   .now_ms = j->created_ms,
-                                  .since_ms = j->created_ms - JOB_KEY_HOURS * 3600000};
+                                  .since_ms = clock_sure_ms() - JOB_KEY_HOURS * 3600000};
         return store_insert_once(s->store, j, sha256, &once, first, e);
     }
     if (!r->share || !rec->blob)
@@ -377,7 +377,7 @@ int jobs_record(struct jobs *s, const struct jobs_recording *rec,
                        : (char *)(uintptr_t) "{}",
         .message = (char *)(uintptr_t)(rec->blob ? "Waiting" : "Downloading"),
         .file_bytes = rec->blob ? rec->blob->bytes : 0,
-        .created_ms = clock_wall_ms(),
+        .created_ms = clock_now_ms(),
         .priority = r->priority,
         .retain_days = r->retain_days,
     };

@@ -101,7 +101,7 @@ static int send_body(struct webhooks *w, const struct store_delivery *d, const c
     const char *own = w->jobs->config->webhook_secret;
     const char *secret = *d->secret ? d->secret : own ? own : "";
     char id[120], time[64], signature[80], base64[WEBHOOK_SIGNATURE_SIZE];
-    int64_t now = clock_wall_ms() / 1000;
+    int64_t now = clock_now_ms() / 1000;
     (void)snprintf(id, sizeof id, "Webhook-Id: %s", d->id);
     (void)snprintf(time, sizeof time, "Webhook-Timestamp: %lld", (long long)now);
     const char *headers[] = {"Content-Type: application/json", id, time, signature};
@@ -135,7 +135,7 @@ static void conclude(struct webhooks *w, const struct store_delivery *d, int sta
                      const struct net_answer *answer, const struct err *why)
 {
     struct err e = {0};
-    int64_t now = clock_wall_ms();
+    int64_t now = clock_now_ms();
     int64_t pause = webhook_pause_ms(d->attempts, randombytes_random());
     if (answer->retry_after_seconds > 0 && answer->retry_after_seconds <= 3600 &&
         answer->retry_after_seconds * INT64_C(1000) > pause)
@@ -179,7 +179,7 @@ static bool claim_and_deliver(struct webhooks *w)
 {
     struct store_delivery d;
     struct err e = {0};
-    int64_t now = clock_wall_ms();
+    int64_t now = clock_now_ms();
     int status = store_webhook_claim(w->jobs->store, now, now + LEASE_MS, &d, &e);
     if (status && status != ERR_NOT_FOUND)
         log_error("no webhook can be sent: %s", e.message);
@@ -195,7 +195,7 @@ static void wait_for_news(struct webhooks *w, uint64_t *heard)
     struct timespec until;
     int64_t next = INT64_MAX, pause = LOOK_MS;
     if (!store_webhook_next(w->jobs->store, &next, NULL) && next != INT64_MAX)
-        pause = next - clock_wall_ms();
+        pause = next - clock_now_ms();
     pause = pause < 50 ? 50 : pause > LOOK_MS ? LOOK_MS : pause;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += (long)(pause % 1000) * 1000000;

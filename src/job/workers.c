@@ -7,14 +7,14 @@
 
 int jobs_workers(struct jobs *s, struct store_worker_list *out, struct err *e)
 {
-    return store_worker_list(s->store, clock_wall_ms(), out, e);
+    return store_worker_list(s->store, clock_now_ms(), out, e);
 }
 
 int workers_at_once(struct store *s)
 {
     struct store_worker_list l;
     int sum = 0;
-    if (store_worker_list(s, clock_wall_ms(), &l, NULL))
+    if (store_worker_list(s, clock_now_ms(), &l, NULL))
         return 0;
     for (size_t i = 0; i < l.count; i++)
         if (worker_is_alive(&l.workers[i]) && l.workers[i].concurrency < INT_MAX - sum)

@@ -44,15 +44,15 @@ static int embedded_take(struct queue *base, const struct queue_ticket *ticket,
                          struct job *out, struct err *e)
 {
     struct embedded *q = (struct embedded *)base;
-    int64_t now = clock_wall_ms();
+    int64_t until = clock_lease_ms() + QUEUE_LEASE_MS;
     (void)ticket;
-    return store_claim(q->store, wish, owner, now, now + QUEUE_LEASE_MS, out, e);
+    return store_claim(q->store, wish, owner, clock_now_ms(), until, out, e);
 }
 
 static int embedded_renew(struct queue *base, const char *id, int attempt, struct err *e)
 {
     struct embedded *q = (struct embedded *)base;
-    return store_renew(q->store, id, attempt, clock_wall_ms() + QUEUE_LEASE_MS, e);
+    return store_renew(q->store, id, attempt, clock_lease_ms() + QUEUE_LEASE_MS, e);
 }
 
 static void embedded_over(struct queue *base, const char *id, const struct queue_end *end)
@@ -65,7 +65,7 @@ static void embedded_over(struct queue *base, const char *id, const struct queue
 static int embedded_recover(struct queue *base, bool all, int64_t *count, struct err *e)
 {
     struct embedded *q = (struct embedded *)base;
-    return store_requeue_expired(q->store, all ? INT64_MAX : clock_wall_ms(), count, e);
+    return store_requeue_expired(q->store, all ? INT64_MAX : clock_lease_ms(), count, e);
 }
 
 static int embedded_allow(struct queue *base, const struct queue_rate *rate,

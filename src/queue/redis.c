@@ -123,7 +123,7 @@ static int redis_take(struct queue *base, const struct queue_ticket *ticket,
                       struct err *e)
 {
     struct redis_queue *q = (struct redis_queue *)base;
-    int64_t now = clock_wall_ms(), until = now + QUEUE_LEASE_MS;
+    int64_t now = clock_now_ms(), until = clock_lease_ms() + QUEUE_LEASE_MS;
     if (!ticket->id[0]) {
         int status = store_claim(q->store, wish, owner, now, until, out, e);
         if (!status)
@@ -144,7 +144,7 @@ static int redis_take(struct queue *base, const struct queue_ticket *ticket,
 static int redis_renew(struct queue *base, const char *id, int attempt, struct err *e)
 {
     struct redis_queue *q = (struct redis_queue *)base;
-    int status = store_renew(q->store, id, attempt, clock_wall_ms() + QUEUE_LEASE_MS, e);
+    int status = store_renew(q->store, id, attempt, clock_lease_ms() + QUEUE_LEASE_MS, e);
     if (!status)
         push(q, ERRAND_KEEP, id);
     return status;
@@ -163,7 +163,7 @@ static int redis_recover(struct queue *base, bool all, int64_t *count, struct er
 {
     struct redis_queue *q = (struct redis_queue *)base;
     int status =
-        store_requeue_expired(q->store, all ? INT64_MAX : clock_wall_ms(), count, e);
+        store_requeue_expired(q->store, all ? INT64_MAX : clock_lease_ms(), count, e);
     if (!status && *count)
         redis_look(q); /* which ones, only the store knows */
     return status;

@@ -54,7 +54,7 @@ static int run_pushes(struct redis_queue *q, const struct errand *list, size_t c
         struct store_waiting job = {0};
         int status = store_waiting_get(q->store, list[i].id, &job, e);
         if (!status)
-            redis_describe(w, &job, clock_wall_ms());
+            redis_describe(w, &job, clock_now_ms());
         else if (status != ERR_NOT_FOUND)
             redis_look(q); /* the store will say later */
         store_waiting_release(&job);

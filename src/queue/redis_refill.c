@@ -93,7 +93,7 @@ static void command(struct pass *p, const char *name, const char *key)
 static int add_page(struct pass *p, const struct store_waiting_list *page, struct err *e)
 {
     redisReply *reply = NULL;
-    int64_t now = clock_wall_ms();
+    int64_t now = clock_now_ms();
     if (mem_grow(&p->ids, &p->capacity, p->count + page->count, sizeof *p->ids))
         return err_set(e, ERR_NOMEM, "out of memory");
     redis_words_begin(&p->words, "");

@@ -86,7 +86,7 @@ static int migrate(struct pg_store *s, bool beside, struct err *e)
     int status;
     struct pg_turn t = pg_begin(&s->base, PG_LOOK);
     while (pg_turn(&t, &status, e))
-        status = pg_migrate(t.conn, steps, count, beside, clock_wall_ms(), e);
+        status = pg_migrate(t.conn, steps, count, beside, clock_now_ms(), e);
     return status;
 }
 
@@ -101,8 +101,6 @@ static int draw_number(struct pg_store *s, struct err *e)
         if (!status)
             number = (int)pg_int(r, 0, 0);
         PQclear(r);
-        if (!status)
-            status = pg_clock_look(s, t.conn, e);
     }
     if (status)
         return status;
@@ -110,6 +108,15 @@ static int draw_number(struct pg_store *s, struct err *e)
     s->pool.instance = number;
     s->pool.generation++;
     return 0;
+}
+
+static int look_at_clock(struct pg_store *s, struct err *e)
+{
+    int status;
+    struct pg_turn t = pg_begin(&s->base, PG_LOOK);
+    while (pg_turn(&t, &status, e))
+        status = pg_clock_look(s, t.conn, e);
+    return status;
 }
 
 int pg_store_open(struct store **out, const char *url,
@@ -125,6 +132,8 @@ int pg_store_open(struct store **out, const char *url,
         status = search_words_open(&s->words, e);
     if (!status)
         status = migrate(s, !options->exclusive, e);
+    if (!status)
+        status = look_at_clock(s, e);
     if (!status && options->exclusive)
         status = draw_number(s, e);
     if (!status && options->exclusive)

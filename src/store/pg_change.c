@@ -24,7 +24,8 @@ int pg_cancel(struct store *s, const char *id, int64_t now_ms, struct err *e)
     while (pg_turn(&t, &status, e)) {
         int n = pg_run(t.conn, e,
                        "UPDATE jobs SET status = 'cancelled', message = 'Cancelled', "
-                       "completed_ms = $1, owner = NULL WHERE id = $2 "
+                       "completed_ms = greatest($1, started_ms, created_ms), owner = "
+                       "NULL WHERE id = $2 "
                        "AND status IN ('pending', 'processing')",
                        "lt", now_ms, id);
         status = n < 0 ? n : n == 0 ? why_no_cancel(t.conn, id, e) : 0;

@@ -37,9 +37,9 @@ struct pg_pool {
 struct pg_store {
     struct store base;
     struct pg_pool pool;
-    struct search_words *words;      /* owned: what takes a text apart for the search */
-    struct pg_listener *listener;    /* owned; NULL for a command */
-    _Atomic int64_t server_ahead_ms; /* of our monotonic clock; 0: never asked */
+    struct search_words *words;   /* owned: what takes a text apart for the search */
+    struct pg_listener *listener; /* owned; NULL for a command */
+    _Atomic int64_t wrong_ms;     /* the wall clock's distance from the server's */
 };
 
 int pg_pool_init(struct pg_pool *p, const char *url, int connections, struct err *e);

@@ -194,7 +194,8 @@ static int sources_fail(struct store *s, const struct store_source *src, int64_t
             continue;
         int n = pg_run(t.conn, e,
                        "UPDATE jobs SET status = 'failed', error_code = $1, "
-                       "error_message = $2, message = 'Failed', completed_ms = $3 "
+                       "error_message = $2, message = 'Failed', completed_ms = "
+                       "greatest($3, created_ms) "
                        "WHERE id = $4",
                        "ttlt", code, message, now_ms, src->job_id);
         status = n < 0 ? n : 0;

@@ -1,6 +1,5 @@
 /* Jobs that wait, in PostgreSQL, for a queue that stands beside it: see waiting.h. */
 #include "base/mem.h"
-#include "store/pg_clock.h"
 #include "store/pg_jobs.h"
 #include "store/waiting.h"
 
@@ -100,7 +99,8 @@ static int claim_one(struct pg_store *s, struct pg_conn *c, const char *id, int 
         c, e,
         "UPDATE jobs SET status = 'processing', attempt = attempt + 1, owner = $1, "
         "holder = $2, lease_until_ms = $3, message = 'Starting', "
-        "started_ms = CASE WHEN started_ms = 0 THEN $4 ELSE started_ms END "
+        "started_ms = CASE WHEN started_ms = 0 THEN greatest($4, created_ms) "
+        "ELSE started_ms END "
         "WHERE id = $5 AND attempt = $6 AND run_after_ms <= $4 AND " WAITS,
         "tillti", owner, s->pool.instance, lease_ms, now_ms, id, attempt);
     if (n == 0)
@@ -114,8 +114,6 @@ static int waiting_claim(struct store *s, const char *id, int attempt, const cha
     int status;
     struct job found = {0};
     struct pg_turn t = pg_begin(s, PG_CHANGE);
-    now_ms = pg_clock_of((struct pg_store *)s, now_ms);
-    lease_ms = pg_clock_of((struct pg_store *)s, lease_ms);
     while (pg_turn(&t, &status, e)) {
         job_release(&found);
         status = claim_one((struct pg_store *)s, t.conn, id, attempt, owner, now_ms,

@@ -51,7 +51,8 @@ int pg_insert(struct store *s, const struct job *j, const char *sha256, struct e
 #define CLAIM(wish)                                                                      \
     "UPDATE jobs SET status = 'processing', attempt = attempt + 1, owner = $1, "         \
     "holder = $4, lease_until_ms = $2, message = 'Starting', "                           \
-    "started_ms = CASE WHEN started_ms = 0 THEN $3 ELSE started_ms END "                 \
+    "started_ms = CASE WHEN started_ms = 0 THEN greatest($3, created_ms) "               \
+    "ELSE started_ms END "                                                               \
     "WHERE id = (SELECT id FROM jobs WHERE status = 'pending' AND run_after_ms <= $3 "   \
     "AND NOT EXISTS (SELECT 1 FROM job_sources WHERE job_id = jobs.id "                  \
     "AND NOT fetched)" wish " ORDER BY " PG_QUEUE_ORDER                                  \
@@ -89,8 +90,6 @@ int pg_claim(struct store *s, const struct store_wish *wish, const char *owner,
     char id[ID_SIZE];
     struct job found = {0};
     struct pg_turn t = pg_begin(s, PG_CHANGE);
-    now_ms = pg_clock_of((struct pg_store *)s, now_ms);
-    lease_ms = pg_clock_of((struct pg_store *)s, lease_ms);
     while (pg_turn(&t, &status, e)) {
         job_release(&found);
         status =
@@ -111,10 +110,10 @@ int pg_renew(struct store *s, const char *id, int attempt, int64_t lease_ms,
     int status;
     struct pg_turn t = pg_begin(s, PG_CHANGE);
     while (pg_turn(&t, &status, e))
-        status = fenced(
-            pg_run(t.conn, e, "UPDATE jobs SET lease_until_ms = $1" FENCED("$2", "$3"),
-                   "lti", pg_clock_of((struct pg_store *)s, lease_ms), id, attempt),
-            id, e);
+        status = fenced(pg_run(t.conn, e,
+                               "UPDATE jobs SET lease_until_ms = $1" FENCED("$2", "$3"),
+                               "lti", lease_ms, id, attempt),
+                        id, e);
     return status;
 }
 
@@ -232,7 +231,8 @@ static int complete_with(struct pg_store *s, struct pg_conn *c, const char *id,
         pg_ask(c, &r, e,
                "UPDATE jobs SET status = 'completed', progress = 100, "
                "message = 'Completed', language = COALESCE($1, language), "
-               "duration_seconds = $2, completed_ms = $3, owner = NULL, "
+               "duration_seconds = $2, completed_ms = greatest($3, started_ms, "
+               "created_ms), owner = NULL, "
                "error_code = NULL, error_message = NULL" FENCED(
                    "$4", "$5") " RETURNING retain_days",
                "tdlti", result->language, result->duration_seconds, now_ms, id, attempt);
@@ -258,7 +258,8 @@ static int fail_with(struct pg_conn *c, const char *id, int attempt, int64_t now
 {
     int n = pg_run(c, e,
                    "UPDATE jobs SET status = 'failed', error_code = $1, "
-                   "error_message = $2, message = 'Failed', completed_ms = $3, "
+                   "error_message = $2, message = 'Failed', "
+                   "completed_ms = greatest($3, started_ms, created_ms), "
                    "owner = NULL" FENCED("$4", "$5"),
                    "ttlti", code, message, now_ms, id, attempt);
     return fenced(n, id, e);
@@ -289,7 +290,7 @@ int pg_requeue(struct store *s, const char *id, int attempt, struct err *e)
     return status;
 }
 
-static int crash_with(struct pg_store *s, struct pg_conn *c, const char *id, int attempt,
+static int crash_with(struct pg_conn *c, const char *id, int attempt,
                       const struct store_crash *crash, struct err *e)
 {
     PGresult *r;
@@ -310,7 +311,7 @@ static int crash_with(struct pg_store *s, struct pg_conn *c, const char *id, int
     return fenced(
         pg_run(c, e,
                "UPDATE jobs SET run_after_ms = $1, " BACK_TO_PENDING FENCED("$2", "$3"),
-               "lti", pg_clock_of(s, crash->run_after_ms), id, attempt),
+               "lti", crash->run_after_ms, id, attempt),
         id, e);
 }
 
@@ -320,7 +321,7 @@ int pg_crash(struct store *s, const char *id, int attempt,
     int status;
     struct pg_turn t = pg_begin(s, PG_CHANGE);
     while (pg_turn(&t, &status, e))
-        status = crash_with((struct pg_store *)s, t.conn, id, attempt, crash, e);
+        status = crash_with(t.conn, id, attempt, crash, e);
     return status;
 }
 
@@ -340,7 +341,7 @@ static int requeue_with(struct pg_store *s, struct pg_conn *c, int64_t before_ms
                   : pg_run(c, e,
                            "UPDATE jobs SET " BACK_TO_PENDING
                            " WHERE status = 'processing' AND lease_until_ms < $1",
-                           "l", pg_clock_of(s, before_ms));
+                           "l", before_ms);
 }
 
 int pg_requeue_expired(struct store *s, int64_t before_ms, int64_t *count, struct err *e)

@@ -10,6 +10,9 @@
 /* A name of this database, by which a queue knows whose it is. */
 #define STORE_IDENTITY "identity"
 
+/* What time it is, for a database that has no server: see base/trust.h. */
+#define STORE_CLOCK "clock"
+
 struct store_settings_ops {
     int (*get)(struct store *s, const char *name, struct buf *value, struct err *e);
     int (*set)(struct store *s, const char *name, const char *value, struct err *e);

@@ -4,7 +4,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "store/migrations.h"
-#include "store/sqlite_conn.h"
+#include "store/sqlite_clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -95,7 +95,7 @@ static int migrate(struct sqlite_store *s, struct err *e)
     int fd = s->lock_fd < 0 ? take_lock(s->path, e) : -1;
     if (s->lock_fd < 0 && fd < 0)
         return err_prefix(e, "the database is of an older version");
-    status = migrations_apply(&s->writer, steps, count, clock_wall_ms(), e);
+    status = migrations_apply(&s->writer, steps, count, clock_now_ms(), e);
     if (fd >= 0)
         close(fd);
     return status;
@@ -136,6 +136,8 @@ int sqlite_store_open(struct store **out, const char *path,
         status = open_writer(s, options->exclusive, e);
     for (size_t i = 0; !status && i < ARRAY_LENGTH(s->readers); i++)
         status = sqlite_conn_open(&s->readers[i], s->path, false, e);
+    if (!status)
+        status = sqlite_clock_open(s, e);
     if (status) {
         sqlite_store_ops.close(&s->base);
         return status;

@@ -5,6 +5,7 @@
 #define STORE_SQLITE_CONN_H
 
 #include "base/err.h"
+#include "base/trust.h"
 #include "store/store.h"
 
 #include <pthread.h>
@@ -32,6 +33,8 @@ struct sqlite_store {
     int lock_fd;                      /* owned; -1: not exclusive */
     atomic_bool damaged;              /* it was seen once */
     struct sqlite_listener *listener; /* owned; NULL: nobody wants to hear */
+    struct clock_trust trust;         /* under the writer's lock */
+    int64_t trust_saved_ms;           /* since the machine was started */
     struct sqlite_conn writer;
     struct sqlite_conn readers[SQLITE_STORE_READERS];
 };

@@ -188,7 +188,7 @@ static int sources_fail(struct store *s, const struct store_source *src, int64_t
             n = sqlite_conn_run(c, e,
                                 "UPDATE jobs SET status = 'failed', error_code = ?, "
                                 "error_message = ?, message = 'Failed', "
-                                "completed_ms = ? WHERE id = ?",
+                                "completed_ms = MAX(?, created_ms) WHERE id = ?",
                                 "ttlt", code, message, now_ms, src->job_id);
             status = n < 0 ? n : 0;
         }

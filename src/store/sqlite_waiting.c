@@ -105,7 +105,8 @@ static int waiting_claim(struct store *s, const char *id, int attempt, const cha
         c, e,
         "UPDATE jobs SET status = 'processing', attempt = attempt + 1, owner = ?1, "
         "lease_until_ms = ?2, message = 'Starting', "
-        "started_ms = CASE WHEN started_ms = 0 THEN ?3 ELSE started_ms END "
+        "started_ms = CASE WHEN started_ms = 0 THEN MAX(?3, created_ms) "
+        "ELSE started_ms END "
         "WHERE id = ?4 AND attempt = ?5 AND run_after_ms <= ?3 AND " WAITS,
         "tllti", owner, lease_ms, now_ms, id, attempt);
     int status = n > 0 ? sqlite_get_with(c, id, out, e) : n;

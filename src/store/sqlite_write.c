@@ -4,7 +4,7 @@
 #include "store/audit.h"
 #include "store/keys.h"
 #include "store/queue_view.h"
-#include "store/sqlite_conn.h"
+#include "store/sqlite_clock.h"
 #include "store/sqlite_listen.h"
 #include "store/sqlite_native.h"
 #include "store/sqlite_read.h"
@@ -24,6 +24,7 @@ static void sqlite_store_close(struct store *base)
 {
     struct sqlite_store *s = (struct sqlite_store *)base;
     sqlite_listen(base, NULL, NULL);
+    sqlite_clock_close(s);
     for (size_t i = 0; i < ARRAY_LENGTH(s->readers); i++)
         sqlite_conn_close(&s->readers[i]);
     sqlite_conn_close(&s->writer);
@@ -79,7 +80,8 @@ static int claim_id(struct sqlite_conn *c, const struct store_wish *wish,
         c,
         "UPDATE jobs SET status = 'processing', attempt = attempt + 1, owner = ?, "
         "lease_until_ms = ?, message = 'Starting', "
-        "started_ms = CASE WHEN started_ms = 0 THEN ?3 ELSE started_ms END "
+        "started_ms = CASE WHEN started_ms = 0 THEN MAX(?3, created_ms) "
+        "ELSE started_ms END "
         "WHERE id = (SELECT id FROM jobs WHERE status = 'pending' AND run_after_ms <= ?3 "
         "            AND NOT EXISTS (SELECT 1 FROM job_sources WHERE job_id = jobs.id "
         "                            AND NOT fetched) "
@@ -194,7 +196,8 @@ static int sqlite_complete(struct store *s, const char *id, int attempt, int64_t
         sqlite_conn_run(c, e,
                         "UPDATE jobs SET status = 'completed', progress = 100, "
                         "message = 'Completed', language = COALESCE(?, language), "
-                        "duration_seconds = ?, completed_ms = ?, owner = NULL, "
+                        "duration_seconds = ?, completed_ms = MAX(?, started_ms, "
+                        "created_ms), owner = NULL, "
                         "error_code = NULL, error_message = NULL" FENCED,
                         "tdlti", r->language, r->duration_seconds, now_ms, id, attempt);
     status = fenced(n, id, e);
@@ -217,7 +220,8 @@ static int fail_with(struct sqlite_conn *c, const char *id, int attempt, int64_t
 {
     int n = sqlite_conn_run(c, e,
                             "UPDATE jobs SET status = 'failed', error_code = ?, "
-                            "error_message = ?, message = 'Failed', completed_ms = ?, "
+                            "error_message = ?, message = 'Failed', "
+                            "completed_ms = MAX(?, started_ms, created_ms), "
                             "owner = NULL" FENCED,
                             "ttlti", code, message, now_ms, id, attempt);
     return fenced(n, id, e);
@@ -295,6 +299,7 @@ done:
 static int sqlite_requeue_expired(struct store *s, int64_t before_ms, int64_t *count,
                                   struct err *e)
 {
+    sqlite_clock_look((struct sqlite_store *)s);
     struct sqlite_conn *c = WRITER(s);
     int n = sqlite_conn_run(c, e,
                             "UPDATE jobs SET " BACK_TO_PENDING
@@ -323,12 +328,12 @@ static int why_no_cancel(struct sqlite_conn *c, const char *id, struct err *e)
 static int sqlite_cancel(struct store *s, const char *id, int64_t now_ms, struct err *e)
 {
     struct sqlite_conn *c = WRITER(s);
-    int n =
-        sqlite_conn_run(c, e,
-                        "UPDATE jobs SET status = 'cancelled', message = 'Cancelled', "
-                        "completed_ms = ?, owner = NULL WHERE id = ? "
-                        "AND status IN ('pending', 'processing')",
-                        "lt", now_ms, id);
+    int n = sqlite_conn_run(
+        c, e,
+        "UPDATE jobs SET status = 'cancelled', message = 'Cancelled', "
+        "completed_ms = MAX(?, started_ms, created_ms), owner = NULL WHERE id = ? "
+        "AND status IN ('pending', 'processing')",
+        "lt", now_ms, id);
     if (n == 0)
         n = why_no_cancel(c, id, e);
     sqlite_store_done(c);

@@ -344,34 +344,22 @@ static void what_others_hold_stays_theirs(void **state)
     store_close(b);
 }
 
-/* A clock that is an hour behind, or ahead: leases are the server's hours all the same.
- */
-static void leases_go_by_the_servers_clock(void **state)
+/* Whatever this process believed before: with a server, its time is what all agree on. */
+static void the_servers_clock_counts(void **state)
 {
     struct fixture *f = *state;
-    static const int64_t hour_ms = 3600000;
-    const int64_t wrong[] = {hour_ms, -hour_ms};
+    static const int64_t wrong[] = {3600000, -3600000};
+    int64_t right = clock_wall_ms() - clock_boot_ms(), count = -1;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        struct store *a = crowd_open(f->url, 2), *b = crowd_open(f->url, 2);
-        char id[ID_SIZE];
-        struct job j;
-        int64_t count = -1;
-        test_store_add(a, 1, "a.wav", id);
-        /* What a clock that was set would say now. */
-        int64_t now_ms = clock_wall_ms();
-        atomic_fetch_add(&((struct pg_store *)a)->server_ahead_ms, wrong[i]);
-        CHECK(store_claim(a, NULL, "a", now_ms - wrong[i], now_ms - wrong[i] + 15000, &j,
-                          e));
-        CHECK(store_renew(a, id, j.attempt, now_ms - wrong[i] + 15000, e));
-        job_release(&j);
-        atomic_fetch_sub(&((struct pg_store *)a)->server_ahead_ms, wrong[i]);
-        CHECK(store_requeue_expired(b, clock_wall_ms(), &count, e));
-        assert_int_equal(count, 0);
-        CHECK(store_requeue_expired(b, clock_wall_ms() + 20000, &count, e));
-        assert_int_equal(count, 1);
-        CHECK(store_remove(a, id, e));
-        store_close(a);
-        store_close(b);
+        clock_agree_server(right + wrong[i]);
+        struct store *s = crowd_open(f->url, 2);
+        assert_in_range(clock_now_ms() - clock_wall_ms() + 1000, 0, 2000);
+        clock_agree_server(right + wrong[i]);
+        CHECK(store_requeue_expired(s, clock_lease_ms(), &count, e));
+        assert_in_range(clock_now_ms() - clock_wall_ms() + 1000, 0, 2000);
+        assert_in_range(clock_sure_ms() - clock_wall_ms() + 1000, 0, 2000);
+        assert_in_range(clock_lease_ms() - clock_wall_ms() + 1000, 0, 2000);
+        store_close(s);
     }
 }
 
@@ -484,7 +472,7 @@ int main(void)
         TEST(few_connections_serve_many),
         TEST(the_log_is_read_without_gaps),
         TEST(what_others_hold_stays_theirs),
-        TEST(leases_go_by_the_servers_clock),
+        TEST(the_servers_clock_counts),
         TEST(others_hear_what_was_changed),
         TEST(a_broken_text_is_mended),
     };

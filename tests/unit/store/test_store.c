@@ -327,18 +327,38 @@ static void a_job_that_gets_further_is_no_poison(void **state)
     }
 }
 
+/* Whatever the clocks of those say who made it, began it and ended it. */
+static void the_times_of_a_job_do_not_go_back(void **state)
+{
+    struct store_fixture *f = *state;
+    char ids[3][ID_SIZE];
+    struct job j;
+    for (int i = 0; i < 3; i++)
+        test_store_add(f->store, 5000 + i, "a.wav", ids[i]);
+    CHECK(store_complete(f->store, ids[0], claim(f->store, ids[0]), 400, &result, e));
+    CHECK(store_fail(f->store, ids[1], claim(f->store, ids[1]), 400, "x", "y", e));
+    CHECK(store_cancel(f->store, ids[2], 400, e));
+    for (int i = 0; i < 3; i++) {
+        CHECK(store_get(f->store, ids[i], &j, e));
+        assert_int_equal(j.started_ms, i < 2 ? 5000 + i : 0);
+        assert_int_equal(j.completed_ms, 5000 + i);
+        job_release(&j);
+    }
+}
+
 static void a_failure_keeps_its_reason_until_retried(void **state)
 {
     struct store_fixture *f = *state;
     char id[ID_SIZE];
     test_store_add(f->store, 1, "a.wav", id);
-    CHECK(store_fail(f->store, id, claim(f->store, id), 42, "not_media", "no audio", e));
+    CHECK(
+        store_fail(f->store, id, claim(f->store, id), 1042, "not_media", "no audio", e));
     struct job j;
     CHECK(store_get(f->store, id, &j, e));
     assert_int_equal(j.status, JOB_FAILED);
     assert_string_equal(j.error_code, "not_media");
     assert_string_equal(j.error_message, "no audio");
-    assert_int_equal(j.completed_ms, 42);
+    assert_int_equal(j.completed_ms, 1042);
     job_release(&j);
     CHECK(store_retry(f->store, id, e));
     CHECK(store_get(f->store, id, &j, e));
@@ -414,16 +434,16 @@ static void the_retention_sees_what_is_old(void **state)
     test_store_add(f->store, 1, "old", old);
     test_store_add(f->store, 2, "young", young);
     test_store_add(f->store, 3, "waiting", waiting);
-    CHECK(store_complete(f->store, old, claim(f->store, old), 100, &result, e));
-    CHECK(store_complete(f->store, young, claim(f->store, young), 900, &result, e));
+    CHECK(store_complete(f->store, old, claim(f->store, old), 1100, &result, e));
+    CHECK(store_complete(f->store, young, claim(f->store, young), 1900, &result, e));
     size_t count;
-    CHECK(store_aged(f->store, STORE_AGED_AUDIO, 500, ids, 4, &count, e));
+    CHECK(store_aged(f->store, STORE_AGED_AUDIO, 1500, ids, 4, &count, e));
     assert_int_equal(count, 1);
     assert_string_equal(ids[0], old);
     CHECK(store_drop_audio(f->store, old, e));
-    CHECK(store_aged(f->store, STORE_AGED_AUDIO, 500, ids, 4, &count, e));
+    CHECK(store_aged(f->store, STORE_AGED_AUDIO, 1500, ids, 4, &count, e));
     assert_int_equal(count, 0);
-    CHECK(store_aged(f->store, STORE_AGED_JOBS, 500, ids, 4, &count, e));
+    CHECK(store_aged(f->store, STORE_AGED_JOBS, 1500, ids, 4, &count, e));
     assert_int_equal(count, 1);
     CHECK(store_aged(f->store, STORE_AGED_JOBS, 5000, ids, 1, &count, e));
     assert_int_equal(count, 1); /* no more than there is room for */
@@ -579,6 +599,7 @@ int main(void)
         TEST(a_cancelled_job_takes_no_writes),
         TEST(three_crashes_at_one_place_are_a_failure),
         TEST(a_job_that_gets_further_is_no_poison),
+        TEST(the_times_of_a_job_do_not_go_back),
         TEST(a_failure_keeps_its_reason_until_retried),
         TEST(lists_filter_count_and_page),
         TEST(removing_takes_everything_along),
