@@ -82,21 +82,10 @@ class Server:
         return json.loads(answer)
 
     def processes(self):
-        """Its process and all that descend from it."""
-        parents = {}
-        for place in Path("/proc").glob("[0-9]*/stat"):
-            fields = stat(place.parent.name)
-            if fields:
-                parents.setdefault(int(fields[1]), []).append(int(place.parent.name))
-        found = [self.process.pid]
-        for pid in found:
-            found += parents.get(pid, [])
-        return found
+        return descent(self.process.pid)
 
     def processor_seconds(self):
-        """Of all its processes, those that have ended among them: each is in its parent's sum then."""
-        stats = filter(None, map(stat, self.processes()))
-        return sum(int(n) for fields in stats for n in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+        return processor_seconds(self.process.pid)
 
     def pss_mib(self):
         """Memory of all its processes; what several share counts once."""
@@ -108,6 +97,25 @@ class Server:
             except OSError:  # it has ended
                 pass
         return total / 1024
+
+
+def descent(pid):
+    """A process and all that descend from it."""
+    parents = {}
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        fields = stat(place.parent.name)
+        if fields:
+            parents.setdefault(int(fields[1]), []).append(int(place.parent.name))
+    found = [pid]
+    for one in found:
+        found += parents.get(one, [])
+    return found
+
+
+def processor_seconds(pid):
+    """Of a process and its descent, those that have ended among them: each is in its parent's sum then."""
+    stats = filter(None, map(stat, descent(pid)))
+    return sum(int(n) for fields in stats for n in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 
 
 def stat(pid):

@@ -40,8 +40,8 @@ static void count_jobs(const struct store_queue_figures *f, struct buf *out)
 }
 
 /* What tells whether more machines are wanted, or fewer. */
-static void measure_queue(const struct store_queue_figures *f, int64_t at_once,
-                          int64_t now_ms, struct buf *out)
+static void measure_queue(const struct store_queue_figures *f, const struct stranded *st,
+                          int64_t at_once, int64_t now_ms, struct buf *out)
 {
     struct queue_estimate q;
     queue_estimate(f, at_once, &q);
@@ -60,6 +60,9 @@ static void measure_queue(const struct store_queue_figures *f, int64_t at_once,
                PREFIX "queue_audio_seconds{state=\"waiting\"} %.9g\n" PREFIX
                       "queue_audio_seconds{state=\"running\"} %.9g\n",
                q.waiting_seconds, q.running_seconds);
+    gauge(out, PREFIX "queue_stranded_jobs",
+          "Jobs that wait for a model which no worker that is alive has.",
+          (double)stranded_count(st, f));
     if (q.speed > 0)
         gauge(out, PREFIX "real_time_factor",
               "Seconds of audio in one second of a transcription, of the last 50 "
@@ -125,9 +128,11 @@ void api_metrics(struct http_request *r)
     const struct api *api = r->app;
     int64_t now_ms = clock_now_ms();
     struct store_queue_figures figures;
+    struct stranded st;
     struct buf body;
     struct err e;
-    if (store_queue_figures(jobs_store(api->jobs), now_ms, &figures, &e)) {
+    if (store_queue_figures(jobs_store(api->jobs), now_ms, &figures, &e) ||
+        stranded_look(jobs_store(api->jobs), &st, &e)) {
         api_error(&r->response, &e);
         return;
     }
@@ -137,7 +142,8 @@ void api_metrics(struct http_request *r)
     describe(&body, PREFIX "ready", "gauge", "Whether /health/ready answers 200.");
     buf_printf(&body, PREFIX "ready %d\n", jobs_ready(api->jobs, &e) == 0);
     count_jobs(&figures, &body);
-    measure_queue(&figures, jobs_at_once(api->jobs), now_ms, &body);
+    measure_queue(&figures, &st, jobs_at_once(api->jobs), now_ms, &body);
+    stranded_release(&st);
     if (count_workers(api, &body, &e)) {
         buf_release(&body);
         api_error(&r->response, &e);

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "http/disposition.h"
+#include "job/stranded.h"
 
 #include <errno.h>
 
@@ -56,6 +57,16 @@ static bool read_filter(struct http_request *r, struct job_filter *f)
     return true;
 }
 
+/* With what it waits for, where nobody can do it now. */
+static json_t *present_to(struct api *api, const struct job *j, bool with_transcript)
+{
+    char reason[STRANDED_SIZE];
+    json_t *o = present_job(j, with_transcript);
+    const char *why = jobs_stranded(api->jobs, j, reason);
+    (void)json_object_set_new(o, "waits_for", why ? json_string(why) : json_null());
+    return o;
+}
+
 void api_list(struct http_request *r)
 {
     struct api *api = r->app;
@@ -71,7 +82,7 @@ void api_list(struct http_request *r)
     }
     json_t *jobs = json_array();
     for (size_t i = 0; i < list.count; i++)
-        (void)json_array_append_new(jobs, present_job(&list.jobs[i], false));
+        (void)json_array_append_new(jobs, present_to(api, &list.jobs[i], false));
     http_respond_json(&r->response, 200,
                       json_pack("{s:o, s:I, s:I, s:I}", "jobs", jobs, "total",
                                 (json_int_t)list.total, "limit", (json_int_t)filter.limit,
@@ -88,7 +99,7 @@ static void answer_job(struct http_request *r, int status, struct job *job,
         return;
     }
     struct api *api = r->app;
-    json_t *shown = present_job(job, true);
+    json_t *shown = present_to(api, job, true);
     api_add_webhook(api->jobs, job->id, shown);
     http_respond_json(&r->response, 200, shown);
     job_release(job);

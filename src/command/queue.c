@@ -126,6 +126,17 @@ static void print_sums(const struct store_queue_figures *f, int64_t at_once)
     putchar('\n');
 }
 
+static void print_stranded(const struct store_queue_figures *f, const struct stranded *st)
+{
+    char reason[STRANDED_SIZE];
+    for (size_t i = 0; i < f->n_models; i++)
+        if (stranded_reason(st, f->models[i].name, reason)) {
+            printf("%lld cannot be done now: ", (long long)f->models[i].jobs);
+            print_text(reason);
+            putchar('\n');
+        }
+}
+
 static void print_field(const char *name, const char *text)
 {
     if (!*text)
@@ -142,9 +153,11 @@ static void print_time(const char *name, int64_t wall_ms)
         print_field(name, clock_iso(wall_ms, text));
 }
 
-static void print_entry(const struct store_queue_entry *x, int64_t now_ms)
+static void print_entry(const struct store_queue_entry *x, const struct stranded *st,
+                        int64_t now_ms)
 {
-    char text[24];
+    char text[24], reason[STRANDED_SIZE];
+    const char *why = queue_entry_stranded(x, st, reason);
     print_field("job", x->id);
     print_field("state", queue_entry_state(x, now_ms));
     if (x->position)
@@ -161,6 +174,7 @@ static void print_entry(const struct store_queue_entry *x, int64_t now_ms)
     print_field("worker", x->owner);
     printf("%-10s %d %%\n", "progress", x->progress);
     print_field("message", x->message);
+    print_field("waits for", why ? why : "");
     print_field("reason", x->error_code);
     print_field("error", x->error_message);
     print_field("waited", time_text(queue_entry_waited(x, now_ms), text));
@@ -187,7 +201,8 @@ static int list(struct store *s, const struct wanted *w, int64_t limit)
         database_print_json(o);
         return EXIT_OK;
     }
-    if (store_queue_figures(s, now_ms, &figures, &e) ||
+    struct stranded st;
+    if (store_queue_figures(s, now_ms, &figures, &e) || stranded_look(s, &st, &e) ||
         queue_part_list(s, part, now_ms, limit, &jobs, &e))
         return database_fail(&e);
     if (jobs.count)
@@ -198,6 +213,8 @@ static int list(struct store *s, const struct wanted *w, int64_t limit)
         print_row(&jobs.entries[i], now_ms);
     store_queue_list_release(&jobs);
     print_sums(&figures, workers_at_once(s));
+    print_stranded(&figures, &st);
+    stranded_release(&st);
     return EXIT_OK;
 }
 
@@ -215,16 +232,22 @@ static int show(struct store *s, const struct wanted *w, const char *id)
 {
     struct err e = {0};
     struct store_queue_entry x;
+    struct stranded st = {0};
     int64_t now_ms = clock_now_ms();
     int status = check_id(id, &e);
     if (!status)
+        status = stranded_look(s, &st, &e);
+    if (!status)
         status = store_queue_entry(s, id, now_ms, &x, &e);
-    if (status)
+    if (status) {
+        stranded_release(&st);
         return database_fail(&e);
+    }
     if (w->json)
-        database_print_json(queue_entry_json(&x, now_ms));
+        database_print_json(queue_entry_json(&x, &st, now_ms));
     else
-        print_entry(&x, now_ms);
+        print_entry(&x, &st, now_ms);
+    stranded_release(&st);
     store_queue_entry_release(&x);
     return EXIT_OK;
 }

@@ -8,6 +8,7 @@
 #include "job/roster.h"
 #include "job/run.h"
 #include "job/slot.h"
+#include "job/stranded.h"
 #include "job/supervisor.h"
 #include "job/worker.h"
 
@@ -37,6 +38,7 @@ struct supervisor {
     struct slot slots[MAX_WORKERS];
     struct run runs[MAX_WORKERS][WORKER_JOBS]; /* runs[i] are the jobs of slots[i] */
     struct roster roster;
+    struct stranded_watch stranded;
     int64_t leases_at_ns, lapsed_at_ns, claim_at_ns, beside_at_ns, prune_at_ns,
         prune_soon_at_ns;
 

@@ -166,6 +166,7 @@ static int open_as(struct jobs **out, const struct config *c, bool has_doors,
     s->has_doors = has_doors;
     s->has_workers = !has_doors || c->embedded_workers;
     pthread_mutex_init(&s->order, NULL);
+    pthread_mutex_init(&s->stranded.lock, NULL);
     int status = open_common(s, e);
     if (!status && has_doors)
         status = open_doors(s, e);
@@ -209,6 +210,8 @@ void jobs_close(struct jobs *s)
     events_free(s->events);
     key_set_free(s->keys);
     resumable_list_free(s->written);
+    stranded_release(&s->stranded.known);
+    pthread_mutex_destroy(&s->stranded.lock);
     pthread_mutex_destroy(&s->order);
     free(s);
 }

@@ -64,12 +64,20 @@ static json_t *real_or_null(double value, bool known)
     return known ? json_real(value) : json_null();
 }
 
-json_t *queue_entry_json(const struct store_queue_entry *x, int64_t now_ms)
+const char *queue_entry_stranded(const struct store_queue_entry *x,
+                                 const struct stranded *st, char out[STRANDED_SIZE])
 {
+    return x->status == JOB_PENDING ? stranded_reason(st, x->model, out) : NULL;
+}
+
+json_t *queue_entry_json(const struct store_queue_entry *x, const struct stranded *st,
+                         int64_t now_ms)
+{
+    char reason[STRANDED_SIZE];
     bool delayed = x->status == JOB_PENDING && x->run_after_ms > now_ms;
     return json_pack(
         "{s:s, s:s, s:o, s:i, s:i, s:i, s:o, s:s, s:s, s:o, s:I, s:o, s:i, s:s, s:o, "
-        "s:o, s:f, s:o, s:o, s:o, s:o}",
+        "s:o, s:f, s:o, s:o, s:o, s:o, s:s?}",
         "job_id", x->id, "state", queue_entry_state(x, now_ms), "position",
         x->position ? json_integer(x->position) : json_null(), "priority",
         x->priority - JOB_PRIORITY_LOWEST, "attempts", x->attempt, "crashes", x->crashes,
@@ -82,11 +90,26 @@ json_t *queue_entry_json(const struct store_queue_entry *x, int64_t now_ms)
         queue_entry_waited(x, now_ms), "created_at", time_or_null(x->created_ms),
         "started_at", time_or_null(x->started_ms), "ended_at",
         time_or_null(x->completed_ms), "not_before",
-        delayed ? time_or_null(x->run_after_ms) : json_null());
+        delayed ? time_or_null(x->run_after_ms) : json_null(), "waits_for",
+        queue_entry_stranded(x, st, reason));
 }
 
-json_t *queue_figures_json(const struct store_queue_figures *f, int64_t at_once,
-                           int64_t now_ms)
+/* The models that jobs wait for and no worker has, with how many wait. */
+static json_t *stranded_json(const struct store_queue_figures *f,
+                             const struct stranded *st)
+{
+    char reason[STRANDED_SIZE];
+    json_t *list = json_array();
+    for (size_t i = 0; i < f->n_models; i++)
+        if (stranded_reason(st, f->models[i].name, reason))
+            (void)json_array_append_new(
+                list, json_pack("{s:s, s:I, s:s}", "model", f->models[i].name, "jobs",
+                                (json_int_t)f->models[i].jobs, "waits_for", reason));
+    return list;
+}
+
+json_t *queue_figures_json(const struct store_queue_figures *f, const struct stranded *st,
+                           int64_t at_once, int64_t now_ms)
 {
     struct queue_estimate q;
     queue_estimate(f, at_once, &q);
@@ -97,14 +120,15 @@ json_t *queue_figures_json(const struct store_queue_figures *f, int64_t at_once,
                                   json_integer(f->failures[i].jobs));
     int64_t oldest = f->oldest_ms && now_ms > f->oldest_ms ? now_ms - f->oldest_ms : 0;
     return json_pack(
-        "{s:I, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:o, s:o}", "waiting",
+        "{s:I, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:o, s:o, s:o}", "waiting",
         (json_int_t)f->jobs[JOB_PENDING], "running", (json_int_t)f->jobs[JOB_PROCESSING],
         "failed", (json_int_t)f->jobs[JOB_FAILED], "oldest_waiting_seconds",
         (double)oldest / 1000, "waiting_audio_seconds", q.waiting_seconds,
         "running_audio_seconds", q.running_seconds, "real_time_factor",
         real_or_null(q.speed, q.speed > 0), "transcriptions_at_once",
         q.at_once ? json_integer(q.at_once) : json_null(), "estimated_wait_seconds",
-        real_or_null(q.wait_seconds, q.wait_seconds >= 0), "failures", failures);
+        real_or_null(q.wait_seconds, q.wait_seconds >= 0), "failures", failures,
+        "stranded", stranded_json(f, st));
 }
 
 /* ---- lists ----------------------------------------------------------------------- */
@@ -165,24 +189,36 @@ int queue_part_list(struct store *s, enum queue_part part, int64_t now_ms, int64
                             now_ms, limit, out, e);
 }
 
+static json_t *entries_json(const struct store_queue_list *list,
+                            const struct stranded *st, int64_t now_ms)
+{
+    json_t *jobs = json_array();
+    for (size_t i = 0; i < list->count; i++)
+        (void)json_array_append_new(jobs,
+                                    queue_entry_json(&list->entries[i], st, now_ms));
+    return jobs;
+}
+
 int queue_report(struct store *s, enum queue_part part, int64_t limit, int64_t at_once,
                  json_t **out, struct err *e)
 {
     struct store_queue_figures figures;
-    struct store_queue_list list;
+    struct store_queue_list list = {0};
+    struct stranded st = {0};
     int64_t now_ms = clock_now_ms();
     int status = store_queue_figures(s, now_ms, &figures, e);
     if (!status)
+        status = stranded_look(s, &st, e);
+    if (!status)
         status = queue_part_list(s, part, now_ms, limit, &list, e);
-    if (status)
-        return status;
-    json_t *jobs = json_array();
-    for (size_t i = 0; i < list.count; i++)
-        (void)json_array_append_new(jobs, queue_entry_json(&list.entries[i], now_ms));
-    store_queue_list_release(&list);
-    *out = queue_figures_json(&figures, at_once, now_ms);
-    (void)json_object_set_new(*out, "jobs", jobs);
-    return *out ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+    if (!status) {
+        *out = queue_figures_json(&figures, &st, at_once, now_ms);
+        (void)json_object_set_new(*out, "jobs", entries_json(&list, &st, now_ms));
+        store_queue_list_release(&list);
+        status = *out ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+    }
+    stranded_release(&st);
+    return status;
 }
 
 /* ---- dead letters ---------------------------------------------------------------- */

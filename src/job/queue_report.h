@@ -3,6 +3,7 @@
 #ifndef JOB_QUEUE_REPORT_H
 #define JOB_QUEUE_REPORT_H
 
+#include "job/stranded.h"
 #include "store/queue_view.h"
 
 #include <jansson.h>
@@ -28,10 +29,14 @@ void queue_estimate(const struct store_queue_figures *f, int64_t at_once,
 const char *queue_entry_state(const struct store_queue_entry *x, int64_t now_ms);
 /* How long it waited for a worker, or does. */
 double queue_entry_waited(const struct store_queue_entry *x, int64_t now_ms);
+/* What a job that waits for a worker cannot get, for now: see stranded_reason. */
+const char *queue_entry_stranded(const struct store_queue_entry *x,
+                                 const struct stranded *st, char out[STRANDED_SIZE]);
 /* New references; NULL when memory is out. */
-json_t *queue_entry_json(const struct store_queue_entry *x, int64_t now_ms);
-json_t *queue_figures_json(const struct store_queue_figures *f, int64_t at_once,
-                           int64_t now_ms);
+json_t *queue_entry_json(const struct store_queue_entry *x, const struct stranded *st,
+                         int64_t now_ms);
+json_t *queue_figures_json(const struct store_queue_figures *f, const struct stranded *st,
+                           int64_t at_once, int64_t now_ms);
 
 /* Which jobs to list. */
 enum queue_part {

@@ -4,6 +4,7 @@
 
 #include "job/events.h"
 #include "job/jobs.h"
+#include "job/stranded.h"
 #include "queue/queue.h"
 #include "store/blob.h"
 #include "store/native.h"
@@ -25,6 +26,13 @@ struct fetcher;
 struct resumable_list;
 struct webhooks;
 struct net_guard;
+
+/* Which models the workers had when it was last asked. */
+struct stranded_cache {
+    pthread_mutex_t lock;
+    struct stranded known; /* owned */
+    int64_t fresh_until_ns;
+};
 
 struct jobs {
     const struct config *config; /* borrowed */
@@ -48,6 +56,7 @@ struct jobs {
     pthread_mutex_t order;
     /* For a sweep: other services may be taking recordings into the same storage. */
     bool beside;
+    struct stranded_cache stranded;
     struct key_set *keys; /* owned: of requests that are coming in */
     /* Something was deleted, and is still in the database's journal, or in its search
      * index. */

@@ -206,6 +206,7 @@ static void *run(void *arg)
         mind_leases(v, now);
         roster_mind(&v->roster, count_jobs(v), now);
         mind_age(v, now);
+        stranded_mind(&v->stranded, v->jobs, now);
         publish(v);
         events_deliver(v->jobs->events);
         wait_for_news(v);
@@ -316,6 +317,7 @@ void supervisor_close(struct supervisor *v)
         drain(v);
     }
     roster_leave(&v->roster);
+    stranded_watch_release(&v->stranded);
     room_free(v->room);
     models_free(v->models);
     if (v->bell >= 0)

@@ -251,6 +251,21 @@ static int ask_failures(struct pg_conn *c, struct store_queue_figures *f, struct
     return status;
 }
 
+static int ask_models(struct pg_conn *c, struct store_queue_figures *f, struct err *e)
+{
+    PGresult *r;
+    int status = pg_ask(c, &r, e,
+                        "SELECT model, COUNT(*) FROM jobs WHERE status = 'pending' "
+                        "GROUP BY model ORDER BY 2 DESC, 1 LIMIT $1",
+                        "l", (int64_t)STORE_QUEUE_MODELS);
+    for (int i = 0; !status && i < PQntuples(r) && i < STORE_QUEUE_MODELS; i++) {
+        pg_copy_to(r, i, 0, f->models[f->n_models].name, sizeof f->models[0].name);
+        f->models[f->n_models++].jobs = pg_int(r, i, 1);
+    }
+    PQclear(r);
+    return status;
+}
+
 static int queue_figures(struct store *s, int64_t now_ms, struct store_queue_figures *out,
                          struct err *e)
 {
@@ -267,6 +282,8 @@ static int queue_figures(struct store *s, int64_t now_ms, struct store_queue_fig
             status = ask_recent(t.conn, out, e);
         if (!status)
             status = ask_failures(t.conn, out, e);
+        if (!status)
+            status = ask_models(t.conn, out, e);
     }
     return status;
 }

@@ -9,6 +9,8 @@
 #define STORE_QUEUE_RECENT 50
 /* At most so many different reasons of failures are told apart. */
 #define STORE_QUEUE_REASONS 32
+/* And of models that jobs wait for. */
+#define STORE_QUEUE_MODELS 64
 
 struct store_queue_entry {
     char id[ID_SIZE];
@@ -50,6 +52,12 @@ struct store_queue_figures {
         int64_t jobs;
     } failures[STORE_QUEUE_REASONS];
     size_t n_failures;
+    /* Jobs that wait, by their model, the most frequent first. */
+    struct {
+        char name[128];
+        int64_t jobs;
+    } models[STORE_QUEUE_MODELS];
+    size_t n_models;
 };
 
 struct store_queue_ops {

@@ -223,6 +223,16 @@ static void read_failure(sqlite3_stmt *stmt, struct store_queue_figures *f)
     f->failures[f->n_failures++].jobs = sqlite3_column_int64(stmt, 1);
 }
 
+static void read_model(sqlite3_stmt *stmt, struct store_queue_figures *f)
+{
+    if (f->n_models == STORE_QUEUE_MODELS)
+        return;
+    const char *name = (const char *)sqlite3_column_text(stmt, 0);
+    (void)snprintf(f->models[f->n_models].name, sizeof f->models[0].name, "%s",
+                   name ? name : "");
+    f->models[f->n_models++].jobs = sqlite3_column_int64(stmt, 1);
+}
+
 /* How many they are, the seconds that are left to do, and the bytes of those whose length
  * is not known. */
 #define BACKLOG                                                                          \
@@ -252,6 +262,9 @@ static const struct {
      "completed_ms > 0 AND ?1 IS NOT NULL GROUP BY error_code ORDER BY 2 DESC, 1 LIMIT "
      "?2",
      read_failure},
+    {"SELECT model, COUNT(*) FROM jobs WHERE status = 'pending' AND ?1 IS NOT NULL GROUP "
+     "BY model ORDER BY 2 DESC, 1 LIMIT ?2",
+     read_model},
 };
 
 static int ask(struct sqlite_conn *c, size_t i, int64_t now_ms,
@@ -266,6 +279,8 @@ static int ask(struct sqlite_conn *c, size_t i, int64_t now_ms,
         sqlite3_bind_int(stmt, 2, STORE_QUEUE_RECENT);
     else if (questions[i].read == read_failure)
         sqlite3_bind_int(stmt, 2, STORE_QUEUE_REASONS);
+    else if (questions[i].read == read_model)
+        sqlite3_bind_int(stmt, 2, STORE_QUEUE_MODELS);
     int step;
     while ((step = sqlite3_step(stmt)) == SQLITE_ROW)
         questions[i].read(stmt, out);

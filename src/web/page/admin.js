@@ -236,7 +236,9 @@ function queueParts(queue) {
   const rows = queue.jobs.map((job) => [job.position ? number(job.position) : null, badge(job.state === 'running' ? 'processing' : 'pending', job.state),
     job.original_filename, number(job.priority), number(job.attempts), duration(job.waiting_seconds),
     job.audio_seconds ? duration(job.audio_seconds) : size(job.file_bytes)]);
-  return [el('h3', {}, 'Queue'), el('p', {}, `${sums}${rest}.`),
+  const stranded = (queue.stranded ?? []).map((model) => el('p', { class: 'notice bad' },
+    `${number(model.jobs)} cannot be done now: ${model.waits_for}.`));
+  return [el('h3', {}, 'Queue'), el('p', {}, `${sums}${rest}.`), ...stranded,
     rows.length ? table('Queue', ['Place', 'State', 'File', 'Priority', 'Attempts', 'Waited', 'Length'], rows) : null];
 }
 

@@ -63,7 +63,8 @@ function working(job, actions) {
   const eta = el('span', { class: 'eta' });
   const bar = el('progress', { max: 100, 'aria-label': 'Progress of the transcription' });
   shown.update = (now) => {
-    setText(message, [now.message || labels[now.status], place(job.id)].filter(Boolean).join(': '));
+    const why = now.status === 'pending' ? job.waits_for : null;
+    setText(message, [now.message || labels[now.status], why || place(job.id)].filter(Boolean).join(': '));
     setText(percent, now.status === 'pending' ? '' : `${now.progress} %`);
     setText(eta, left(job.id));
     if (now.status === 'pending') bar.removeAttribute('value');

@@ -61,6 +61,25 @@ static void the_wait_is_the_audio_by_speed_and_hands(void **state)
     assert_true(near(q.wait_seconds, 20));
 }
 
+static void a_model_is_missing_when_nobody_has_it(void **state)
+{
+    (void)state;
+    char reason[STRANDED_SIZE], names[] = ",tiny,base.en,,";
+    struct stranded st = {.names = names, .anybody = true};
+    struct store_queue_figures f = {.models = {{"base", 3}, {"tiny", 2}, {"own", 1}},
+                                    .n_models = 3};
+    f.jobs[JOB_PENDING] = 6;
+    assert_null(stranded_reason(&st, "tiny", reason));
+    assert_null(stranded_reason(&st, "base.en", reason));
+    assert_non_null(strstr(stranded_reason(&st, "base", reason), "the model base,"));
+    assert_int_equal(stranded_count(&st, &f), 4);
+    st.all = true; /* a row that was cut may have them */
+    assert_int_equal(stranded_count(&st, &f), 0);
+    st.anybody = false;
+    assert_non_null(strstr(stranded_reason(&st, "tiny", reason), "no worker is alive"));
+    assert_int_equal(stranded_count(&st, &f), 6);
+}
+
 static void a_job_says_what_it_waits_for(void **state)
 {
     (void)state;
@@ -90,6 +109,7 @@ int main(void)
         cmocka_unit_test(lengths_are_guessed_from_bytes),
         cmocka_unit_test(the_wait_is_the_audio_by_speed_and_hands),
         cmocka_unit_test(a_job_says_what_it_waits_for),
+        cmocka_unit_test(a_model_is_missing_when_nobody_has_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

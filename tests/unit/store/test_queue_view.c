@@ -243,6 +243,8 @@ static void the_figures_add_up(void **state)
     assert_int_equal(x.failures[0].jobs, 2);
     assert_string_equal(x.failures[1].code, "timeout");
     assert_int_equal(x.failures[1].jobs, 1);
+    assert_int_equal(x.n_models, 1);
+    assert_int_equal(x.models[0].jobs, 3);
 }
 
 static void what_has_failed_is_purged_and_nothing_else(void **state)
