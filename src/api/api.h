@@ -6,6 +6,8 @@
 #include "http/server.h"
 #include "job/jobs.h"
 
+#include <stdatomic.h>
+
 struct access;
 
 /* What every handler finds in r->app. All are borrowed and outlive the server. */
@@ -16,6 +18,7 @@ struct api {
     struct api_events *events; /* api/events.h */
     struct teller *teller;     /* api/teller.h */
     struct vigil *vigil;       /* api/vigil.h */
+    atomic_bool stopping;      /* others should be asked: see health.c */
 };
 
 /* Every route of every door. Static. */

@@ -132,6 +132,15 @@ static void send_event(struct listener *l, const char *type, int64_t number,
     buf_release(&b);
 }
 
+/* The service stops: what comes next is told by another, or by the next start, from the
+ * last id on; so whoever listens should come again at once. */
+static void send_away(struct listener *l)
+{
+    static const char retry[] = "retry: 100\n:\n\n";
+    http_stream_send(l->stream, retry, sizeof retry - 1);
+    http_stream_end(l->stream);
+}
+
 static bool is_open(struct api_events *v, const struct listener *l)
 {
     pthread_mutex_lock(&v->lock);
@@ -302,7 +311,7 @@ void api_events_stop(struct api_events *v)
             continue; /* its handler ends it */
         use(l);
         pthread_mutex_unlock(&v->lock);
-        http_stream_end(l->stream);
+        send_away(l);
         pthread_mutex_lock(&v->lock);
         unuse(l);
     }
@@ -362,9 +371,8 @@ static struct listener *add_listener(struct api_events *v, const char *caller)
     struct listener *l = calloc(1, sizeof *l);
     bool good = l && (!caller || (l->caller = strdup(caller)));
     pthread_mutex_lock(&v->lock);
-    good =
-        good && !v->closing &&
-        !mem_grow(&v->listeners, &v->capacity, v->count + 1, sizeof(struct listener *));
+    good = good && !mem_grow(&v->listeners, &v->capacity, v->count + 1,
+                             sizeof(struct listener *));
     if (good) {
         l->hub = v;
         use(l);
@@ -397,7 +405,7 @@ static void begin(struct http_request *r, struct listener *l,
         leave(v, l);
     pthread_mutex_unlock(&v->lock);
     if (end)
-        http_stream_end(l->stream);
+        send_away(l);
     pthread_mutex_lock(&v->lock);
     l->gone |= !l->stream;
     unuse(l);
@@ -421,7 +429,8 @@ void api_events_stream(struct http_request *r)
             .pass = access_pass_of(r), .withdrawn = on_withdrawn, .arg = l};
         begin(r, l, &extent);
     } else {
-        http_respond_error(&r->response, 503, "stopping",
-                           "the server is stopping, or short of memory; try again later");
+        http_response_header(&r->response, "Retry-After", "10");
+        http_respond_error(&r->response, 503, "out_of_memory",
+                           "the server is out of memory; try again");
     }
 }

@@ -6,8 +6,8 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "http/ratelimit.h"
-#include "job/quota.h"
 #include "job/shared.h"
+#include "job/quota.h"
 
 #include <sodium.h>
 

@@ -84,6 +84,7 @@ void api_models(struct http_request *r)
     struct model_view *list;
     size_t count;
     struct err e;
+    models_refresh_default(api->jobs);
     if (jobs_models(api->jobs, &list, &count, &e)) {
         api_error(&r->response, &e);
         return;
@@ -117,6 +118,8 @@ static void answer_model(struct http_request *r, int http_status)
 
 void api_model(struct http_request *r)
 {
+    const struct api *api = r->app;
+    models_refresh_default(api->jobs);
     answer_model(r, 200);
 }
 

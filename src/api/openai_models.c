@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "catalog/catalog.h"
+#include "job/models_door.h"
 
 #include <sys/stat.h>
 
@@ -35,6 +36,7 @@ static json_t *describe_all(const struct config *c)
 void openai_models(struct http_request *r)
 {
     const struct api *api = r->app;
+    models_refresh_default(api->jobs);
     http_respond_json(
         &r->response, 200,
         json_pack("{s:s, s:o}", "object", "list", "data", describe_all(api->config)));
@@ -66,6 +68,7 @@ void openai_model(struct http_request *r)
 {
     const struct api *api = r->app;
     const char *asked = http_request_capture(r, "id");
+    models_refresh_default(api->jobs);
     json_t *models = describe_all(api->config), *model, *found = NULL;
     size_t i;
     json_array_foreach(models, i, model)

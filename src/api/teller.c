@@ -2,6 +2,7 @@
 
 #include "api/openai.h"
 #include "api/vigil.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "format/text.h"
 #include "http/later.h"
@@ -39,7 +40,8 @@ struct teller {
     pthread_cond_t silent;
     struct telling *list;     /* under lock */
     struct telling *speaking; /* under lock: a call with its stream is under way */
-    bool stopping;            /* under lock */
+    int64_t leave_ns; /* under lock: who still waits then is sent away; 0: never */
+    bool stopping;    /* under lock */
 };
 
 /* ---- other threads ----------------------------------------------------------------- */
@@ -113,6 +115,7 @@ int teller_stream(struct teller *t, struct http_request *r, const char *job_id,
         telling_free(x);
         return 0;
     }
+    http_stream_hold(x->stream);
     vigil_add(x->vigil, &x->post);
     pthread_mutex_lock(&t->lock);
     x->due = true;
@@ -280,18 +283,19 @@ static void tell(struct telling *x)
 
 /* What is to be done for one. */
 struct turn {
-    bool gone, quiet, withdrawn;
+    bool gone, quiet, withdrawn, leaving;
 };
 
 /* Take the next one that needs something out of the line; NULL: none does. */
 static struct telling *next_of(struct teller *t, struct turn *turn)
 {
+    bool leaving = t->leave_ns && clock_monotonic_ns() >= t->leave_ns;
     for (struct telling **p = &t->list; *p; p = &(*p)->next) {
         struct telling *x = *p;
-        *turn = (struct turn){x->gone, x->quiet, x->withdrawn};
+        *turn = (struct turn){x->gone, x->quiet, x->withdrawn, leaving};
         if (x->gone)
             *p = x->next;
-        if (x->gone || x->due) {
+        if (x->gone || x->due || (leaving && !x->over)) {
             x->due = x->quiet = false;
             return x;
         }
@@ -302,9 +306,13 @@ static struct telling *next_of(struct teller *t, struct turn *turn)
 static void wait_for_bell(struct teller *t)
 {
     struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += QUIET_SECONDS;
-    if (pthread_cond_timedwait(&t->bell, &t->lock, &until) == ETIMEDOUT)
+    int64_t now = clock_monotonic_ns(), at = now + QUIET_SECONDS * INT64_C(1000000000);
+    bool leaves = t->leave_ns > now && t->leave_ns < at;
+    if (leaves)
+        at = t->leave_ns;
+    until.tv_sec = at / 1000000000;
+    until.tv_nsec = at % 1000000000;
+    if (pthread_cond_timedwait(&t->bell, &t->lock, &until) == ETIMEDOUT && !leaves)
         for (struct telling *x = t->list; x; x = x->next)
             x->due = x->quiet = true;
 }
@@ -319,6 +327,10 @@ static void serve(struct telling *x, const struct turn *turn)
     if (turn->quiet)
         say(x, ":\n\n", 3, false);
     tell(x);
+    if (turn->leaving && !x->over)
+        say_error(x, 503, "stopping",
+                  "The server is stopping; send the same recording again in a moment: "
+                  "what was done of it is kept");
 }
 
 static void *run(void *arg)
@@ -379,6 +391,14 @@ int teller_start(struct teller **out, struct jobs *jobs, struct err *e)
     }
     *out = t;
     return 0;
+}
+
+void teller_leave(struct teller *t, int seconds)
+{
+    pthread_mutex_lock(&t->lock);
+    t->leave_ns = clock_monotonic_ns() + seconds * INT64_C(1000000000) + 1;
+    pthread_cond_signal(&t->bell);
+    pthread_mutex_unlock(&t->lock);
 }
 
 void teller_stop(struct teller *t)

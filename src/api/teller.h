@@ -13,6 +13,9 @@ struct teller;
 
 /* `jobs` is borrowed. */
 int teller_start(struct teller **out, struct jobs *jobs, struct err *e);
+/* The service stops: who still waits for a text in so many seconds is told to come again.
+ */
+void teller_leave(struct teller *t, int seconds);
 /* After the server has stopped, which closes every stream. NULL is fine. */
 void teller_stop(struct teller *t);
 

@@ -172,6 +172,14 @@ static const struct setting settings[] = {
      setting_is_model_name, "letters, digits, '.', '-' and '_'",
      "services that share one Redis and are not one service have different ones; those "
      "that share a queue have the same"},
+    {"SHUTDOWN_DELAY", NULL, SETTING_INTEGER, FIELD(shutdown_delay_seconds), "0", 0, 3600,
+     NULL, NULL, NULL,
+     "seconds in which a service that was told to stop still takes connections, while "
+     "/health/ready says 503: longer than a proxy takes to see that"},
+    {"SHUTDOWN_TIMEOUT", NULL, SETTING_INTEGER, FIELD(shutdown_timeout_seconds), "10", 1,
+     86400, NULL, NULL, NULL,
+     "seconds after that for requests and uploads under way; what is not done by then is "
+     "cut off"},
 };
 _Static_assert(ARRAY_LENGTH(settings) <= CONFIG_MAX_SETTINGS, "sources[] is too short");
 

@@ -78,6 +78,8 @@ struct config {
     char *webhook_allow;                /* WEBHOOK_ALLOW, optional */
     char *redis_ca_file;                /* REDIS_CA_FILE, optional: the system's */
     char *redis_namespace;              /* REDIS_NAMESPACE */
+    int64_t shutdown_delay_seconds;     /* SHUTDOWN_DELAY */
+    int64_t shutdown_timeout_seconds;   /* SHUTDOWN_TIMEOUT */
     struct config_source sources[CONFIG_MAX_SETTINGS]; /* in the order of the table */
 };
 

@@ -16,7 +16,7 @@
 #include "job/detector.h"
 #include "wyoming/server.h"
 
-#define GRACE_SECONDS 10 /* for requests that are running when we are asked to stop */
+#define LAST_SECONDS 4 /* of the time to stop; http_server_stop has one less */
 
 static const struct daemon_flag flags[] = {
     {"--host", "HOST", "ADDRESS", "where to listen (127.0.0.1: this machine only)"},
@@ -134,9 +134,12 @@ static int listen_and_serve(const struct config *c, struct api *api, struct err 
         fflush(stdout);
         warn(c, server);
         daemon_wait();
+        atomic_store(&api->stopping, true);
+        http_server_leave(server, (int)c->shutdown_delay_seconds);
     }
     api_events_stop(api->events);
-    http_server_stop(server, GRACE_SECONDS);
+    teller_leave(api->teller, (int)c->shutdown_timeout_seconds - LAST_SECONDS);
+    http_server_stop(server, (int)c->shutdown_timeout_seconds);
     return status;
 }
 

@@ -129,8 +129,8 @@ enum MHD_Result exchange_answer(struct exchange *x)
         http_response_header(r, "X-Request-Id", x->id);
         return queue(x, make_upgrade(x));
     }
-    if (x->chunked)
-        http_response_header(r, "Connection", "close"); /* see chunks.h */
+    if (x->chunked || atomic_load(&x->server->leaving))
+        http_response_header(r, "Connection", "close"); /* see chunks.h, stop.c */
     add_standard_headers(x);
     x->answered_bytes = r->fixed     ? r->fixed_length
                         : r->fd >= 0 ? (size_t)r->length

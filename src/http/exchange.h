@@ -22,6 +22,7 @@
 
 #include <microhttpd.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct http_peers;
 
@@ -46,8 +47,9 @@ struct http_server {
     int per_client;             /* connections of one client */
     pthread_mutex_t lock;       /* held for moments; nothing is called under it */
     pthread_cond_t idle;
-    int active;    /* under lock: requests that have begun */
-    bool stopping; /* under lock */
+    int active;          /* under lock: requests that have begun */
+    bool stopping;       /* under lock: no more requests begin */
+    atomic_bool leaving; /* every connection ends with its answer */
 };
 
 /* What is kept for a connection: libmicrohttpd's socket context. */
@@ -116,6 +118,10 @@ struct exchange {
     struct MHD_UpgradeResponseHandle *upgrade; /* borrowed; NULL: no WebSocket */
     struct http_ws_socket socket;
 };
+
+/* ---- server.c ---- */
+/* Everything but the daemon, which has ended or never began. */
+void http_server_free(struct http_server *s);
 
 /* ---- exchange.c: libmicrohttpd's callbacks; `cls` is the server. ---- */
 void *exchange_uri(void *cls, const char *uri, struct MHD_Connection *connection);

@@ -46,6 +46,8 @@ struct http_stream *http_respond_stream(struct http_request *r, int status,
 /* From any thread, also before the handler has returned; copied, never blocks. After the
  * end it does nothing. */
 void http_stream_send(struct http_stream *s, const void *bytes, size_t length);
+/* One that ends by itself before long: a server that stops waits for it. */
+void http_stream_hold(struct http_stream *s);
 /* No more: close in good order once all is sent. */
 void http_stream_end(struct http_stream *s);
 

@@ -6,7 +6,6 @@
 #include "http/listen.h"
 #include "http/peers.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/resource.h>
@@ -24,7 +23,6 @@
 #define IDLE_SECONDS 30u
 #define POOL_THREADS 64
 #define POOL_LINE    256
-#define LAST_SECONDS 3 /* of the time to stop: for who waits to be told to come again */
 
 /* Who waits in a trusted proxy's place is told apart by it, not by us. */
 static bool is_counted(const struct http_server *s, const struct http_address *peer)
@@ -164,7 +162,7 @@ static struct MHD_Daemon *start_daemon(struct http_server *s,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_END);
 }
 
-static void server_free(struct http_server *s)
+void http_server_free(struct http_server *s)
 {
     if (s->listen_fd >= 0)
         close(s->listen_fd);
@@ -235,7 +233,7 @@ int http_server_start(struct http_server **out, const struct http_server_options
         status =
             err_set(e, ERR_IO, "cannot start the HTTP server; LOG_LEVEL=DEBUG says why");
     if (status) {
-        server_free(s);
+        http_server_free(s);
         return status;
     }
     *out = s;
@@ -250,46 +248,4 @@ int http_server_port(const struct http_server *s)
 bool http_server_loopback(const struct http_server *s)
 {
     return s->loopback;
-}
-
-/* Returns how many requests are left. `seconds` below 0: wait until there are none. */
-static int wait_until_idle(struct http_server *s, int seconds)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += seconds;
-    int late = 0;
-    pthread_mutex_lock(&s->lock);
-    while (s->active > 0 && late != ETIMEDOUT)
-        late = seconds < 0 ? pthread_cond_wait(&s->idle, &s->lock)
-                           : pthread_cond_timedwait(&s->idle, &s->lock, &until);
-    int left = s->active;
-    pthread_mutex_unlock(&s->lock);
-    return left;
-}
-
-void http_server_stop(struct http_server *s, int grace_seconds)
-{
-    if (!s)
-        return;
-    pthread_mutex_lock(&s->lock);
-    s->stopping = true;
-    pthread_mutex_unlock(&s->lock);
-    (void)MHD_quiesce_daemon(s->daemon); /* the descriptor is ours to close, later */
-    http_ws_loop_stop(s->ws);
-    http_waiter_end(s->waiter, HTTP_WAIT_STOPPING);
-    int last = grace_seconds < LAST_SECONDS ? grace_seconds : LAST_SECONDS;
-    int left = wait_until_idle(s, grace_seconds - last);
-    if (left) {
-        http_waiter_end(s->waiter, HTTP_WAIT_LAST);
-        left = wait_until_idle(s, last);
-    }
-    if (left) {
-        log_warning("%d request%s cut off", left, left == 1 ? "" : "s");
-        http_waiter_end(s->waiter, HTTP_WAIT_CUT_OFF);
-        http_watch_cut_off(s->watch);
-        (void)wait_until_idle(s, -1); /* a handler that is at work is never torn away */
-    }
-    MHD_stop_daemon(s->daemon);
-    server_free(s);
 }

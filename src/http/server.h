@@ -51,7 +51,12 @@ int http_server_start(struct http_server **out, const struct http_server_options
 int http_server_port(const struct http_server *s);
 /* Whether only this machine can reach it. */
 bool http_server_loopback(const struct http_server *s);
-/* Take no new connections, let running requests end (`grace_seconds` at most), close. */
+/* The beginning of the end: from now on every answer ends its connection, so that who
+ * keeps one goes elsewhere. After `delay_seconds` no new connections are taken, and those
+ * that were on their way here are in. */
+void http_server_leave(struct http_server *s, int delay_seconds);
+/* The same without a delay, unless it has happened; end WebSockets and streams, answer
+ * what has reached us (within `grace_seconds`), close. */
 void http_server_stop(struct http_server *s, int grace_seconds);
 
 #endif

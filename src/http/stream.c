@@ -12,7 +12,7 @@ struct http_stream {
     int fd;                            /* under lock, of the connection */
     struct buf waiting;                /* under lock */
     size_t at;                         /* under lock: sent of it */
-    bool ended, dropped;               /* under lock */
+    bool ended, dropped, held;         /* under lock */
     bool parked;                       /* under lock: whoever clears it resumes */
     void (*closed)(void *state);
     void *state;
@@ -76,6 +76,13 @@ void http_stream_send(struct http_stream *s, const void *bytes, size_t length)
     unlock_and_resume(s);
 }
 
+void http_stream_hold(struct http_stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->held = true;
+    pthread_mutex_unlock(&s->lock);
+}
+
 void http_stream_end(struct http_stream *s)
 {
     pthread_mutex_lock(&s->lock);
@@ -116,11 +123,12 @@ static void on_wait_end(struct http_wait *wait, enum http_wait_end why)
     struct exchange *x =
         (struct exchange *)((char *)wait - offsetof(struct exchange, wait));
     struct http_stream *s = x->request.stream;
+    pthread_mutex_lock(&s->lock);
     if (why == HTTP_WAIT_STOPPING || why == HTTP_WAIT_LAST) {
-        http_stream_end(s);
+        s->ended = s->ended || why == HTTP_WAIT_LAST || !s->held;
+        unlock_and_resume(s);
         return;
     }
-    pthread_mutex_lock(&s->lock);
     drop(s);
     unlock_and_resume(s);
 }

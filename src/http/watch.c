@@ -16,6 +16,7 @@ struct http_watched {
     struct http_watched *next, *previous;
     int fd; /* borrowed */
     enum http_phase phase;
+    bool fresh; /* no request has come on it yet */
     double since_seconds;
     size_t bytes;   /* of the body since then */
     bool behind;    /* the reader of an answer, at every look since then */
@@ -55,6 +56,7 @@ struct http_watched *http_watch_add(struct http_watch *w, int fd)
         return NULL;
     c->fd = fd;
     c->phase = HTTP_PHASE_HEAD;
+    c->fresh = true;
     c->since_seconds = clock_monotonic_seconds();
     pthread_mutex_lock(&w->lock);
     c->next = w->list;
@@ -86,6 +88,7 @@ void http_watch_phase(struct http_watch *w, struct http_watched *c, enum http_ph
         return;
     pthread_mutex_lock(&w->lock);
     c->phase = phase;
+    c->fresh = false;
     c->since_seconds = clock_monotonic_seconds();
     c->bytes = 0;
     c->behind = false;
@@ -180,4 +183,14 @@ void http_watch_cut_off(struct http_watch *w)
     for (struct http_watched *c = w->list; c; c = c->next)
         shutdown(c->fd, SHUT_RDWR);
     pthread_mutex_unlock(&w->lock);
+}
+
+bool http_watch_fresh(struct http_watch *w, double since_seconds)
+{
+    bool any = false;
+    pthread_mutex_lock(&w->lock);
+    for (struct http_watched *c = w->list; c && !any; c = c->next)
+        any = c->fresh && c->since_seconds > since_seconds;
+    pthread_mutex_unlock(&w->lock);
+    return any;
 }

@@ -8,6 +8,7 @@
 #ifndef HTTP_WATCH_H
 #define HTTP_WATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define HTTP_WATCH_HEAD_SECONDS   30    /* from the connection, or the last answer, on */
@@ -46,6 +47,8 @@ void http_watch_abandon(int fd);
 /* Shut down every connection that is past its deadline; call it about once a second.
  * Returns how many. */
 size_t http_watch_sweep(struct http_watch *w, double now_seconds);
+/* Whether any has opened since then and not asked for anything yet. */
+bool http_watch_fresh(struct http_watch *w, double since_seconds);
 /* Shut down all of them. */
 void http_watch_cut_off(struct http_watch *w);
 

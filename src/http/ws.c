@@ -12,7 +12,8 @@
 #define SECOND            INT64_C(1000000000)
 #define PING_AFTER        (20 * SECOND) /* of silence */
 #define GIVE_UP_AFTER     (45 * SECOND) /* of silence */
-#define CLOSE_WAIT        (5 * SECOND)  /* for the other side's close frame */
+#define CLOSE_WAIT        (5 * SECOND)  /* for the other side's close frame … */
+#define LEAVE_WAIT        (2 * SECOND)  /* … when we stop */
 #define LINGER            (1 * SECOND)
 #define READ_PER_TURN     65536 /* so that one flood does not starve the others */
 #define QUEUED_FRAMES_MAX 1024
@@ -260,7 +261,8 @@ static bool take_outbox(struct http_ws *ws)
     }
     if (code && !ws->deadline_ns) {
         ws->closing_code = code;
-        ws->deadline_ns = clock_monotonic_ns() + CLOSE_WAIT;
+        ws->deadline_ns =
+            clock_monotonic_ns() + (ws->loop->left ? LEAVE_WAIT : CLOSE_WAIT);
     }
     return good && wslay_event_get_queued_msg_length(ws->wslay) <= HTTP_WS_BACKLOG &&
            wslay_event_get_queued_msg_count(ws->wslay) <= QUEUED_FRAMES_MAX;

@@ -39,7 +39,9 @@ struct http_ws_loop;
 /* `tick` is called about once a second on the loop's thread. */
 int http_ws_loop_start(struct http_ws_loop **out, void (*tick)(void *arg), void *tick_arg,
                        struct err *e);
-/* Close every socket with 1001 and wait, a few seconds at most, until all are gone. */
+/* Close every socket with 1001, and each that comes from now on. */
+void http_ws_loop_leave(struct http_ws_loop *loop);
+/* The same, and wait, a few seconds at most, until all are gone. */
 void http_ws_loop_stop(struct http_ws_loop *loop);
 /* Stopped before. Until then http_ws_add may be called, and refuses. */
 void http_ws_loop_free(struct http_ws_loop *loop);

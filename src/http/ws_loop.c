@@ -16,6 +16,8 @@ static void begin(struct http_ws_loop *loop, struct http_ws *ws)
     loop->sockets = ws;
     pthread_mutex_lock(&loop->lock);
     ws->begun = true;
+    if (loop->left && !ws->close_code)
+        ws->close_code = WSLAY_CODE_GOING_AWAY;
     ws_call(ws); /* what it was sent meanwhile */
     pthread_mutex_unlock(&loop->lock);
 }
@@ -76,14 +78,17 @@ static void on_wake(uv_async_t *async)
 {
     struct http_ws_loop *loop = async->data;
     pthread_mutex_lock(&loop->lock);
+    bool leaving = loop->leaving;
     bool stopping = loop->stopping; /* read first: nothing comes in once it is true */
     pthread_mutex_unlock(&loop->lock);
     accept_incoming(loop);
-    if (stopping && !loop->stop_ns) {
-        loop->stop_ns = clock_monotonic_ns() + STOP_WAIT_NS;
+    if (leaving && !loop->left) {
+        loop->left = true;
         for (struct http_ws *ws = loop->sockets; ws; ws = ws->next)
             http_ws_close(ws, WSLAY_CODE_GOING_AWAY);
     }
+    if (stopping && !loop->stop_ns)
+        loop->stop_ns = clock_monotonic_ns() + STOP_WAIT_NS;
     pump_dirty(loop);
     finish_loop_if_empty(loop);
 }
@@ -140,12 +145,20 @@ int http_ws_loop_start(struct http_ws_loop **out, void (*tick)(void *arg), void 
     return 0;
 }
 
+void http_ws_loop_leave(struct http_ws_loop *loop)
+{
+    pthread_mutex_lock(&loop->lock);
+    loop->leaving = true;
+    pthread_mutex_unlock(&loop->lock);
+    uv_async_send(&loop->wake);
+}
+
 void http_ws_loop_stop(struct http_ws_loop *loop)
 {
     if (!loop || loop->ended)
         return;
     pthread_mutex_lock(&loop->lock);
-    loop->stopping = true;
+    loop->leaving = loop->stopping = true;
     pthread_mutex_unlock(&loop->lock);
     uv_async_send(&loop->wake);
     uv_thread_join(&loop->thread);

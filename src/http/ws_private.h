@@ -47,6 +47,7 @@ struct http_ws_loop {
     pthread_mutex_t lock;
     struct http_ws *incoming;           /* under lock; linked by next */
     struct http_ws *dirty, **dirty_end; /* under lock; by next_dirty: to be pumped */
+    bool leaving;                       /* under lock: who is here is sent away */
     bool stopping, ended; /* under lock; ended: there is no thread any more */
     void (*on_tick)(void *arg);
     void *tick_arg;
@@ -56,6 +57,7 @@ struct http_ws_loop {
     uv_timer_t tick;
     uv_thread_t thread;
     struct http_ws *sockets; /* the loop's thread only, as all below */
+    bool left;               /* who was here has been told */
     int64_t stop_ns;         /* 0: not stopping */
 };
 

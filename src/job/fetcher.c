@@ -213,10 +213,9 @@ static int finish(struct download *d, struct err *e)
     if (status)
         return status;
     pthread_mutex_lock(&s->order);
-    status = quota_admit(s, d->source.job_id, e);
+    status = store_source_done(s->store, &d->source, info.bytes, info.sha256,
+                               clock_now_ms(), e);
     bool over = status == ERR_QUOTA;
-    if (!status)
-        status = store_source_done(s->store, &d->source, info.bytes, info.sha256, e);
     if (!status)
         tell(s, d->source.job_id);
     pthread_mutex_unlock(&s->order);

@@ -146,6 +146,8 @@ int jobs_model_remove(struct jobs *s, const char *name, bool *stopped, struct er
 void models_refresh_default(struct jobs *s)
 {
     struct buf name;
+    if (s->config->default_model)
+        return; /* that wins */
     buf_init(&name, 64);
     int status = store_setting_get(s->store, STORE_DEFAULT_MODEL, &name, NULL);
     if (!status && catalog_name_valid(buf_cstr(&name)))

@@ -30,7 +30,7 @@ int stranded_look(struct store *s, struct stranded *out, struct err *e)
         out->all = out->anybody = true;
         return 0;
     }
-    int status = store_worker_list(s, clock_wall_ms(), &l, e);
+    int status = store_worker_list(s, clock_now_ms(), &l, e);
     if (status)
         return status;
     buf_init(&names, NAMES_MAX);
@@ -152,7 +152,7 @@ void stranded_mind(struct stranded_watch *w, struct jobs *s, int64_t now_ns)
         return;
     if (stranded_look(s->store, &st, &e))
         return; /* that the database is away is said elsewhere */
-    if (!store_queue_figures(s->store, clock_wall_ms(), &figures, &e))
+    if (!store_queue_figures(s->store, clock_now_ms(), &figures, &e))
         warn(w, &st, &figures);
     stranded_release(&st);
 }

@@ -6,9 +6,9 @@
 #include "format/text.h"
 #include "job/detect.h"
 #include "job/fetcher.h"
-#include "job/quota.h"
 #include "job/jobs.h"
 #include "job/model_names.h"
+#include "job/models_door.h"
 #include "job/options.h"
 #include "job/room.h"
 #include "job/service.h"
@@ -280,9 +280,7 @@ static int commit(struct jobs *s, const struct job *j, const struct jobs_recordi
     if (status)
         return err_set(e, ERR_NOMEM, "out of memory");
     pthread_mutex_lock(&s->order);
-    status = rec->blob ? 0 : quota_reserve(s, r->caller, e);
-    if (!status)
-        status = attach(s, rec, r->webhook, e);
+    status = attach(s, rec, r->webhook, e);
     if (!status)
         status = insert(s, r, j, rec, first, e);
     if (!status)
@@ -330,6 +328,8 @@ static int judge(struct jobs *s, const struct job_request *r, struct wanted *out
                  struct err *e)
 {
     const struct config *c = s->config;
+    if (!r->model || !*r->model)
+        models_refresh_default(s); /* another service may have chosen a moment ago */
     int status = known_model(c, r->model, out->model, e);
     if (!status)
         status = known_language(c, r->language, out->model, &out->language, e);

@@ -24,6 +24,11 @@ int pg_no_such_job(struct err *e, const char *id);
 /* The ids of a result's first column, as far as there is room. */
 void pg_read_ids(const PGresult *r, char (*ids)[ID_SIZE], size_t max, size_t *count);
 
+/* pg_keys.c: whether the caller's key has something left for one more job, within the
+ * turn that makes it (see quota.h). */
+int pg_quota_with(struct pg_conn *c, const char *caller, int64_t now_ms, bool urls,
+                  struct err *e);
+
 /* pg_write.c: the row of a new job and its words, within a turn. */
 int pg_insert_with(struct pg_store *s, struct pg_conn *c, const struct job *j,
                    const char *sha256, struct err *e);

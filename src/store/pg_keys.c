@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "store/pg_jobs.h"
 #include "store/pg_schema.h"
+#include "store/quota.h"
 
 #define DAY_MS INT64_C(86400000)
 
@@ -169,28 +170,54 @@ static int key_touch(struct store *s, const char *id, int64_t now_ms, struct err
     return status;
 }
 
+static int usage_with(struct pg_conn *c, const char *caller, int64_t now_ms,
+                      struct store_usage *out, struct err *e)
+{
+    PGresult *r;
+    int status = pg_ask(
+        c, &r, e,
+        "SELECT COALESCE((SELECT seconds FROM audio_usage WHERE caller = $1 "
+        "AND day = $2), 0), (SELECT COALESCE(SUM(file_bytes), 0)::bigint FROM jobs "
+        "WHERE caller = $1 AND duration_seconds = 0 "
+        "AND status IN ('pending', 'processing')), (SELECT COUNT(*) FROM jobs JOIN "
+        "job_sources ON job_id = id WHERE caller = $1 AND NOT fetched "
+        "AND duration_seconds = 0 AND status IN ('pending', 'processing'))",
+        "tl", caller, now_ms / DAY_MS);
+    if (!status)
+        *out = (struct store_usage){pg_double(r, 0, 0), pg_int(r, 0, 1), pg_int(r, 0, 2)};
+    PQclear(r);
+    return status;
+}
+
 static int key_usage(struct store *s, const char *caller, int64_t now_ms,
                      struct store_usage *out, struct err *e)
 {
     int status;
     struct pg_turn t = pg_begin(s, PG_LOOK);
-    while (pg_turn(&t, &status, e)) {
-        PGresult *r;
-        status = pg_ask(
-            t.conn, &r, e,
-            "SELECT COALESCE((SELECT seconds FROM audio_usage WHERE caller = $1 "
-            "AND day = $2), 0), (SELECT COALESCE(SUM(file_bytes), 0)::bigint FROM jobs "
-            "WHERE caller = $1 AND duration_seconds = 0 "
-            "AND status IN ('pending', 'processing')), (SELECT COUNT(*) FROM jobs JOIN "
-            "job_sources ON job_id = id WHERE caller = $1 AND NOT fetched "
-            "AND duration_seconds = 0 AND status IN ('pending', 'processing'))",
-            "tl", caller, now_ms / DAY_MS);
-        if (!status)
-            *out = (struct store_usage){pg_double(r, 0, 0), pg_int(r, 0, 1),
-                                        pg_int(r, 0, 2)};
-        PQclear(r);
-    }
+    while (pg_turn(&t, &status, e))
+        status = usage_with(t.conn, caller, now_ms, out, e);
     return status;
+}
+
+/* The row of the key is locked, so that jobs of one key are made one after the other. */
+int pg_quota_with(struct pg_conn *c, const char *caller, int64_t now_ms, bool urls,
+                  struct err *e)
+{
+    struct store_usage used = {0};
+    PGresult *r;
+    int64_t minutes = 0;
+    if (!caller || !*caller)
+        return 0;
+    int status = pg_ask(c, &r, e,
+                        "SELECT minutes_per_day FROM keys WHERE id = $1 AND "
+                        "minutes_per_day > 0 FOR NO KEY UPDATE",
+                        "t", caller);
+    if (!status && PQntuples(r))
+        minutes = pg_int(r, 0, 0);
+    PQclear(r);
+    if (!status && minutes)
+        status = usage_with(c, caller, now_ms, &used, e);
+    return status ? status : quota_check(&used, minutes, urls, e);
 }
 
 static int key_usage_trim(struct store *s, int64_t before_ms, struct err *e)

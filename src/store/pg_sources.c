@@ -151,13 +151,27 @@ static int sources_pause(struct store *s, const struct store_source *src, bool c
     return status;
 }
 
+static int judge(struct pg_conn *c, const struct store_source *src, int64_t now_ms,
+                 struct err *e)
+{
+    PGresult *r;
+    int status =
+        pg_ask(c, &r, e, "SELECT caller FROM jobs WHERE id = $1", "t", src->job_id);
+    if (!status && PQntuples(r))
+        status = pg_quota_with(c, pg_text(r, 0, 0), now_ms, false, e);
+    PQclear(r);
+    return status;
+}
+
 static int sources_done(struct store *s, const struct store_source *src, int64_t bytes,
-                        const char *sha256, struct err *e)
+                        const char *sha256, int64_t now_ms, struct err *e)
 {
     int status;
     struct pg_turn t = pg_begin(s, PG_CHANGE);
     while (pg_turn(&t, &status, e)) {
         status = hold_job(t.conn, src, e);
+        if (!status)
+            status = judge(t.conn, src, now_ms, e);
         if (!status)
             status = ours(pg_run(t.conn, e,
                                  "UPDATE job_sources SET fetched = true, "

@@ -22,15 +22,18 @@ static int fenced(int changed, const char *id, struct err *e)
 int pg_insert_with(struct pg_store *s, struct pg_conn *c, const struct job *j,
                    const char *sha256, struct err *e)
 {
-    int n = pg_run(c, e,
-                   "INSERT INTO jobs (id, original_filename, filename, file_bytes, "
-                   "sha256, model, language_asked, task, options, message, created_ms, "
-                   "caller, priority, retain_days) VALUES ($1, $2, $3, $4, $5, $6, $7, "
-                   "$8, $9, $10, $11, $12, $13, $14)",
-                   "tttlttttttltii", j->id, j->original_filename, j->filename,
-                   j->file_bytes, sha256, j->model, j->language_asked, j->task,
-                   j->options, j->message ? j->message : "", j->created_ms,
-                   j->caller ? j->caller : "", j->priority, j->retain_days);
+    int n = pg_quota_with(c, j->caller, j->created_ms, true, e);
+    if (n)
+        return n;
+    n = pg_run(c, e,
+               "INSERT INTO jobs (id, original_filename, filename, file_bytes, "
+               "sha256, model, language_asked, task, options, message, created_ms, "
+               "caller, priority, retain_days) VALUES ($1, $2, $3, $4, $5, $6, $7, "
+               "$8, $9, $10, $11, $12, $13, $14)",
+               "tttlttttttltii", j->id, j->original_filename, j->filename, j->file_bytes,
+               sha256, j->model, j->language_asked, j->task, j->options,
+               j->message ? j->message : "", j->created_ms, j->caller ? j->caller : "",
+               j->priority, j->retain_days);
     if (n < 0)
         return n;
     /* What is to leave nothing behind never is among what is searched. */

@@ -25,7 +25,7 @@ struct store_sources_ops {
     int (*pause)(struct store *s, const struct store_source *src, bool counts,
                  int64_t next_ms, const char *message, struct err *e);
     int (*done)(struct store *s, const struct store_source *src, int64_t bytes,
-                const char *sha256, struct err *e);
+                const char *sha256, int64_t now_ms, struct err *e);
     int (*give_up)(struct store *s, const struct store_source *src, int64_t now_ms,
                    const char *code, const char *message, struct err *e);
     int (*reset)(struct store *s, const struct store_source *src, struct err *e);
@@ -70,11 +70,13 @@ static inline int store_source_pause(struct store *s, const struct store_source 
 }
 
 /* The recording is in the storage: workers may have the job. The address, in which there
- * may be a secret, is forgotten. */
+ * may be a secret, is forgotten. ERR_QUOTA, and nothing has changed: what the caller's
+ * key has for the day is used up by now. */
 static inline int store_source_done(struct store *s, const struct store_source *src,
-                                    int64_t bytes, const char *sha256, struct err *e)
+                                    int64_t bytes, const char *sha256, int64_t now_ms,
+                                    struct err *e)
 {
-    return s->ops->sources->done(s, src, bytes, sha256, e);
+    return s->ops->sources->done(s, src, bytes, sha256, now_ms, e);
 }
 
 /* The job fails. When it is tried again, the source is fetched anew. */

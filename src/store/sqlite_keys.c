@@ -2,7 +2,8 @@
 #include "store/keys.h"
 
 #include "base/mem.h"
-#include "store/sqlite_conn.h"
+#include "store/quota.h"
+#include "store/sqlite_native.h"
 
 #define DAY_MS    INT64_C(86400000)
 #define READER(s) sqlite_store_reader((struct sqlite_store *)(s))
@@ -189,11 +190,10 @@ static int key_touch(struct store *s, const char *id, int64_t now_ms, struct err
     return n < 0 ? n : 0;
 }
 
-static int key_usage(struct store *s, const char *caller, int64_t now_ms,
-                     struct store_usage *out, struct err *e)
+static int usage_with(struct sqlite_conn *c, const char *caller, int64_t now_ms,
+                      struct store_usage *out, struct err *e)
 {
     sqlite3_stmt *stmt;
-    struct sqlite_conn *c = READER(s);
     int status = sqlite_conn_prepare(
         c,
         "SELECT COALESCE((SELECT seconds FROM audio_usage WHERE caller = ?1 AND day = "
@@ -212,8 +212,68 @@ static int key_usage(struct store *s, const char *caller, int64_t now_ms,
                                         sqlite3_column_int64(stmt, 2)};
         sqlite3_reset(stmt);
     }
+    return status;
+}
+
+static int key_usage(struct store *s, const char *caller, int64_t now_ms,
+                     struct store_usage *out, struct err *e)
+{
+    struct sqlite_conn *c = READER(s);
+    int status = usage_with(c, caller, now_ms, out, e);
     sqlite_store_done(c);
     return status;
+}
+
+/* `id` names the key, or the job whose caller's key it is. */
+static int minutes_of(struct sqlite_conn *c, const char *sql, const char *id,
+                      struct store_key *out, struct err *e)
+{
+    sqlite3_stmt *stmt;
+    int status = sqlite_conn_prepare(c, sql, &stmt, e);
+    *out = (struct store_key){0};
+    if (status)
+        return status;
+    sqlite_conn_bind(stmt, "t", id);
+    int step = sqlite3_step(stmt);
+    if (step == SQLITE_ROW) {
+        out->minutes_per_day = sqlite3_column_int64(stmt, 0);
+        (void)snprintf(out->id, sizeof out->id, "%s",
+                       (const char *)sqlite3_column_text(stmt, 1));
+    } else if (step != SQLITE_DONE) {
+        status = sqlite_conn_error(c, e);
+    }
+    sqlite3_reset(stmt);
+    return status;
+}
+
+static int judge(struct sqlite_conn *c, const struct store_key *k, int64_t now_ms,
+                 bool urls, struct err *e)
+{
+    struct store_usage used = {0};
+    int status = k->minutes_per_day ? usage_with(c, k->id, now_ms, &used, e) : 0;
+    return status ? status : quota_check(&used, k->minutes_per_day, urls, e);
+}
+
+int sqlite_quota_with(struct sqlite_conn *c, const char *caller, int64_t now_ms,
+                      struct err *e)
+{
+    struct store_key k;
+    if (!caller || !*caller)
+        return 0;
+    int status =
+        minutes_of(c, "SELECT minutes_per_day, id FROM keys WHERE id = ?", caller, &k, e);
+    return status ? status : judge(c, &k, now_ms, true, e);
+}
+
+int sqlite_quota_of_job(struct sqlite_conn *c, const char *job_id, int64_t now_ms,
+                        struct err *e)
+{
+    struct store_key k;
+    int status = minutes_of(c,
+                            "SELECT minutes_per_day, keys.id FROM keys JOIN jobs ON "
+                            "caller = keys.id WHERE jobs.id = ?",
+                            job_id, &k, e);
+    return status ? status : judge(c, &k, now_ms, false, e);
 }
 
 static int key_usage_trim(struct store *s, int64_t before_ms, struct err *e)

@@ -17,7 +17,17 @@ int sqlite_log_read(struct store *s, int64_t after, const char *caller, size_t m
                     struct store_event_list *out, struct err *e);
 int sqlite_log_trim(struct store *s, int64_t before_ms, int64_t most, struct err *e);
 
-/* sqlite_write.c: the row of a new job, on a connection that the caller holds. */
+/* sqlite_keys.c: whether the caller's key has something left for one more job, within the
+ * transaction that makes it (see quota.h). */
+int sqlite_quota_with(struct sqlite_conn *c, const char *caller, int64_t now_ms,
+                      struct err *e);
+
+/* The same for a job whose recording has been fetched, which counted for nothing so far.
+ */
+int sqlite_quota_of_job(struct sqlite_conn *c, const char *job_id, int64_t now_ms,
+                        struct err *e);
+
+/* sqlite_write.c: the row of a new job, within a transaction of the caller's. */
 int sqlite_insert_with(struct sqlite_conn *c, const struct job *j, const char *sha256,
                        struct err *e);
 

@@ -1,5 +1,7 @@
 #include "base/mem.h"
 #include "store/sources.h"
+
+#include "store/sqlite_native.h"
 #include "store/sqlite_conn.h"
 #include "store/sqlite_read.h"
 
@@ -150,7 +152,7 @@ static int sources_pause(struct store *s, const struct store_source *src, bool c
 }
 
 static int sources_done(struct store *s, const struct store_source *src, int64_t bytes,
-                        const char *sha256, struct err *e)
+                        const char *sha256, int64_t now_ms, struct err *e)
 {
     struct sqlite_conn *c = WRITER(s);
     int status = sqlite_conn_begin(c, e);
@@ -160,6 +162,8 @@ static int sources_done(struct store *s, const struct store_source *src, int64_t
                                 "url = '', validator = ''" OURS,
                                 "ti", src->job_id, src->attempts);
         status = ours(n, src, e);
+        if (!status)
+            status = sqlite_quota_of_job(c, src->job_id, now_ms, e);
         if (!status) {
             n = sqlite_conn_run(c, e,
                                 "UPDATE jobs SET file_bytes = ?, sha256 = ?, "

@@ -50,6 +50,8 @@ int sqlite_insert_with(struct sqlite_conn *c, const struct job *j, const char *s
 {
     int n = sqlite_conn_sound(c, e);
     if (!n)
+        n = sqlite_quota_with(c, j->caller, j->created_ms, e);
+    if (!n)
         n = sqlite_conn_run(c, e,
                             "INSERT INTO jobs (id, original_filename, filename, "
                             "file_bytes, sha256, model, language_asked, task, options, "
@@ -66,7 +68,9 @@ static int sqlite_insert(struct store *s, const struct job *j, const char *sha25
                          struct err *e)
 {
     struct sqlite_conn *c = WRITER(s);
-    int status = sqlite_insert_with(c, j, sha256, e);
+    int status = sqlite_conn_begin(c, e);
+    if (!status)
+        status = sqlite_conn_end(c, sqlite_insert_with(c, j, sha256, e), e);
     sqlite_store_done(c);
     return status;
 }

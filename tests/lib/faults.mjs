@@ -49,7 +49,8 @@ export const postgres = () => { shared ??= new Postgres(); return shared; };
  * A place for services and workers, nothing started but Redis: 'sqlite', 'postgresql' (also
  * the queue) or 'redis' (PostgreSQL and Redis). `env` goes to all of them; `databasePort`
  * and `redisUrl` name proxies in between.
- * Returns {kind, env, redis, storage, serve(more), work(more), rows(sql), change(sql), onRedis()}.
+ * Returns {kind, env, redis, storage, serve(more), work(more), rows(sql), change(sql), onRedis(),
+ * leftOnRedis()}.
  */
 export async function place(kind, { env: more = {}, databasePort, redisUrl } = {}) {
   const folder = tempFolder();
@@ -85,6 +86,15 @@ export async function place(kind, { env: more = {}, databasePort, redisUrl } = {
     change: (sql) => (kind === 'sqlite' ? editDatabase(folder, sql)
       : postgres().sql(`SET search_path = whisper_transcriber; ${sql}`, database)),
     onRedis: async () => Number(await r.ask('HLEN', `wt:{${env.REDIS_NAMESPACE}}:jobs`)),
+    /** The keys on Redis that still name jobs, and of how many. */
+    leftOnRedis: async () => {
+      const left = {};
+      for (const key of (await r.ask('KEYS', `wt:{${env.REDIS_NAMESPACE}}:*`)).split('\n')) {
+        const [, name] = /:((jobs|later|leases|dead|(line|of|beside):.*))$/.exec(key) ?? [];
+        if (name) left[name] = Number(await r.ask(name === 'jobs' ? 'HLEN' : 'ZCARD', key));
+      }
+      return left;
+    },
   };
 }
 

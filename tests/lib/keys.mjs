@@ -14,9 +14,9 @@ export function keys(folder, args, env = {}) {
 }
 
 /** Make a key; returns its text. */
-export function makeKey(folder, { name = 'test', ...options } = {}) {
+export function makeKey(folder, { name = 'test', ...options } = {}, env = {}) {
   const args = Object.entries({ name, ...options }).map(([key, value]) => `--${key}=${value}`);
-  const r = keys(folder, ['create', ...args]);
+  const r = keys(folder, ['create', ...args], env);
   if (r.code !== 0) throw new Error(r.err);
   return r.out.trim();
 }

@@ -34,11 +34,11 @@ export function tempFolder() {
 }
 
 /**
- * Start `serve` on a free port. Options: folder, env, args.
+ * Start `serve` on a free port. Options: folder, env, args, program (another copy of it).
  * Returns {url, port, folder, log(), stop(), kill(), exited, pid}.
  */
-export async function startServer({ folder = tempFolder(), env = {}, args = [] } = {}) {
-  const child = spawn(binary, ['serve', ...args], {
+export async function startServer({ folder = tempFolder(), env = {}, args = [], program = binary } = {}) {
+  const child = spawn(program, ['serve', ...args], {
     cwd: folder,
     env: {
       PATH: process.env.PATH,

@@ -114,8 +114,8 @@ static void a_worker_waits_until_its_recording_is_here(void **state)
     assert_int_equal(src.attempts, 1);
     assert_int_equal(store_source_claim(s, 1500, 2000, &none, NULL), ERR_NOT_FOUND);
     CHECK(store_source_renew(s, &src, 3000, "Downloading", e));
-    CHECK(store_source_done(s, &src, 77, "abcd", e));
-    assert_int_equal(store_source_done(s, &src, 77, "abcd", NULL), ERR_STATE);
+    CHECK(store_source_done(s, &src, 77, "abcd", 1, e));
+    assert_int_equal(store_source_done(s, &src, 77, "abcd", 1, NULL), ERR_STATE);
     CHECK(store_get(s, id, &j, e));
     assert_int_equal(j.file_bytes, 77);
     job_release(&j);
