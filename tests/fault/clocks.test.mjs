@@ -9,6 +9,7 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 import { clock, skip as needsClock } from '../lib/clock.mjs';
 import { chance, kinds, place, seed, size, sleep } from '../lib/faults.mjs';
+import { redis } from '../lib/redis.mjs';
 import { form, getJson, until, waitForJob, wav } from '../lib/server.mjs';
 import { long } from '../lib/worker.mjs';
 
@@ -90,7 +91,7 @@ async function start(kind, hooks) {
 
 /** The one that has a job; its clock is the one that jumps, with that of the service. */
 async function holder(s, server, id) {
-  const [[owner]] = await until(() => s.at.rows(`SELECT coalesce(owner, '') FROM jobs WHERE id = '${id}'`), ([[name]]) => name);
+  const [[owner]] = await soon(`somebody who takes ${id}`, () => s.at.rows(`SELECT coalesce(owner, '') FROM jobs WHERE id = '${id}'`), ([[name]]) => name);
   const worker = s.workers.find(({ process: p }) => p.id === owner);
   return worker ?? { clock: s.clocks.server, process: server };
 }
@@ -179,7 +180,7 @@ async function live(kind, t) {
     const its = await holder(s, server, crashed.id);
     const pid = [...its.process.log().matchAll(/worker \d+ is up, process (\d+)/g)].at(-1)[1];
     process.kill(Number(pid), 'SIGKILL');
-    await until(() => its.process.log(), (text) => text.split('\n').some((line) => line.includes(crashed.id) && line.includes('its worker died')));
+    await soon('the death of a worker', () => its.process.log(), (text) => text.split('\n').some((line) => line.includes(crashed.id) && line.includes('its worker died')));
     jump(seconds, its);
     await soon(`a retry after ${show(seconds)}`, () => attemptOf(s, crashed.id), (n) => n === 2);
     const ended = await waitForJob(server, crashed.id);
@@ -284,9 +285,45 @@ async function retention(kind, t) {
   t.diagnostic(`clocks ${kind} (seed ${seed}): ${jumps.length} starts with a wrong clock, 0 deleted early, ${4 * due.length + 5} deleted when due`);
 }
 
+/** Redis' own clock, by which it keeps reservations, what is due later, and rates. */
+async function redisItself(t) {
+  const own = clock();
+  const r = await redis({ env: own.env }).start();
+  const at = await place('redis', { env: { RATE_LIMIT: '60/minute' }, redisUrl: r.url });
+  const server = await at.serve({ EMBEDDED_WORKERS: 'on' });
+  const status = async (id) => (await getJson(server, `/jobs/${id}`)).body.status;
+  const key = (name) => `wt:{${at.env.REDIS_NAMESPACE}}:${name}`;
+  for (const seconds of jumps) {
+    const crashed = await submit(server, speech);
+    const s = { at, workers: [], clocks: {} };
+    await holder(s, server, crashed.id);
+    const pid = [...server.log().matchAll(/worker \d+ is up, process (\d+)/g)].at(-1)[1];
+    process.kill(Number(pid), 'SIGKILL');
+    await soon('the death of a worker', () => server.log(), (text) => text.split('\n').some((line) => line.includes(crashed.id) && line.includes('its worker died')));
+    // While nobody works: what waits is taken off Redis, as if it had never come there.
+    const forgotten = await submit(server, wav());
+    own.set(seconds);
+    await r.ask('HDEL', key('jobs'), forgotten.id);
+    await soon(`a retry after ${show(seconds)} at Redis`, () => attemptOf(s, crashed.id), (n) => n === 2);
+    await soon('the job that Redis had lost', () => status(forgotten.id), (now) => now === 'completed');
+    const more = await submit(server, wav());
+    await soon('a job', () => status(more.id), (now) => now === 'completed');
+    await soon('the retry', () => status(crashed.id), (now) => now === 'completed');
+    assert.equal(attemptOf(s, crashed.id), 2);
+    own.set(0);
+    const last = await submit(server, wav());
+    await soon(`a job after ${show(seconds)} at Redis, and back`, () => status(last.id), (now) => now === 'completed');
+  }
+  await server.stop();
+  await r.kill();
+  await at.redis.kill();
+  t.diagnostic(`clocks of Redis (seed ${seed}): ${jumps.length} jumps and back, ${4 * jumps.length} jobs, attempts 2 of those whose worker died`);
+}
+
 describe('clocks that jump', { concurrency: true }, () => {
   for (const { name, skip } of kinds) {
     test(`${name}: no lease is lost or doubled, and what waits for its time comes in time`, { ...limit, skip: skip || needsClock }, (t) => live(name, t));
+    if (name === 'redis') test('redis: its own clock may jump', { ...limit, skip: skip || needsClock }, redisItself);
     test(`${name}: nothing is deleted early, and what is due goes`, { ...limit, skip: skip || needsClock }, (t) => retention(name, t));
   }
 });
