@@ -10,7 +10,7 @@ import { describe, test } from 'node:test';
 import { clock, skip as needsClock } from '../lib/clock.mjs';
 import { chance, kinds, place, seed, size, sleep } from '../lib/faults.mjs';
 import { redis } from '../lib/redis.mjs';
-import { form, getJson, until, waitForJob, wav } from '../lib/server.mjs';
+import { children, form, getJson, hold, until, waitForJob, wav } from '../lib/server.mjs';
 import { long } from '../lib/worker.mjs';
 
 const HOUR = 3600;
@@ -107,6 +107,22 @@ async function soon(what, ask, done) {
   }, done);
 }
 
+/** A job whose worker dies while it has it; `its` is the process that tries it again. */
+async function crash(s, server) {
+  const processes = s.workers.length ? s.workers.map(({ process: p }) => p) : [server];
+  // They stand still, so that the job does not end before.
+  const goOn = await Promise.all(processes.map((p) => hold(p)));
+  const { id } = await submit(server, wav());
+  const its = await holder(s, server, id);
+  const alive = children(its.process.pid);
+  const pid = [...its.process.log().matchAll(/worker \d+ is up, process (\d+)/g)].map((m) => Number(m[1])).filter((each) => alive.includes(each)).at(-1);
+  process.kill(pid, 'SIGKILL');
+  goOn.forEach((go) => go());
+  const died = (text) => text.split('\n').some((line) => line.includes(id) && line.includes('its worker died'));
+  await soon('the death of a worker', () => its.process.log(), died);
+  return { id, its };
+}
+
 /** What holds for every job at the end. */
 function checkAll(s, logs) {
   assert.deepEqual(s.at.rows('SELECT job_id FROM job_events WHERE is_state AND status = \'completed\' GROUP BY job_id HAVING count(*) > 1'), [], 'ended twice');
@@ -148,8 +164,9 @@ async function live(kind, t) {
 
   const upload = await halfUpload(server);
   const first = await submit(server, wav(), { key: 'first' });
-  const bad = await submit(server, wav({ seconds: 0 }), {}).catch(() => null);
-  if (bad) await waitForJob(server, bad.id);
+  const dead = await submit(server, wav());
+  await waitForJob(server, dead.id);
+  s.at.change(`UPDATE jobs SET status = 'failed', error_code = 'crash', error_message = 'x' WHERE id = '${dead.id}'`);
   for (const seconds of jumps) {
     const name = `at${seconds}`;
     // One that waits for its next try …
@@ -166,25 +183,19 @@ async function live(kind, t) {
     const other = await submit(server, wav(), { key: name });
     assert.equal(await upload.offset(server), upload.half, `the upload is gone after ${show(seconds)}`);
     await soon('a job', async () => (await getJson(server, `/jobs/${other.id}`)).body.status, (status) => status === 'completed');
-    if (kind === 'sqlite' || seconds > 0) {
-      const purge = await fetch(`${server.url}/admin/queue/purge-dead`, {
-        method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"older_than_days": 1}',
-      });
-      assert.deepEqual(await purge.json(), { purged: 0 });
-    }
+    const purge = await fetch(`${server.url}/admin/queue/purge-dead`, {
+      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"older_than_days": 1}',
+    });
+    assert.deepEqual(await purge.json(), { purged: 0 });
     jump(0);
     assert.equal((await submit(server, wav(), { key: name })).id, other.id, `a key is forgotten after ${show(seconds)} and back`);
 
     // … and a job that waits to be tried again, because the worker that had it died.
-    const crashed = await submit(server, speech);
-    const its = await holder(s, server, crashed.id);
-    const pid = [...its.process.log().matchAll(/worker \d+ is up, process (\d+)/g)].at(-1)[1];
-    process.kill(Number(pid), 'SIGKILL');
-    await soon('the death of a worker', () => its.process.log(), (text) => text.split('\n').some((line) => line.includes(crashed.id) && line.includes('its worker died')));
+    const { id: crashed, its } = await crash(s, server);
     jump(seconds, its);
-    await soon(`a retry after ${show(seconds)}`, () => attemptOf(s, crashed.id), (n) => n === 2);
-    const ended = await waitForJob(server, crashed.id);
-    assert.deepEqual([ended.status, attemptOf(s, crashed.id)], ['completed', 2]);
+    await soon(`a retry after ${show(seconds)}`, () => attemptOf(s, crashed), (n) => n === 2);
+    const ended = await waitForJob(server, crashed);
+    assert.deepEqual([ended.status, attemptOf(s, crashed)], ['completed', 2]);
     jump(0, its);
   }
   await upload.finish(server);
@@ -292,24 +303,20 @@ async function redisItself(t) {
   const at = await place('redis', { env: { RATE_LIMIT: '60/minute' }, redisUrl: r.url });
   const server = await at.serve({ EMBEDDED_WORKERS: 'on' });
   const status = async (id) => (await getJson(server, `/jobs/${id}`)).body.status;
+  const s = { at, workers: [], clocks: {} };
   const key = (name) => `wt:{${at.env.REDIS_NAMESPACE}}:${name}`;
   for (const seconds of jumps) {
-    const crashed = await submit(server, speech);
-    const s = { at, workers: [], clocks: {} };
-    await holder(s, server, crashed.id);
-    const pid = [...server.log().matchAll(/worker \d+ is up, process (\d+)/g)].at(-1)[1];
-    process.kill(Number(pid), 'SIGKILL');
-    await soon('the death of a worker', () => server.log(), (text) => text.split('\n').some((line) => line.includes(crashed.id) && line.includes('its worker died')));
+    const { id: crashed } = await crash(s, server);
     // While nobody works: what waits is taken off Redis, as if it had never come there.
     const forgotten = await submit(server, wav());
     own.set(seconds);
     await r.ask('HDEL', key('jobs'), forgotten.id);
-    await soon(`a retry after ${show(seconds)} at Redis`, () => attemptOf(s, crashed.id), (n) => n === 2);
+    await soon(`a retry after ${show(seconds)} at Redis`, () => attemptOf(s, crashed), (n) => n === 2);
     await soon('the job that Redis had lost', () => status(forgotten.id), (now) => now === 'completed');
     const more = await submit(server, wav());
     await soon('a job', () => status(more.id), (now) => now === 'completed');
-    await soon('the retry', () => status(crashed.id), (now) => now === 'completed');
-    assert.equal(attemptOf(s, crashed.id), 2);
+    await soon('the retry', () => status(crashed), (now) => now === 'completed');
+    assert.equal(attemptOf(s, crashed), 2);
     own.set(0);
     const last = await submit(server, wav());
     await soon(`a job after ${show(seconds)} at Redis, and back`, () => status(last.id), (now) => now === 'completed');
