@@ -341,18 +341,42 @@ int redis_refill(struct redis_queue *q, struct err *e)
     return status;
 }
 
-int redis_my_turn(struct redis_queue *q, bool *mine, struct err *e)
+static int take_turn(struct pass *p, bool only_if_free, bool *mine, struct err *e)
 {
     redisReply *r = NULL;
-    struct pass p = {.q = q};
-    command(&p, "SET", "turn");
-    redis_words_add(&p.words, "1");
-    redis_words_add(&p.words, "NX");
-    redis_words_add(&p.words, "PX");
-    redis_words_number(&p.words, TURN_MS);
-    int status = ask(&p, &r, e);
+    command(p, "SET", "turn");
+    redis_words_add(&p->words, "1");
+    if (only_if_free)
+        redis_words_add(&p->words, "NX");
+    redis_words_add(&p->words, "PX");
+    redis_words_number(&p->words, TURN_MS);
+    int status = ask(p, &r, e);
     *mine = !status && r->type == REDIS_REPLY_STATUS;
     freeReplyObject(r);
+    return status;
+}
+
+/* When Redis' clock was set back, somebody's turn would last for hours. */
+static int lasts_too_long(struct pass *p, bool *out, struct err *e)
+{
+    redisReply *r = NULL;
+    command(p, "PTTL", "turn");
+    int status = ask(p, &r, e);
+    *out = !status && r->type == REDIS_REPLY_INTEGER &&
+           (r->integer > TURN_MS || r->integer == -1);
+    freeReplyObject(r);
+    return status;
+}
+
+int redis_my_turn(struct redis_queue *q, bool *mine, struct err *e)
+{
+    bool too_long = false;
+    struct pass p = {.q = q};
+    int status = take_turn(&p, true, mine, e);
+    if (!status && !*mine)
+        status = lasts_too_long(&p, &too_long, e);
+    if (!status && too_long)
+        status = take_turn(&p, false, mine, e);
     redis_words_release(&p.words);
     return status;
 }

@@ -1,7 +1,6 @@
 #include "store/sqlite_clock.h"
 
 #include "base/clock.h"
-#include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/settings.h"
@@ -39,32 +38,33 @@ static int stamp_log(struct sqlite_conn *c, struct err *e)
 /* Those that lie ahead, such as the next try of a webhook, keep their distance as those
  * do that lie between the jump and now. What is older, and dates that people have set
  * (when a key ends), stay. */
-static const char *const moves[] = {
-    "UPDATE jobs SET created_ms = created_ms + ?1 WHERE created_ms >= ?2",
-    "UPDATE jobs SET started_ms = started_ms + ?1 WHERE started_ms >= ?2",
-    "UPDATE jobs SET completed_ms = completed_ms + ?1 WHERE completed_ms >= ?2",
-    "UPDATE jobs SET run_after_ms = run_after_ms + ?1 WHERE run_after_ms >= ?2",
-    "UPDATE job_docs SET created_ms = created_ms + ?1 WHERE created_ms >= ?2",
-    "UPDATE job_events SET time_ms = time_ms + ?1 WHERE time_ms >= ?2",
-    "UPDATE request_keys SET created_ms = created_ms + ?1 WHERE created_ms >= ?2",
-    "UPDATE uploads SET created_ms = created_ms + ?1 WHERE created_ms >= ?2",
-    "UPDATE uploads SET expires_ms = expires_ms + ?1 WHERE expires_ms >= ?2",
-    "UPDATE job_sources SET next_ms = next_ms + ?1 WHERE next_ms >= ?2",
-    "UPDATE webhook_outbox SET next_ms = next_ms + ?1 WHERE next_ms >= ?2",
-    "UPDATE webhook_outbox SET created_ms = created_ms + ?1 WHERE created_ms >= ?2",
-    "UPDATE webhook_outbox SET last_ms = last_ms + ?1 WHERE last_ms >= ?2",
-    "UPDATE sessions SET created_ms = created_ms + ?1 WHERE created_ms >= ?2",
-    "UPDATE sessions SET expires_ms = expires_ms + ?1 WHERE expires_ms >= ?2",
-    "UPDATE workers SET started_ms = started_ms + ?1 WHERE started_ms >= ?2",
-    "UPDATE workers SET beat_ms = beat_ms + ?1 WHERE beat_ms >= ?2",
+static const struct {
+    const char *table, *column;
+} moves[] = {
+    {"jobs", "created_ms"},           {"jobs", "started_ms"},
+    {"jobs", "completed_ms"},         {"jobs", "run_after_ms"},
+    {"job_docs", "created_ms"},       {"job_events", "time_ms"},
+    {"job_sources", "next_ms"},       {"request_keys", "created_ms"},
+    {"uploads", "created_ms"},        {"uploads", "expires_ms"},
+    {"webhook_outbox", "created_ms"}, {"webhook_outbox", "last_ms"},
+    {"webhook_outbox", "next_ms"},    {"sessions", "created_ms"},
+    {"sessions", "expires_ms"},       {"workers", "started_ms"},
+    {"workers", "beat_ms"},
 };
 
+/* Not among the statements that are kept prepared: it may never happen again. */
 static int move(struct sqlite_conn *c, const struct trust_step *step, struct err *e)
 {
-    int n = 0;
-    for (size_t i = 0; n >= 0 && i < ARRAY_LENGTH(moves); i++)
-        n = sqlite_conn_run(c, e, moves[i], "ll", step->by_ms, step->since_ms);
-    return n < 0 ? n : 0;
+    char sql[200];
+    int status = 0;
+    for (size_t i = 0; !status && i < ARRAY_LENGTH(moves); i++) {
+        const char *column = moves[i].column;
+        (void)snprintf(sql, sizeof sql, "UPDATE %s SET %s = %s + (%lld) WHERE %s >= %lld",
+                       moves[i].table, column, column, (long long)step->by_ms, column,
+                       (long long)step->since_ms);
+        status = sqlite_conn_script(c, sql, e);
+    }
+    return status;
 }
 
 /* ---- what is believed ----------------------------------------------------------------
@@ -85,10 +85,9 @@ static int save(struct sqlite_store *s, const struct clock_trust *t, int64_t boo
                 struct err *e)
 {
     char text[TRUST_TEXT_SIZE];
-    int n = sqlite_conn_run(&s->writer, e,
-                            "INSERT INTO settings VALUES (?, ?) "
-                            "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                            "tt", STORE_CLOCK, trust_write(t, boot_ms, text));
+    int n =
+        sqlite_conn_run(&s->writer, e, "INSERT OR REPLACE INTO settings VALUES (?, ?)",
+                        "tt", STORE_CLOCK, trust_write(t, boot_ms, text));
     if (n >= 0)
         s->trust_saved_ms = boot_ms;
     return n < 0 ? n : 0;

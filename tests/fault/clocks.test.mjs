@@ -9,7 +9,8 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 import { clock, skip as needsClock } from '../lib/clock.mjs';
 import { chance, kinds, place, seed, size, sleep } from '../lib/faults.mjs';
-import { form, getJson, until, waitForJob, wav } from '../lib/server.mjs';
+import { redis } from '../lib/redis.mjs';
+import { children, form, getJson, hold, until, waitForJob, wav } from '../lib/server.mjs';
 import { long } from '../lib/worker.mjs';
 
 const HOUR = 3600;
@@ -90,7 +91,7 @@ async function start(kind, hooks) {
 
 /** The one that has a job; its clock is the one that jumps, with that of the service. */
 async function holder(s, server, id) {
-  const [[owner]] = await until(() => s.at.rows(`SELECT coalesce(owner, '') FROM jobs WHERE id = '${id}'`), ([[name]]) => name);
+  const [[owner]] = await soon(`somebody who takes ${id}`, () => s.at.rows(`SELECT coalesce(owner, '') FROM jobs WHERE id = '${id}'`), ([[name]]) => name);
   const worker = s.workers.find(({ process: p }) => p.id === owner);
   return worker ?? { clock: s.clocks.server, process: server };
 }
@@ -104,6 +105,22 @@ async function soon(what, ask, done) {
     assert.ok(performance.now() < until_, `${what}: not within ${LATE_MS} ms`);
     return ask();
   }, done);
+}
+
+/** A job whose worker dies while it has it; `its` is the process that tries it again. */
+async function crash(s, server) {
+  const processes = s.workers.length ? s.workers.map(({ process: p }) => p) : [server];
+  // They stand still, so that the job does not end before.
+  const goOn = await Promise.all(processes.map((p) => hold(p)));
+  const { id } = await submit(server, wav());
+  const its = await holder(s, server, id);
+  const alive = children(its.process.pid);
+  const pid = [...its.process.log().matchAll(/worker \d+ is up, process (\d+)/g)].map((m) => Number(m[1])).filter((each) => alive.includes(each)).at(-1);
+  process.kill(pid, 'SIGKILL');
+  goOn.forEach((go) => go());
+  const died = (text) => text.split('\n').some((line) => line.includes(id) && line.includes('its worker died'));
+  await soon('the death of a worker', () => its.process.log(), died);
+  return { id, its };
 }
 
 /** What holds for every job at the end. */
@@ -147,8 +164,9 @@ async function live(kind, t) {
 
   const upload = await halfUpload(server);
   const first = await submit(server, wav(), { key: 'first' });
-  const bad = await submit(server, wav({ seconds: 0 }), {}).catch(() => null);
-  if (bad) await waitForJob(server, bad.id);
+  const dead = await submit(server, wav());
+  await waitForJob(server, dead.id);
+  s.at.change(`UPDATE jobs SET status = 'failed', error_code = 'crash', error_message = 'x' WHERE id = '${dead.id}'`);
   for (const seconds of jumps) {
     const name = `at${seconds}`;
     // One that waits for its next try …
@@ -165,25 +183,19 @@ async function live(kind, t) {
     const other = await submit(server, wav(), { key: name });
     assert.equal(await upload.offset(server), upload.half, `the upload is gone after ${show(seconds)}`);
     await soon('a job', async () => (await getJson(server, `/jobs/${other.id}`)).body.status, (status) => status === 'completed');
-    if (kind === 'sqlite' || seconds > 0) {
-      const purge = await fetch(`${server.url}/admin/queue/purge-dead`, {
-        method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"older_than_days": 1}',
-      });
-      assert.deepEqual(await purge.json(), { purged: 0 });
-    }
+    const purge = await fetch(`${server.url}/admin/queue/purge-dead`, {
+      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"older_than_days": 1}',
+    });
+    assert.deepEqual(await purge.json(), { purged: 0 });
     jump(0);
     assert.equal((await submit(server, wav(), { key: name })).id, other.id, `a key is forgotten after ${show(seconds)} and back`);
 
     // … and a job that waits to be tried again, because the worker that had it died.
-    const crashed = await submit(server, speech);
-    const its = await holder(s, server, crashed.id);
-    const pid = [...its.process.log().matchAll(/worker \d+ is up, process (\d+)/g)].at(-1)[1];
-    process.kill(Number(pid), 'SIGKILL');
-    await until(() => its.process.log(), (text) => text.split('\n').some((line) => line.includes(crashed.id) && line.includes('its worker died')));
+    const { id: crashed, its } = await crash(s, server);
     jump(seconds, its);
-    await soon(`a retry after ${show(seconds)}`, () => attemptOf(s, crashed.id), (n) => n === 2);
-    const ended = await waitForJob(server, crashed.id);
-    assert.deepEqual([ended.status, attemptOf(s, crashed.id)], ['completed', 2]);
+    await soon(`a retry after ${show(seconds)}`, () => attemptOf(s, crashed), (n) => n === 2);
+    const ended = await waitForJob(server, crashed);
+    assert.deepEqual([ended.status, attemptOf(s, crashed)], ['completed', 2]);
     jump(0, its);
   }
   await upload.finish(server);
@@ -284,9 +296,41 @@ async function retention(kind, t) {
   t.diagnostic(`clocks ${kind} (seed ${seed}): ${jumps.length} starts with a wrong clock, 0 deleted early, ${4 * due.length + 5} deleted when due`);
 }
 
+/** Redis' own clock, by which it keeps reservations, what is due later, and rates. */
+async function redisItself(t) {
+  const own = clock();
+  const r = await redis({ env: own.env }).start();
+  const at = await place('redis', { env: { RATE_LIMIT: '60/minute' }, redisUrl: r.url });
+  const server = await at.serve({ EMBEDDED_WORKERS: 'on' });
+  const status = async (id) => (await getJson(server, `/jobs/${id}`)).body.status;
+  const s = { at, workers: [], clocks: {} };
+  const key = (name) => `wt:{${at.env.REDIS_NAMESPACE}}:${name}`;
+  for (const seconds of jumps) {
+    const { id: crashed } = await crash(s, server);
+    // While nobody works: what waits is taken off Redis, as if it had never come there.
+    const forgotten = await submit(server, wav());
+    own.set(seconds);
+    await r.ask('HDEL', key('jobs'), forgotten.id);
+    await soon(`a retry after ${show(seconds)} at Redis`, () => attemptOf(s, crashed), (n) => n === 2);
+    await soon('the job that Redis had lost', () => status(forgotten.id), (now) => now === 'completed');
+    const more = await submit(server, wav());
+    await soon('a job', () => status(more.id), (now) => now === 'completed');
+    await soon('the retry', () => status(crashed), (now) => now === 'completed');
+    assert.equal(attemptOf(s, crashed), 2);
+    own.set(0);
+    const last = await submit(server, wav());
+    await soon(`a job after ${show(seconds)} at Redis, and back`, () => status(last.id), (now) => now === 'completed');
+  }
+  await server.stop();
+  await r.kill();
+  await at.redis.kill();
+  t.diagnostic(`clocks of Redis (seed ${seed}): ${jumps.length} jumps and back, ${4 * jumps.length} jobs, attempts 2 of those whose worker died`);
+}
+
 describe('clocks that jump', { concurrency: true }, () => {
   for (const { name, skip } of kinds) {
     test(`${name}: no lease is lost or doubled, and what waits for its time comes in time`, { ...limit, skip: skip || needsClock }, (t) => live(name, t));
+    if (name === 'redis') test('redis: its own clock may jump', { ...limit, skip: skip || needsClock }, redisItself);
     test(`${name}: nothing is deleted early, and what is due goes`, { ...limit, skip: skip || needsClock }, (t) => retention(name, t));
   }
 });

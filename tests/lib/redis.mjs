@@ -15,10 +15,11 @@ function present(program) {
 export const skip = present('redis-server') ? false : 'redis-server is not installed';
 
 /**
- * Not started yet. `args` are further options; `cli` those that redis-cli needs beside.
+ * Not started yet. `args` are further options; `cli` those that redis-cli needs beside; `env`
+ * goes to the server's environment.
  * Returns {url, folder, start(), kill(), ask(...words), pid()}.
  */
-export function redis({ args = [], password } = {}) {
+export function redis({ args = [], password, env = {} } = {}) {
   const folder = tempFolder();
   const socket = path.join(folder, 's');
   let child = null;
@@ -32,7 +33,7 @@ export function redis({ args = [], password } = {}) {
     /** Empty, as after a crash: nothing is written to the disk. */
     start: async () => {
       child = spawn('redis-server', ['--port', '0', '--unixsocket', socket, '--save', '', '--appendonly', 'no',
-        '--dir', folder, ...(password ? ['--requirepass', password] : []), ...args], { stdio: 'ignore' });
+        '--dir', folder, ...(password ? ['--requirepass', password] : []), ...args], { stdio: 'ignore', env: { ...process.env, ...env } });
       child.unref();
       const mine = child;
       const onExit = () => mine.kill('SIGKILL');

@@ -3,6 +3,9 @@
 -- milliseconds until it is due. What is here already stays as it is. Returns how many were not.
 
 local FIELDS = 9
+-- No lease is longer, and no other clock differs by more: what lies behind that was put
+-- here before this server's clock was set back.
+local FAR = 60000
 local now = now_ms()
 local added, due = 0, false
 
@@ -10,14 +13,16 @@ local added, due = 0, false
 -- from the attempt that has it.
 local function is_placed(id, old, line, job, wait)
   local known = parse(old)
-  if score('leases', id) then
+  local leased = score('leases', id)
+  if leased and leased <= now + FAR then
     return known.attempt >= job.attempt
   end
-  if old ~= line then
+  if leased or old ~= line then
     return false
   end
   if wait > 0 then
-    return score('later', id)
+    local at = score('later', id)
+    return at and at <= now + wait + FAR
   end
   return score(line_of(job), id) and score('ready:' .. job.lane, job.caller) and
          score('of:' .. job.model, id) and

@@ -6,7 +6,12 @@
 local name, interval, burst = key('rate:' .. ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local from = math.max(tonumber(redis.call('GET', name) or 0), now)
+local used = tonumber(redis.call('GET', name) or 0)
+-- More than all is never used up: this server's clock was set back since.
+if used > now + burst then
+  used = 0
+end
+local from = math.max(used, now)
 local whole = from + interval
 if whole - now > burst then
   return {0, from - now, whole - now - burst}
