@@ -6,14 +6,18 @@
 /* Clocks that are kept right differ by less, and an answer may take as long to come. */
 #define SAME_MS 2000
 
+void pg_clock_note(struct pg_store *s, int64_t server_ms)
+{
+    atomic_store(&s->server_ahead_ms, server_ms - clock_monotonic_ns() / NS_PER_MS);
+}
+
 int pg_clock_look(struct pg_store *s, struct pg_conn *c, struct err *e)
 {
     PGresult *r;
     int status = pg_ask(
         c, &r, e, "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", "");
     if (!status)
-        atomic_store(&s->server_ahead_ms,
-                     pg_int(r, 0, 0) - clock_monotonic_ns() / NS_PER_MS);
+        pg_clock_note(s, pg_int(r, 0, 0));
     PQclear(r);
     return status;
 }

@@ -9,6 +9,8 @@
 
 /* Ask for it. */
 int pg_clock_look(struct pg_store *s, struct pg_conn *c, struct err *e);
+/* The server has just said what it is there. */
+void pg_clock_note(struct pg_store *s, int64_t server_ms);
 
 /* A time of our wall clock, taken just now or counted from now, as the server's. */
 int64_t pg_clock_of(struct pg_store *s, int64_t wall_ms);
