@@ -145,7 +145,7 @@ class PgBouncer(Process):
         (folder / "users").write_text('"wt" ""\n', encoding="utf-8")
         (folder / "ini").write_text(
             f"[databases]\n* = host=127.0.0.1 port={postgres.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-            f"listen_port = {self.port}\nunix_socket_dir =\nauth_type = any\nauth_file = {folder}/users\n"
+            f"listen_port = {self.port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {folder}/users\n"
             f"pool_mode = {mode}\nmax_client_conn = 500\ndefault_pool_size = 20\n"
             "ignore_startup_parameters = extra_float_digits,options\n", encoding="utf-8")
         if os.getuid() == 0:

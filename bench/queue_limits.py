@@ -121,12 +121,14 @@ class Usage:
         self.at, self.began = at, time.monotonic()
         self.commits, self.backends = at.postgres.statistics(at.name)
         self.commands = at.redis.commands() if at.redis else {}
+        self.spent = at.processor_seconds()
 
     def since(self):
         time.sleep(1.2)  # PostgreSQL tells of a transaction up to a second later
         seconds = time.monotonic() - self.began
         commits, backends = self.at.postgres.statistics(self.at.name)
         row = {"seconds": seconds, "transactions": commits - self.commits, "connections": backends}
+        row |= {f"{name}_ms": 1000 * (now - self.spent[name]) for name, now in self.at.processor_seconds().items()}
         if self.at.redis:
             now = self.at.redis.commands()
             own = {"info": 1, "ping": 0}
@@ -146,7 +148,8 @@ def idle_row(at, kind, workers, seconds, jobs):
     per_second = {"transactions": row["transactions_per_s"]}
     if at.redis:
         row["redis_clients"] = idle["redis_clients"]
-        for name in ("redis_commands", "redis_scripts"):
+    for name in idle:
+        if name.endswith(("_ms", "commands", "scripts")):
             row[f"{name}_per_s"] = per_second[name] = idle[name] / idle["seconds"]
     service, usage = at.first_service, Usage(at)
     for _ in range(jobs):

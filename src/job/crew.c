@@ -8,6 +8,8 @@
 #define CANCEL_BESIDE_NS (5 * SECOND_NS) /* … where others would be ended with it */
 #define CLAIM_RETRY_NS   (2 * SECOND_NS)
 #define MESSAGES_AT_ONCE 32
+/* Where nobody hears the bell, an idle process looks so often, one or another. */
+#define CLAIM_EACH_MS 25
 
 size_t crew_count(const struct supervisor *v, size_t i)
 {
@@ -270,7 +272,9 @@ static bool claim(struct supervisor *v, size_t i, int64_t now)
     if (status != ERR_NOT_FOUND)
         log_error("no job can be taken from the queue: %s", e.message);
     /* Nothing is due: look again when the bell rings, or in a while. */
-    *at_ns = now + (status == ERR_NOT_FOUND ? TICK_MS * 1000000 : CLAIM_RETRY_NS);
+    *at_ns = now + (status == ERR_NOT_FOUND
+                        ? roster_pace_ns(&v->roster, TICK_MS, CLAIM_EACH_MS)
+                        : CLAIM_RETRY_NS);
     return false;
 }
 

@@ -9,8 +9,11 @@
 #include "job/supervisor.h"
 #include "job/webhooks.h"
 
+#include <sodium.h>
+
 #define MOST_WANTED 1024
 #define COMING_MS   86400000
+#define WOKEN       16
 
 static void post(struct jobs *s, const char *id, enum job_status status, int progress,
                  const char *message)
@@ -75,6 +78,17 @@ static void tell(struct jobs *s, const struct store_news *news)
         post_as_it_is(s, news->job_id);
 }
 
+/* Whether we look for a job that another process has told of. Where the queue wakes one
+ * process for each job, that one has told it, too. Else some of very many are enough:
+ * when all that are woken are busy, an idle one comes round soon. */
+static bool is_for_us(const struct jobs *s, const struct store_news *news)
+{
+    int64_t peers = supervisor_peers(s->supervisor);
+    if (news->by_service && queue_wakes_one(s->queue))
+        return false;
+    return peers <= WOKEN || randombytes_uniform((uint32_t)peers) < WOKEN;
+}
+
 static void on_news(void *arg, const struct store_news *news)
 {
     struct jobs *s = arg;
@@ -89,12 +103,14 @@ static void on_news(void *arg, const struct store_news *news)
     else if (!all && news->attempt > 1)
         supervisor_stop_job(s->supervisor, news->job_id, news->attempt - 1);
     if (all || (!news->deleted && news->status == JOB_PENDING)) {
-        queue_push(s->queue, news->job_id);
+        if (all || is_for_us(s, news))
+            queue_push(s->queue, news->job_id);
         fetcher_wake(s->fetcher);
     }
     if (all || (!news->deleted && job_state_ended(news->status)))
         webhooks_wake(s->webhooks);
-    supervisor_wake(s->supervisor);
+    if (s->has_doors) /* somebody may be waiting for it; what workers need woke them */
+        supervisor_wake(s->supervisor);
 }
 
 void news_start(struct jobs *s)

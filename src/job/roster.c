@@ -7,6 +7,7 @@
 #include "job/room.h"
 #include "job/workers.h"
 
+#include <sodium.h>
 #include <unistd.h>
 
 #define MS_NS   INT64_C(1000000)
@@ -128,6 +129,14 @@ const struct store_wish *roster_wish(struct roster *r, struct store_wish *wish,
     return wish;
 }
 
+int64_t roster_pace_ns(const struct roster *r, int64_t least_ms, int64_t each_ms)
+{
+    int64_t ms = atomic_load(&r->peers) * each_ms;
+    if (ms <= least_ms) /* few: nobody is in another's way */
+        return least_ms * MS_NS;
+    return (ms / 2 + randombytes_uniform((uint32_t)(ms < 600000 ? ms : 600000))) * MS_NS;
+}
+
 /* ---- the row --------------------------------------------------------------------- */
 
 void roster_worked(struct roster *r, double seconds, double audio_seconds)
@@ -153,9 +162,13 @@ void roster_mind(struct roster *r, size_t jobs, int64_t now_ns)
     int64_t now_ms = clock_now_ms();
     /* Who had a file before us is dead. */
     int64_t silent_ms = first && !shared ? -WORKER_GONE_MS : WORKER_GONE_MS;
-    int status = store_worker_trim(s, now_ms, silent_ms, &e);
+    int64_t peers = atomic_load(&r->peers);
+    bool mine = first || peers < 2 || !randombytes_uniform((uint32_t)peers);
+    int status = mine ? store_worker_trim(s, now_ms, silent_ms, &e) : 0;
     if (!status && r->row.concurrency)
         status = store_worker_beat(s, &r->row, now_ms, &e);
+    if (!status && shared && !(status = store_worker_count(s, &peers, &e)))
+        atomic_store(&r->peers, peers);
     if (status)
         log_warning("this worker's row is not renewed: %s", e.message);
 }

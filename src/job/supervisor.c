@@ -15,11 +15,14 @@
 
 #define LEASE_CHECK_NS (5 * SECOND_NS)
 /* Leases of others lapse at any time: another machine's job is not to wait for long. */
-#define LAPSE_CHECK_NS   SECOND_NS
-#define STUCK_NS         (60 * SECOND_NS)
-#define PRUNE_NS         (3600 * SECOND_NS)
-#define PRUNE_SOON_NS    (30 * SECOND_NS)
-#define CLOSING_NS       (5 * SECOND_NS)
+#define LAPSE_CHECK_MS 1000
+#define LAPSE_EACH_MS  50 /* by any of all processes */
+#define STUCK_NS       (60 * SECOND_NS)
+#define PRUNE_NS       (3600 * SECOND_NS)
+#define PRUNE_SOON_NS  (30 * SECOND_NS)
+#define CLOSING_NS     (5 * SECOND_NS)
+/* What an idle process needs to take a job that it has heard of. */
+#define BESIDE_LATER_NS  (INT64_C(30) * 1000000)
 #define DYING_TICK_MS    10
 #define STOPPING_TICK_MS 50
 /* Deaths in a row, of every worker, after which the service calls itself not ready. */
@@ -55,6 +58,11 @@ struct room *supervisor_room(struct supervisor *v)
 int supervisor_workers(const struct supervisor *v)
 {
     return (int)v->count;
+}
+
+int64_t supervisor_peers(const struct supervisor *v)
+{
+    return v ? atomic_load(&v->roster.peers) : 0;
 }
 
 int supervisor_threads(const struct supervisor *v)
@@ -133,7 +141,9 @@ static void mind_leases(struct supervisor *v, int64_t now)
     if (now < v->lapsed_at_ns)
         return;
     take_back_lapsed(v);
-    v->lapsed_at_ns = shared ? now + LAPSE_CHECK_NS : INT64_MAX;
+    v->lapsed_at_ns =
+        shared ? now + roster_pace_ns(&v->roster, LAPSE_CHECK_MS, LAPSE_EACH_MS)
+               : INT64_MAX;
 }
 
 /* The retention, which only those with doors mind. */
@@ -172,6 +182,16 @@ static void publish(struct supervisor *v)
     pthread_mutex_unlock(&v->shared);
 }
 
+/* Who is idle takes what has come. Who is not, and could do it beside something else,
+ * leaves it to an idle one elsewhere for a moment, unless the queue knows whom it wakes.
+ */
+static void hear_the_bell(struct supervisor *v)
+{
+    bool others = store_is_shared(v->jobs->store) && !queue_wakes_one(v->jobs->queue);
+    v->claim_at_ns = 0;
+    v->beside_at_ns = others ? clock_monotonic_ns() + BESIDE_LATER_NS : 0;
+}
+
 static void wait_for_news(struct supervisor *v)
 {
     struct pollfd p[MAX_WORKERS + 2];
@@ -185,9 +205,12 @@ static void wait_for_news(struct supervisor *v)
         else if (timeout > STOPPING_TICK_MS && crew_stopping(v, i))
             timeout = STOPPING_TICK_MS;
     }
+    int64_t later_ns = v->beside_at_ns - clock_monotonic_ns();
+    if (later_ns > 0 && later_ns < timeout * INT64_C(1000000))
+        timeout = (int)(later_ns / 1000000) + 1;
     (void)poll(p, (nfds_t)v->count + 2, timeout);
     if (p[1].revents)
-        v->claim_at_ns = v->beside_at_ns = 0;
+        hear_the_bell(v);
     uint64_t rings;
     ssize_t n = read(v->bell, &rings, sizeof rings);
     (void)n;

@@ -27,6 +27,8 @@ struct room *supervisor_room(struct supervisor *v);
 /* Transcriptions at the same time, and what each of them gets. */
 int supervisor_workers(const struct supervisor *v);
 int supervisor_threads(const struct supervisor *v);
+/* Processes with workers on this database, as far as is known. Any thread. */
+int64_t supervisor_peers(const struct supervisor *v);
 /* Whether workers live: ERR_CRASH while all of them keep dying. Any thread. */
 int supervisor_ready(struct supervisor *v, struct err *e);
 

@@ -77,6 +77,12 @@ static int embedded_allow(struct queue *base, const struct queue_rate *rate,
     return ERR_UNSUPPORTED;
 }
 
+static bool embedded_wakes_one(const struct queue *base)
+{
+    (void)base;
+    return false;
+}
+
 static int embedded_fd(const struct queue *base)
 {
     return ((const struct embedded *)base)->bell;
@@ -98,6 +104,7 @@ static const struct queue_ops embedded_ops = {
     .over = embedded_over,
     .recover = embedded_recover,
     .allow = embedded_allow,
+    .wakes_one = embedded_wakes_one,
     .fd = embedded_fd,
     .clear = embedded_clear,
 };

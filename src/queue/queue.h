@@ -58,6 +58,7 @@ struct queue_ops {
     int (*recover)(struct queue *q, bool all, int64_t *count, struct err *e);
     int (*allow)(struct queue *q, const struct queue_rate *rate,
                  struct queue_allowance *out);
+    bool (*wakes_one)(const struct queue *q);
     int (*fd)(const struct queue *q);
     void (*clear)(struct queue *q);
 };
@@ -133,6 +134,13 @@ static inline int queue_allow(struct queue *q, const struct queue_rate *rate,
                               struct queue_allowance *out)
 {
     return q->ops->allow(q, rate, out);
+}
+
+/* Whether a push wakes one process that can do the job, wherever it is, and that one
+ * alone; else all that hear of it look. */
+static inline bool queue_wakes_one(const struct queue *q)
+{
+    return q->ops->wakes_one(q);
 }
 
 /* Readable after a push; queue_clear makes it quiet again. Borrowed. */

@@ -11,6 +11,9 @@
 /* A claimed id is reserved for so long, until the store has granted it. */
 #define RESERVED_MS 3000
 #define CLAIM_MS    1000
+/* Who finds nothing is called when something comes, for so long; he asks again before,
+ * unless he found something to do. */
+#define WAITS_MS 120000
 /* While a short job waits, every third claim at least is one. */
 #define SHORT_EVERY 3
 
@@ -88,6 +91,8 @@ static int ask_redis(struct redis_queue *q, const struct store_wish *wish,
     redis_words_number(&w, SHORT_EVERY);
     redis_words_add(&w, wish && wish->model ? wish->model : "");
     redis_words_add(&w, wish && wish->models && !wish->model ? wish->models : "*");
+    redis_words_add(&w, q->token);
+    redis_words_number(&w, WAITS_MS);
     int status = redis_script_run(q->claim_link, &redis_script_claim, q->prefix, &w,
                                   CLAIM_MS, &reply, e);
     bool answered = !status;
@@ -169,6 +174,11 @@ static int redis_recover(struct queue *base, bool all, int64_t *count, struct er
     return status;
 }
 
+static bool redis_wakes_one(const struct queue *base)
+{
+    return atomic_load(&((const struct redis_queue *)base)->up);
+}
+
 static int redis_fd(const struct queue *base)
 {
     return ((const struct redis_queue *)base)->bell;
@@ -218,6 +228,7 @@ static const struct queue_ops redis_ops = {
     .over = redis_over,
     .recover = redis_recover,
     .allow = redis_allow,
+    .wakes_one = redis_wakes_one,
     .fd = redis_fd,
     .clear = redis_clear,
 };
@@ -261,6 +272,7 @@ static int set_up(struct redis_queue *q, struct store *s, const struct redis_opt
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&q->news, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    id_new(q->token);
     (void)snprintf(q->prefix, sizeof q->prefix, "wt:{%s}:", o->name);
     q->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     q->end = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -1,5 +1,7 @@
 /* The ear: waits for the bell on a connection of its own, so that a job that one process
- * accepts wakes an idle worker of another. */
+ * accepts wakes an idle worker of another. Each process has a bell of its own, which
+ * rings when it is chosen for a job; the one for all is for whatever concerns everybody.
+ */
 #include "queue/redis_queue.h"
 
 #include "base/clock.h"
@@ -11,11 +13,13 @@
 
 static int subscribe(struct redis_queue *q, struct redis_link *l, struct err *e)
 {
-    char channel[REDIS_PREFIX_SIZE + 8];
+    char channel[REDIS_PREFIX_SIZE + 8], own[REDIS_PREFIX_SIZE + 8 + ID_SIZE];
     struct redis_words w = {0};
     (void)snprintf(channel, sizeof channel, "%sbell", q->prefix);
     redis_words_begin(&w, "SUBSCRIBE");
     redis_words_add(&w, channel);
+    (void)snprintf(own, sizeof own, "%sbell:%s", q->prefix, q->token);
+    redis_words_add(&w, own);
     int status = redis_link_ask(l, &w, REDIS_COMMAND_MS, NULL, e);
     redis_words_release(&w);
     return status;

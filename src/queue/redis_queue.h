@@ -40,7 +40,8 @@ struct redis_queue {
     struct store *store; /* borrowed */
     struct redis_address address;
     char prefix[REDIS_PREFIX_SIZE];
-    int bell, end; /* owned eventfds; `end` wakes the ear for good */
+    char token[ID_SIZE]; /* by which this process is called to a job */
+    int bell, end;       /* owned eventfds; `end` wakes the ear for good */
     pthread_t hand, ear;
     bool hand_runs, ear_runs;
     atomic_bool closing;

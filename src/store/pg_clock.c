@@ -21,18 +21,22 @@ static void compare(struct pg_store *s, int64_t ahead_ms)
                     wrong_ms < 0 ? "behind" : "ahead of");
 }
 
+void pg_clock_note(struct pg_store *s, int64_t asked_ms, int64_t server_ms)
+{
+    /* Somewhere between question and answer. */
+    int64_t ahead_ms = server_ms - (asked_ms + clock_boot_ms()) / 2;
+    clock_agree_server(ahead_ms);
+    compare(s, ahead_ms);
+}
+
 int pg_clock_look(struct pg_store *s, struct pg_conn *c, struct err *e)
 {
     PGresult *r;
     int64_t asked_ms = clock_boot_ms();
     int status = pg_ask(
         c, &r, e, "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", "");
-    if (!status) {
-        /* Somewhere between question and answer. */
-        int64_t ahead_ms = pg_int(r, 0, 0) - (asked_ms + clock_boot_ms()) / 2;
-        clock_agree_server(ahead_ms);
-        compare(s, ahead_ms);
-    }
+    if (!status)
+        pg_clock_note(s, asked_ms, pg_int(r, 0, 0));
     PQclear(r);
     return status;
 }

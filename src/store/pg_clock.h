@@ -11,5 +11,8 @@
 /* Ask for it, and agree on it (clock_agree_server). Says so in the log when the clock of
  * this machine is wrong, and when it is right again. */
 int pg_clock_look(struct pg_store *s, struct pg_conn *c, struct err *e);
+/* The same from an answer that came with something else: when it was asked for, by
+ * clock_boot_ms, and what time it is there. */
+void pg_clock_note(struct pg_store *s, int64_t asked_ms, int64_t server_ms);
 
 #endif

@@ -97,6 +97,11 @@ static int result_error(struct pg_conn *c, const PGresult *r, struct err *e)
     if (code == ERR_CORRUPT)
         return err_set(e, code, "%s is damaged (%s): restore it from a backup",
                        c->place->name, why);
+    if (!strcmp(state, "42P05")) /* somebody else prepared it on our connection */
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s gives several processes the same connection: set the pooler "
+                       "in front of it to pool_mode=session",
+                       c->place->name);
     return err_set(e, code, "%s refused: %s (%s)", c->place->name, why, state);
 }
 

@@ -71,6 +71,7 @@ static void hear(struct pg_listener *l, const char *text)
     next_word(&text, attempt, sizeof attempt);
     next_word(&text, progress, sizeof progress);
     news.message = text;
+    news.by_service = strtol(process, NULL, 10) != 0;
     news.attempt = (int)strtol(attempt, NULL, 10);
     news.progress = (int)strtol(progress, NULL, 10);
     news.deleted = !strcmp(status, "deleted");

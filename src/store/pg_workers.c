@@ -108,9 +108,24 @@ static int workers_trim(struct store *s, int64_t now_ms, int64_t silent_ms, stru
     return status;
 }
 
+static int workers_count(struct store *s, int64_t *out, struct err *e)
+{
+    int status;
+    struct pg_turn t = pg_begin(s, PG_LOOK);
+    while (pg_turn(&t, &status, e)) {
+        PGresult *r;
+        status = pg_ask(t.conn, &r, e, "SELECT COUNT(*) FROM workers", "");
+        if (!status)
+            *out = pg_int(r, 0, 0);
+        PQclear(r);
+    }
+    return status;
+}
+
 const struct store_workers_ops pg_workers_ops = {
     .beat = workers_beat,
     .list = workers_list,
     .remove = workers_remove,
     .trim = workers_trim,
+    .count = workers_count,
 };

@@ -347,9 +347,38 @@ static int requeue_with(struct pg_store *s, struct pg_conn *c, int64_t before_ms
                            "l", before_ms);
 }
 
-int pg_requeue_expired(struct store *s, int64_t before_ms, int64_t *count, struct err *e)
+/* Every process asks so all the time, and hardly ever is there one: a look costs the
+ * server no write. */
+static int any_lapsed(struct store *s, int64_t before_ms, bool *any, struct err *e)
 {
     int status;
+    struct pg_store *p = (struct pg_store *)s;
+    struct pg_turn t = pg_begin(s, PG_LOOK);
+    while (pg_turn(&t, &status, e)) {
+        PGresult *r;
+        int64_t asked_ms = clock_boot_ms();
+        status = pg_ask(
+            t.conn, &r, e,
+            "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, EXISTS "
+            "(SELECT 1 FROM jobs WHERE status = 'processing' AND lease_until_ms < "
+            "$1)",
+            "l", before_ms);
+        if (!status) {
+            pg_clock_note(p, asked_ms, pg_int(r, 0, 0));
+            *any = pg_bool(r, 0, 1);
+        }
+        PQclear(r);
+    }
+    return status;
+}
+
+int pg_requeue_expired(struct store *s, int64_t before_ms, int64_t *count, struct err *e)
+{
+    bool any = true;
+    *count = 0;
+    int status = before_ms == INT64_MAX ? 0 : any_lapsed(s, before_ms, &any, e);
+    if (status || !any)
+        return status;
     struct pg_turn t = pg_begin(s, PG_CHANGE);
     while (pg_turn(&t, &status, e)) {
         int n = requeue_with((struct pg_store *)s, t.conn, before_ms, e);

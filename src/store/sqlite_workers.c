@@ -109,9 +109,26 @@ static int workers_trim(struct store *s, int64_t now_ms, int64_t silent_ms, stru
     return n < 0 ? n : 0;
 }
 
+static int workers_count(struct store *s, int64_t *out, struct err *e)
+{
+    sqlite3_stmt *stmt;
+    struct sqlite_conn *c = READER(s);
+    int status = sqlite_conn_prepare(c, "SELECT COUNT(*) FROM workers", &stmt, e);
+    if (!status) {
+        if (sqlite3_step(stmt) == SQLITE_ROW)
+            *out = sqlite3_column_int64(stmt, 0);
+        else
+            status = sqlite_conn_error(c, e);
+        sqlite3_reset(stmt);
+    }
+    sqlite_store_done(c);
+    return status;
+}
+
 const struct store_workers_ops sqlite_workers_ops = {
     .beat = workers_beat,
     .list = workers_list,
     .remove = workers_remove,
     .trim = workers_trim,
+    .count = workers_count,
 };

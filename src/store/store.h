@@ -74,6 +74,7 @@ enum store_aged {
 /* Another process changed a job. */
 struct store_news {
     char job_id[ID_SIZE]; /* "": any may have changed, look at everything */
+    bool by_service;      /* which tells the queue itself; else a command did it */
     bool deleted;         /* otherwise: */
     enum job_status status;
     int attempt, progress;

@@ -36,6 +36,7 @@ struct store_workers_ops {
                 struct err *e);
     int (*remove)(struct store *s, const char *id, struct err *e);
     int (*trim)(struct store *s, int64_t now_ms, int64_t silent_ms, struct err *e);
+    int (*count)(struct store *s, int64_t *out, struct err *e);
 };
 
 /* Write or renew a row. Where machines share a server, its clock counts, and not theirs
@@ -64,6 +65,12 @@ static inline int store_worker_trim(struct store *s, int64_t now_ms, int64_t sil
                                     struct err *e)
 {
     return s->ops->workers->trim(s, now_ms, silent_ms, e);
+}
+
+/* How many rows there are, those of the dead among them. Cheap. */
+static inline int store_worker_count(struct store *s, int64_t *out, struct err *e)
+{
+    return s->ops->workers->count(s, out, e);
 }
 
 #endif

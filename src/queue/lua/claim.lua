@@ -1,7 +1,8 @@
 -- The next job: ARGV holds the milliseconds that it is reserved for, every how manyth claim
 -- is to be a short job at least while one waits, the model of a job that is to be done
 -- beside others ('': any job), and the models that the asking machine has, with commas
--- between ('*': any). Returns its id and attempt; nothing when none is due; 'lost' when
+-- between ('*': any); then who asks, and for how many milliseconds he is to be called when
+-- something comes, if there is nothing now. Returns its id and attempt; nothing when none is due; 'lost' when
 -- this may not be all that waits.
 
 local LOOK = 20
@@ -126,9 +127,14 @@ if job and not can_do(job) then
     id, job = oldest_of_ours()
   end
 end
+local who = ARGV[5] .. ' ' .. ARGV[4]
+local line = model == '' and 'waiting' or 'waiting:' .. model
 if not job then
+  redis.call('ZADD', key(line), number(now + ARGV[6]), who)
+  redis.call('PEXPIRE', key(line), ARGV[6])
   return {}
 end
+redis.call('ZREM', key(line), who)
 leave_line(id, job)
 virtual_time()
 charge(job.caller, job.seconds)

@@ -19,7 +19,12 @@
 --   rate:NAME         when the allowance of somebody is whole again, in microseconds
 --   turn              there after a process has begun to compare this with the store
 --   store             which database this belongs to, for a minute at a time
---   bell              a channel: something can be taken
+--   waiting           sorted set: processes that found nothing to do, each with the models that
+--                     it has behind a blank, until when that counts
+--   waiting:MODEL     the same, of those that do a job of this model and can do short ones
+--                     beside it
+--   bell:PROCESS      a channel: there is something for this one
+--   bell              a channel for all of them
 --
 -- Fairness is start-time fair queuing (Goyal, Vin, Cheng 1996), with weight 1 for each
 -- caller and, as the virtual time, that of the caller who has had least. A second of audio

@@ -126,7 +126,8 @@ const char *redis_server_keys(const struct redis_server *s, char *out, size_t si
         qsort(r->element, r->elements, sizeof(redisReply *), compare);
     for (size_t i = 0; i < r->elements && at < size; i++)
         if (!strstr(r->element[i]->str, "}:turn") &&
-            !strstr(r->element[i]->str, "}:store"))
+            !strstr(r->element[i]->str, "}:store") &&
+            !strstr(r->element[i]->str, "}:waiting"))
             at += (size_t)snprintf(out + at, size - at, "%s%s", at ? " " : "",
                                    r->element[i]->str);
     freeReplyObject(r);

@@ -39,6 +39,98 @@ static void a_push_rings_and_the_job_is_claimed_once(void **state)
     job_release(&j);
 }
 
+/* Until nothing is left for a process: it is called then when something comes. */
+static void find_nothing(struct queue *q, const char *models)
+{
+    struct queue_ticket ticket;
+    const struct store_wish wish = {.models = models};
+    UNTIL(queue_next(q, models ? &wish : NULL, &ticket, NULL) == ERR_NOT_FOUND);
+}
+
+static bool is_called(const struct queue *q)
+{
+    struct pollfd p = {.fd = queue_fd(q), .events = POLLIN};
+    return poll(&p, 1, 0) == 1;
+}
+
+/* How many are called; waits for the first. */
+static int called(struct queue *const *list, int count)
+{
+    int n = 0;
+    while (!n) {
+        usleep(20000); /* one script calls all that it calls */
+        for (int i = 0; i < count; i++)
+            n += is_called(list[i]);
+    }
+    return n;
+}
+
+static void one_is_woken_for_each_job(void **state)
+{
+    struct fixture *f = *state;
+    NEEDS_SERVER(f);
+    enum { COUNT = 4 };
+    char id[ID_SIZE];
+    struct queue *list[COUNT];
+    struct redis_options o = {.url = f->server.url, .name = "test"};
+    for (int i = 0; i < COUNT; i++) {
+        CHECK(queue_redis_open(&list[i], f->store, &o, e));
+        UNTIL(redis_server_number(&f->server, "PUBLISH " PREFIX "bell x") == i + 2);
+        UNTIL(is_called(list[i]));
+    }
+    usleep(50000);
+    for (int i = 0; i < COUNT; i++) { /* the last of them has another model */
+        queue_clear(list[i]);
+        find_nothing(list[i], i < COUNT - 1 ? "tiny,base" : "other");
+    }
+    for (int round = 1; round < COUNT; round++) {
+        add_job(f, (struct sort){.model = "tiny"}, id);
+        UNTIL(called(list, COUNT) == round);
+        assert_false(is_called(list[COUNT - 1]));
+    }
+    add_job(f, (struct sort){.model = "other"}, id);
+    UNTIL(is_called(list[COUNT - 1]));
+    for (int i = 0; i < COUNT; i++)
+        queue_close(list[i]);
+}
+
+/* Who has something to do leaves what comes to those who have nothing. */
+static void who_is_idle_is_woken_first(void **state)
+{
+    struct fixture *f = *state;
+    NEEDS_SERVER(f);
+    char id[ID_SIZE];
+    struct queue *busy, *idle, *gone;
+    struct queue_ticket ticket;
+    const struct store_wish beside = {.model = "tiny", .most_bytes = 1 << 20};
+    struct redis_options o = {.url = f->server.url, .name = "test"};
+    CHECK(queue_redis_open(&busy, f->store, &o, e));
+    CHECK(queue_redis_open(&idle, f->store, &o, e));
+    CHECK(queue_redis_open(&gone, f->store, &o, e));
+    UNTIL(redis_server_number(&f->server, "PUBLISH " PREFIX "bell x") == 4);
+    UNTIL(is_called(busy) && is_called(idle));
+    usleep(50000);
+    queue_clear(busy);
+    queue_clear(idle);
+    find_nothing(idle, "tiny");
+    UNTIL(queue_next(busy, &beside, &ticket, NULL) == ERR_NOT_FOUND);
+    find_nothing(gone, "tiny");
+    queue_close(gone); /* without a word, as when it is killed */
+    UNTIL(redis_server_number(&f->server, "PUBLISH " PREFIX "bell x") == 3);
+    UNTIL(is_called(busy) && is_called(idle));
+    usleep(20000);
+    queue_clear(busy);
+    queue_clear(idle);
+    add_job(f, (struct sort){.model = "tiny"}, id);
+    UNTIL(is_called(idle));
+    usleep(20000);
+    assert_false(is_called(busy));
+    add_job(f, (struct sort){.model = "tiny"}, id);
+    UNTIL(is_called(busy));
+    queue_close(busy);
+    queue_close(idle);
+}
+
 /* From push to the bell of another process: what a worker waits that has nothing to do.
  */
 static void the_bell_is_quick(void **state)
@@ -57,6 +149,7 @@ static void the_bell_is_quick(void **state)
     int64_t longest = 0, all = 0;
     for (int i = 0; i < TIMES; i++) {
         queue_clear(other);
+        find_nothing(other, NULL);
         int64_t began = clock_monotonic_ns();
         add_job(f, (struct sort){0}, id);
         assert_int_equal(poll(&p, 1, 5000), 1);
@@ -360,6 +453,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_push_rings_and_the_job_is_claimed_once),
+        TEST(one_is_woken_for_each_job),
+        TEST(who_is_idle_is_woken_first),
         TEST(the_bell_is_quick),
         TEST(what_the_store_refuses_is_dropped),
         TEST(a_claim_is_fenced_by_the_attempt),
