@@ -8,6 +8,14 @@
 #define CANCEL_BESIDE_NS (5 * SECOND_NS) /* … where others would be ended with it */
 #define CLAIM_RETRY_NS   (2 * SECOND_NS)
 #define MESSAGES_AT_ONCE 32
+/* After a crash, what waits for a moment is not to wait for a whole tick more. */
+#define RESTLESS_NS      (10 * SECOND_NS)
+#define RESTLESS_TICK_MS 100
+
+int64_t crew_tick_ms(const struct supervisor *v, int64_t now_ns)
+{
+    return now_ns < v->restless_until_ns ? RESTLESS_TICK_MS : TICK_MS;
+}
 
 size_t crew_count(const struct supervisor *v, size_t i)
 {
@@ -88,8 +96,11 @@ void crew_hear(struct supervisor *v, size_t i)
             message_release(&m);
         }
         if (status < 0) {
-            if (status != ERR_NETWORK)
-                log_error("worker %zu is ended: %s", i, e.message);
+            if (status == ERR_NETWORK) {
+                slot_left(s, clock_monotonic_ns());
+                return;
+            }
+            log_error("worker %zu is ended: %s", i, e.message);
             slot_kill(s);
         }
     }
@@ -113,7 +124,9 @@ void crew_bury(struct supervisor *v, size_t i, int64_t now)
         if (!is_working(r))
             continue;
         r->working = false;
+        r->killed = s->from_outside;
         run_set_end(r, RUN_CRASHED, ERR_CRASH, "%s", s->death);
+        v->restless_until_ns = now + RESTLESS_NS;
     }
 }
 
@@ -210,6 +223,8 @@ static void dispatch(struct supervisor *v, size_t i, struct run *r, int64_t now)
         kill_for(v, i, r);
     } else if (r->working) {
         room_begin(v->room, (int)i, r->serial, &need, now);
+        if (s->state != SLOT_BUSY)
+            slot_well(s);
         s->state = SLOT_BUSY;
     }
 }
@@ -270,7 +285,8 @@ static bool claim(struct supervisor *v, size_t i, int64_t now)
     if (status != ERR_NOT_FOUND)
         log_error("no job can be taken from the queue: %s", e.message);
     /* Nothing is due: look again when the bell rings, or in a while. */
-    *at_ns = now + (status == ERR_NOT_FOUND ? TICK_MS * 1000000 : CLAIM_RETRY_NS);
+    *at_ns =
+        now + (status == ERR_NOT_FOUND ? crew_tick_ms(v, now) * 1000000 : CLAIM_RETRY_NS);
     return false;
 }
 
