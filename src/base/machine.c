@@ -76,3 +76,18 @@ uint64_t machine_memory_bytes(void)
     uint64_t least = physical < limit ? physical : limit;
     return least == UINT64_MAX ? 0 : least;
 }
+
+int64_t machine_oom_kills(void)
+{
+    static const char name[] = "\noom_kill ";
+    struct buf text;
+    int64_t kills = -1;
+    buf_init(&text, 65536);
+    if (!fs_read("/proc/vmstat", &text, NULL)) {
+        const char *line = strstr(buf_cstr(&text), name);
+        if (line)
+            kills = strtoll(line + strlen(name), NULL, 10);
+    }
+    buf_release(&text);
+    return kills;
+}

@@ -51,6 +51,10 @@ static int be_embedded(void)
     worker_ignore_stops();
     be_the_first_to_go();
     struct log_options log = {.level = LOG_WARNING, .to_stderr = true, .role = "worker"};
+    const char *wanted = getenv("LOG_LEVEL");
+    enum log_level asked;
+    if (wanted && log_level_parse(wanted, &asked) && asked == LOG_DEBUG)
+        log.level = LOG_DEBUG; /* whoever looks for a fault wants to see the windows */
     (void)log_open(&log, NULL);
     return worker_run(WORKER_SOCKET_FD) ? EXIT_ERROR : EXIT_OK;
 }

@@ -7,6 +7,7 @@
  */
 #include "engine/longform.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "engine/pack.h"
 
@@ -93,6 +94,8 @@ static void listen_to(struct crew *c, size_t turn)
         rc = hear_window(&mine, &p->window, false, &p->account, &e);
     batcher_free_seat(mine.batcher, mine.member, mine.seats[0]);
     p->is_done = rc == 0;
+    if (rc == 0)
+        log_debug("the window at frame %lld is done", (long long)p->window.at);
     if (rc == 0)
         rc = write_done(c, &e);
     if (rc < 0)

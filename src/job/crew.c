@@ -10,6 +10,14 @@
 #define MESSAGES_AT_ONCE 32
 /* Where nobody hears the bell, an idle process looks so often, one or another. */
 #define CLAIM_EACH_MS 25
+/* After a crash, what waits for a moment is not to wait for a whole tick more. */
+#define RESTLESS_NS      (10 * SECOND_NS)
+#define RESTLESS_TICK_MS 100
+
+int64_t crew_tick_ms(const struct supervisor *v, int64_t now_ns)
+{
+    return now_ns < v->restless_until_ns ? RESTLESS_TICK_MS : TICK_MS;
+}
 
 size_t crew_count(const struct supervisor *v, size_t i)
 {
@@ -90,8 +98,11 @@ void crew_hear(struct supervisor *v, size_t i)
             message_release(&m);
         }
         if (status < 0) {
-            if (status != ERR_NETWORK)
-                log_error("worker %zu is ended: %s", i, e.message);
+            if (status == ERR_NETWORK) {
+                slot_left(s, clock_monotonic_ns());
+                return;
+            }
+            log_error("worker %zu is ended: %s", i, e.message);
             slot_kill(s);
         }
     }
@@ -115,7 +126,9 @@ void crew_bury(struct supervisor *v, size_t i, int64_t now)
         if (!is_working(r))
             continue;
         r->working = false;
+        r->killed = s->from_outside;
         run_set_end(r, RUN_CRASHED, ERR_CRASH, "%s", s->death);
+        v->restless_until_ns = now + RESTLESS_NS;
     }
 }
 
@@ -212,6 +225,8 @@ static void dispatch(struct supervisor *v, size_t i, struct run *r, int64_t now)
         kill_for(v, i, r);
     } else if (r->working) {
         room_begin(v->room, (int)i, r->serial, &need, now);
+        if (s->state != SLOT_BUSY)
+            slot_well(s);
         s->state = SLOT_BUSY;
     }
 }
@@ -272,9 +287,11 @@ static bool claim(struct supervisor *v, size_t i, int64_t now)
     if (status != ERR_NOT_FOUND)
         log_error("no job can be taken from the queue: %s", e.message);
     /* Nothing is due: look again when the bell rings, or in a while. */
-    *at_ns = now + (status == ERR_NOT_FOUND
-                        ? roster_pace_ns(&v->roster, TICK_MS, CLAIM_EACH_MS)
-                        : CLAIM_RETRY_NS);
+    int64_t tick_ms = crew_tick_ms(v, now);
+    *at_ns =
+        now + (status != ERR_NOT_FOUND ? CLAIM_RETRY_NS
+               : tick_ms < TICK_MS     ? tick_ms * 1000000
+                                   : roster_pace_ns(&v->roster, TICK_MS, CLAIM_EACH_MS));
     return false;
 }
 

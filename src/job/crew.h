@@ -39,6 +39,7 @@ struct supervisor {
     struct run runs[MAX_WORKERS][WORKER_JOBS]; /* runs[i] are the jobs of slots[i] */
     struct roster roster;
     struct stranded_watch stranded;
+    int64_t restless_until_ns; /* jobs that have crashed are due in a moment */
     int64_t leases_at_ns, lapsed_at_ns, claim_at_ns, beside_at_ns, prune_at_ns,
         prune_soon_at_ns;
 
@@ -56,6 +57,8 @@ void crew_hear(struct supervisor *v, size_t i);
 void crew_bury(struct supervisor *v, size_t i, int64_t now);
 /* All that a worker needs at this moment: heard, limited, started, given jobs. */
 void crew_tend(struct supervisor *v, size_t i);
+/* In which time the loop comes round, at least. */
+int64_t crew_tick_ms(const struct supervisor *v, int64_t now_ns);
 /* Jobs of a worker that are not written back yet. */
 size_t crew_count(const struct supervisor *v, size_t i);
 /* Whether a worker was asked to stop a job, and has not yet. */

@@ -10,8 +10,11 @@
 #include <stdarg.h>
 #include <unistd.h>
 
-#define STORE_RETRY_NS      INT64_C(2000000000)
-#define CRASH_LIMIT         3
+#define STORE_RETRY_NS INT64_C(2000000000)
+#define CRASH_LIMIT    3
+/* Whoever kills a worker means neither the recording nor the job; but what watches over a
+ * machine's memory may kill for one all the same. */
+#define KILL_LIMIT          10
 #define CRASH_PAUSE_MS      500
 #define CRASH_PAUSE_MOST_MS 8000
 #define CLAIM_TRIES         100
@@ -343,13 +346,14 @@ static int save_crashed(struct run *r, struct jobs *s, struct err *e)
 {
     char message[600];
     int64_t now = clock_now_ms();
+    int limit = r->killed ? KILL_LIMIT : CRASH_LIMIT;
     (void)snprintf(
         message, sizeof message,
         "the worker died %d times at the same place of this recording (%.200s): "
         "the file or the model may be damaged, or the memory too small",
-        CRASH_LIMIT, r->why.message);
+        limit, r->why.message);
     struct store_crash crash = {
-        .limit = CRASH_LIMIT,
+        .limit = limit,
         .now_ms = now,
         .run_after_ms =
             now + queue_backoff_ms(r->job.attempt, CRASH_PAUSE_MS, CRASH_PAUSE_MOST_MS),

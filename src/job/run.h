@@ -31,6 +31,7 @@ struct run {
     struct job job; /* owned: as the store has it, as far as we know */
     enum run_end end;
     struct err why;
+    bool killed;    /* of RUN_CRASHED: from outside, see slot.h */
     int64_t serial; /* of the model that it was sent with */
     bool waits;     /* for memory, and somebody was told */
     bool modelless; /* the same: for any model to be here */

@@ -1,5 +1,6 @@
 #include "job/slot.h"
 
+#include "base/machine.h"
 #include "job/worker.h"
 
 #include <errno.h>
@@ -13,6 +14,8 @@
 #define MS                 (INT64_C(1000000))
 #define FIRST_RESTART_NS   (200 * MS)
 #define LONGEST_RESTART_NS (30000 * MS)
+/* A dying process closes its socket shortly before it is dead. */
+#define LEFT_NS (500 * MS)
 
 extern char **environ;
 
@@ -93,6 +96,9 @@ int slot_start(struct slot *s, int64_t now_ns, struct err *e)
     s->fd = pair[0];
     s->state = SLOT_STARTING;
     s->started_ns = now_ns;
+    s->kill_at_ns = 0;
+    s->ended = s->from_outside = false;
+    slot_well(s);
     return 0;
 }
 
@@ -101,6 +107,7 @@ void slot_kill(struct slot *s)
     if (s->fd >= 0)
         close(s->fd);
     s->fd = -1;
+    s->ended = true;
     if (s->pid > 0) {
         kill(-s->pid, SIGKILL);
         kill(s->pid, SIGKILL);
@@ -108,8 +115,35 @@ void slot_kill(struct slot *s)
     }
 }
 
+void slot_left(struct slot *s, int64_t now_ns)
+{
+    if (s->fd >= 0)
+        close(s->fd);
+    s->fd = -1;
+    s->state = SLOT_DYING;
+    s->kill_at_ns = now_ns + LEFT_NS;
+}
+
+void slot_well(struct slot *s)
+{
+    s->oom_kills = machine_oom_kills();
+}
+
+/* Whether it is dead; not reaped yet, so that its number is still its own. What it had
+ * started goes with it. */
+static bool is_dead(const struct slot *s)
+{
+    siginfo_t info = {0};
+    if (!waitid(P_PID, (id_t)s->pid, &info, WEXITED | WNOHANG | WNOWAIT) && !info.si_pid)
+        return false;
+    kill(-s->pid, SIGKILL);
+    return true;
+}
+
 static void describe(struct slot *s, int status)
 {
+    s->from_outside = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !s->ended &&
+                      s->oom_kills >= 0 && machine_oom_kills() == s->oom_kills;
     if (WIFSIGNALED(status))
         (void)snprintf(s->death, sizeof s->death, "signal %d (%s)", WTERMSIG(status),
                        strsignal(WTERMSIG(status)));
@@ -120,6 +154,11 @@ static void describe(struct slot *s, int status)
 bool slot_reap(struct slot *s, int64_t now_ns)
 {
     int status = 0;
+    if (!is_dead(s)) {
+        if (s->kill_at_ns && now_ns >= s->kill_at_ns)
+            slot_kill(s);
+        return false;
+    }
     pid_t pid = waitpid(s->pid, &status, WNOHANG);
     if (pid == 0 || (pid < 0 && errno == EINTR))
         return false;

@@ -23,6 +23,12 @@ struct slot {
     int64_t started_ns;
     int deaths;     /* in a row, without a job begun */
     char death[80]; /* how the last one ended: "signal 11 (Segmentation fault)" */
+    /* It was killed, neither by us nor for lack of memory: nothing that it had to do is
+     * the reason. */
+    bool from_outside;
+    bool ended;         /* by slot_kill */
+    int64_t kill_at_ns; /* it has closed its socket: if it is still there then */
+    int64_t oom_kills;  /* of the machine, when it was last known to be well */
 };
 
 void slot_init(struct slot *s);
@@ -34,8 +40,15 @@ int slot_start(struct slot *s, int64_t now_ns, struct err *e);
 /* End the process and all that it started (SIGKILL to its group). The slot is dying. */
 void slot_kill(struct slot *s);
 
+/* It has closed its socket, as those do that die. One that lives on is ended soon. */
+void slot_left(struct slot *s, int64_t now_ns);
+
+/* It is well, and about to begin something that may need memory. */
+void slot_well(struct slot *s);
+
 /* Whether a dying process is gone; then the slot is empty, to be started again after a
- * pause that grows with deaths in a row, and `death` says how it ended. */
+ * pause that grows with deaths in a row, and `death` and `from_outside` say how it ended.
+ */
 bool slot_reap(struct slot *s, int64_t now_ns);
 
 #endif

@@ -195,7 +195,7 @@ static void hear_the_bell(struct supervisor *v)
 static void wait_for_news(struct supervisor *v)
 {
     struct pollfd p[MAX_WORKERS + 2];
-    int timeout = TICK_MS;
+    int timeout = (int)crew_tick_ms(v, clock_monotonic_ns());
     p[0] = (struct pollfd){.fd = v->bell, .events = POLLIN};
     p[1] = (struct pollfd){.fd = queue_fd(v->jobs->queue), .events = POLLIN};
     for (size_t i = 0; i < v->count; i++) {

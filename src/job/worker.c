@@ -127,6 +127,8 @@ static void on_window(void *arg, int64_t next_frame, int64_t total_frames)
                         .total_frames = total_frames,
                         .probability = all->language_probability};
     memcpy(m.language, all->language, sizeof m.language);
+    log_event(LOG_DEBUG, t->job.job_id, "attempt %d: heard up to frame %lld of %lld",
+              t->job.attempt, (long long)next_frame, (long long)total_frames);
     send_rest(t, &m, false);
 }
 

@@ -1,5 +1,6 @@
 /* What becomes of a job, in PostgreSQL's SQL. Every change is one transaction; the claim
  * takes a row that nobody else is about to take. */
+#include "base/clock.h"
 #include "store/pg_clock.h"
 #include "store/pg_jobs.h"
 #include "store/pg_search.h"

@@ -174,7 +174,8 @@ export class History {
       const id = told.slice(told.indexOf(' ') + 1);
       if (hasEnded({ status: list.at(-1) })) assert.equal(jobs.get(id)?.[0], list.at(-1), `${id} was told to be ${list.at(-1)}`);
     }
-    const unknown = [...jobs.keys()].filter((id) => !this.ids.includes(id)).length;
+    const known = new Set(this.ids);
+    const unknown = [...jobs.keys()].filter((id) => !known.has(id)).length;
     assert.ok(unknown <= this.unanswered, `${unknown} jobs of which nobody was told, ${this.unanswered} uploads without an answer`);
     const attempts = [...jobs.values()].map(([, attempt]) => Number(attempt));
     return {

@@ -175,9 +175,9 @@ static void misbehave(int fd, const struct message *job, const char *verb, int n
         if (w + 1 < n)
             raise(SIGKILL);
         finish(fd, job, n);
-    } else if (!strcmp(verb, "crash")) {
+    } else if (!strcmp(verb, "crash") || !strcmp(verb, "killed")) {
         if (job->attempt <= n)
-            raise(SIGKILL);
+            raise(*verb == 'c' ? SIGABRT : SIGKILL);
         windows(fd, job, 2, false);
     }
 }

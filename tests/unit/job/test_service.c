@@ -319,6 +319,15 @@ static void three_crashes_fail_one_job_and_no_other(void **state)
     job_release(&j);
 }
 
+static void who_is_killed_from_outside_is_not_to_blame(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE];
+    submit(f, "killed 4", id);
+    await(f, id, JOB_COMPLETED);
+    assert_text(f, id, "w0 w1");
+}
+
 static void a_worker_that_lies_is_not_believed(void **state)
 {
     struct fixture *f = *state;
@@ -871,6 +880,7 @@ int main(int argc, char **argv)
         TEST(many_jobs_share_the_workers),
         TEST(a_crash_goes_on_from_the_last_window),
         TEST(three_crashes_fail_one_job_and_no_other),
+        TEST(who_is_killed_from_outside_is_not_to_blame),
         TEST(a_worker_that_lies_is_not_believed),
         TEST(a_failure_says_why_and_can_be_retried),
         TEST(a_job_that_takes_too_long_is_ended),
