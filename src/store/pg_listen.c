@@ -12,11 +12,13 @@
 /* A server that fell silent is noticed by asking it something now and then. All of this
  * together is less than what a caller waits for (PG_PATIENCE_NS), and more than what a
  * server takes that only has much to do. */
-#define ASK_MS         1500
-#define ANSWER_NS      INT64_C(2500000000)
-#define CONNECT_NS     INT64_C(3000000000)
-#define FIRST_PAUSE_MS 100
-#define MOST_PAUSE_MS  1000
+#define ASK_MS     1500
+#define ANSWER_NS  INT64_C(2500000000)
+#define CONNECT_NS INT64_C(3000000000)
+/* A wait is over a moment before its time. */
+#define WAITED(since_ns, ns) (clock_monotonic_ns() - (since_ns) >= (ns) / 10 * 9)
+#define FIRST_PAUSE_MS       100
+#define MOST_PAUSE_MS        1000
 
 struct pg_listener {
     struct pg_pool *pool; /* borrowed */
@@ -67,7 +69,7 @@ static bool join_again(struct pg_listener *l)
         int64_t began_ns = clock_monotonic_ns();
         if (!join(l, NULL))
             break;
-        if (l->unanswered || clock_monotonic_ns() - began_ns >= CONNECT_NS)
+        if (l->unanswered || WAITED(began_ns, CONNECT_NS))
             pg_pool_silent(l->pool, l->heard_ns);
         if (is_stopped(l, pause_ms))
             return false;
@@ -120,7 +122,7 @@ static bool ask(struct pg_listener *l)
     int64_t began_ns = clock_monotonic_ns();
     if (!pg_script(&l->conn, "SELECT 1", NULL))
         return true;
-    l->unanswered = clock_monotonic_ns() - began_ns >= ANSWER_NS;
+    l->unanswered = WAITED(began_ns, ANSWER_NS);
     return false;
 }
 

@@ -14,7 +14,7 @@
 
 /* So long one operation waits for a database that is away, before it says so. What was
  * accepted is not lost by waiting, and a restart takes less. */
-#define PG_PATIENCE_NS INT64_C(10000000000)
+#define PG_PATIENCE_NS INT64_C(9000000000)
 
 struct search_words;
 
