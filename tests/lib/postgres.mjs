@@ -27,9 +27,17 @@ function run(name, args, input) {
   return r.stdout;
 }
 
+/**
+ * A port that nobody has. It is let go while the server is stopped, so it is none of those
+ * that the system gives to whoever connects somewhere.
+ */
 function freePort() {
-  const code = "const s=require('net').createServer().listen(0,'127.0.0.1',()=>{console.log(s.address().port);s.close()})";
-  return Number(spawnSync(process.execPath, ['-e', code], { encoding: 'utf8' }).stdout);
+  const code = 'const s=require("net").createServer();'
+    + 's.on("error",()=>process.exit(1));s.listen(Number(process.argv[1]),"127.0.0.1",()=>s.close())';
+  for (;;) {
+    const port = 15000 + Math.floor(17000 * Math.random());
+    if (spawnSync(process.execPath, ['-e', code, String(port)]).status === 0) return port;
+  }
 }
 
 export class Postgres {
