@@ -201,12 +201,26 @@ static void wait_for_models(struct run *r, const struct err *why)
     r->modelless = true;
 }
 
+/* The database went away since it gave us the job: that is not the job's fault. */
+static bool is_passing(int status)
+{
+    return status == ERR_AWAY || status == ERR_TIMEOUT;
+}
+
+static void send_later(struct run *r, const struct err *why, int64_t now_ns)
+{
+    log_event(LOG_WARNING, r->job.id, "waits: %s", why->message);
+    r->not_before_ns = now_ns + STORE_RETRY_NS;
+}
+
 int run_send(struct run *r, const struct run_context *c, int slot, int fd, int64_t now_ns,
              struct err *e)
 {
     struct message m = {0};
     struct err why = {0};
     int checkpoint_fd = -1;
+    if (now_ns < r->not_before_ns)
+        return 0;
     int status = compose(r, c, slot, &m, &checkpoint_fd, &why);
     if (status == MODELS_LOADING)
         return 0;
@@ -215,7 +229,11 @@ int run_send(struct run *r, const struct run_context *c, int slot, int fd, int64
         wait_for_models(r, &why);
         return 0;
     }
-    if (status < 0) {
+    if (is_passing(status)) {
+        models_released(c->models, slot);
+        send_later(r, &why, now_ns);
+        status = 0;
+    } else if (status < 0) {
         models_released(c->models, slot);
         run_set_end(r, RUN_FAILED, status, "%s", why.message);
         status = 1;

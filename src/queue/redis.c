@@ -24,6 +24,13 @@ void redis_ring(struct redis_queue *q)
     (void)n; /* full means that it rings already */
 }
 
+void redis_wake_ear(struct redis_queue *q)
+{
+    uint64_t one = 1;
+    ssize_t n = q->ear_bell >= 0 ? write(q->ear_bell, &one, sizeof one) : 0;
+    (void)n; /* full means that it rings already */
+}
+
 /* With the claims' lock. */
 static void drop_claims(struct redis_queue *q, const struct err *why)
 {
@@ -194,11 +201,9 @@ static void redis_clear(struct queue *base)
 static void redis_close(struct queue *base)
 {
     struct redis_queue *q = (struct redis_queue *)base;
-    uint64_t one = 1;
     atomic_store(&q->closing, true);
     redis_look(q);
-    if (q->end >= 0 && write(q->end, &one, sizeof one) != (ssize_t)sizeof one)
-        log_warning("the queue's listener is not woken");
+    redis_wake_ear(q);
     if (q->hand_runs)
         pthread_join(q->hand, NULL);
     if (q->ear_runs)
@@ -208,8 +213,8 @@ static void redis_close(struct queue *base)
     redis_link_close(q->allow_link);
     if (q->bell >= 0)
         close(q->bell);
-    if (q->end >= 0)
-        close(q->end);
+    if (q->ear_bell >= 0)
+        close(q->ear_bell);
     pthread_mutex_destroy(&q->claim_lock);
     pthread_mutex_destroy(&q->allow_lock);
     pthread_mutex_destroy(&q->lock);
@@ -275,8 +280,8 @@ static int set_up(struct redis_queue *q, struct store *s, const struct redis_opt
     id_new(q->token);
     (void)snprintf(q->prefix, sizeof q->prefix, "wt:{%s}:", o->name);
     q->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    q->end = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (q->bell < 0 || q->end < 0)
+    q->ear_bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (q->bell < 0 || q->ear_bell < 0)
         return err_errno(e, "cannot make the queue's doorbell");
     return redis_address_parse(&q->address, o->url, o->ca_file, e);
 }

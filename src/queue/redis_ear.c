@@ -7,6 +7,7 @@
 #include "base/clock.h"
 
 #include <poll.h>
+#include <unistd.h>
 
 /* So long nothing is heard before the server is asked whether it is there. */
 #define QUIET_MS 5000
@@ -48,8 +49,8 @@ static int listen_on(struct redis_queue *q, struct redis_link *l, struct err *e)
     bool asked = false;
     for (;;) {
         redisReply *reply = NULL;
-        int status =
-            redis_link_hear(l, asked ? REDIS_COMMAND_MS : QUIET_MS, q->end, &reply, e);
+        int status = redis_link_hear(l, asked ? REDIS_COMMAND_MS : QUIET_MS, q->ear_bell,
+                                     &reply, e);
         if (status == ERR_TIMEOUT && !asked) {
             asked = true;
             status = ping(l, e);
@@ -66,15 +67,24 @@ static int listen_on(struct redis_queue *q, struct redis_link *l, struct err *e)
 
 static void pause_for(struct redis_queue *q, int64_t ms)
 {
-    struct pollfd end = {.fd = q->end, .events = POLLIN};
+    struct pollfd end = {.fd = q->ear_bell, .events = POLLIN};
     (void)poll(&end, 1, (int)ms);
+}
+
+/* Woken for good, or because the bell may hang elsewhere by now. */
+static bool goes_on(struct redis_queue *q)
+{
+    uint64_t rings;
+    ssize_t n = read(q->ear_bell, &rings, sizeof rings);
+    (void)n; /* nothing to read means that nobody woke it */
+    return !atomic_load(&q->closing);
 }
 
 void *redis_ear(void *arg)
 {
     struct redis_queue *q = arg;
     int failures = 0;
-    while (!atomic_load(&q->closing)) {
+    while (goes_on(q)) {
         struct redis_link *l = NULL;
         struct err e;
         int status = redis_link_open(&l, &q->address, &e);
@@ -83,10 +93,10 @@ void *redis_ear(void *arg)
         if (!status) {
             failures = 0;
             redis_ring(q); /* what rang in the meantime was not heard */
-            (void)listen_on(q, l, &e);
+            status = listen_on(q, l, &e);
         }
         redis_link_close(l);
-        if (!atomic_load(&q->closing))
+        if (status != ERR_CANCELLED && !atomic_load(&q->closing))
             pause_for(
                 q, queue_backoff_ms(++failures, REDIS_BACKOFF_MS, REDIS_BACKOFF_MOST_MS));
     }

@@ -225,10 +225,16 @@ static void bring_back(struct redis_queue *q)
     if (atomic_load(&q->closing))
         return;
     int status = redis_come_back(q, &e);
-    if (!status)
+    if (!status) {
         log_info("Redis is back");
-    else
+        redis_wake_ear(q); /* what it listens to may be one that was replaced */
+        q->refused_told = false;
+    } else if (status == ERR_DENIED && !q->refused_told) {
+        log_warning("Redis does not let us in: check REDIS_URL (%s)", e.message);
+        q->refused_told = true;
+    } else {
         log_event(LOG_DEBUG, NULL, "Redis is still away: %s", e.message);
+    }
 }
 
 void *redis_hand(void *arg)

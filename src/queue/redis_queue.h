@@ -41,7 +41,8 @@ struct redis_queue {
     struct redis_address address;
     char prefix[REDIS_PREFIX_SIZE];
     char token[ID_SIZE]; /* by which this process is called to a job */
-    int bell, end;       /* owned eventfds; `end` wakes the ear for good */
+    bool refused_told;   /* the hand's: that it is not let in */
+    int bell, ear_bell;  /* owned eventfds; the second wakes the ear: it is to look anew */
     pthread_t hand, ear;
     bool hand_runs, ear_runs;
     atomic_bool closing;
@@ -100,5 +101,7 @@ void redis_allow_connect(struct redis_queue *q);
 
 /* redis_ear.c */
 void *redis_ear(void *arg);
+/* It is to end, or to listen anew: the server may be another one. */
+void redis_wake_ear(struct redis_queue *q);
 
 #endif

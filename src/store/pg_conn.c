@@ -107,15 +107,19 @@ static int result_error(struct pg_conn *c, const PGresult *r, struct err *e)
 
 /* ---- waiting --------------------------------------------------------------------- */
 
-bool pg_wait(PGconn *pg, short events, int64_t until_ns)
+/* Silence is noticed elsewhere, and does not ring. */
+#define LOOK_MS 200
+
+bool pg_wait(const struct pg_conn *c, short events, int64_t until_ns)
 {
     for (;;) {
         int64_t left_ms = (until_ns - clock_monotonic_ns()) / 1000000;
-        struct pollfd p = {.fd = PQsocket(pg), .events = events};
-        int n = left_ms > 0 ? poll(&p, 1, left_ms > 60000 ? 60000 : (int)left_ms) : 0;
+        struct pollfd p = {.fd = PQsocket(c->pg), .events = events};
+        int n = left_ms > 0 ? poll(&p, 1, left_ms > LOOK_MS ? LOOK_MS : (int)left_ms) : 0;
         if (n > 0)
             return true;
-        if (left_ms <= 0 || p.fd < 0)
+        if (left_ms <= 0 || p.fd < 0 ||
+            (c->silences && atomic_load(c->silences) != c->silences_then))
             return false;
     }
 }
@@ -125,13 +129,13 @@ static int until_answered(struct pg_conn *c, int64_t until_ns, struct err *e)
 {
     int unsent;
     while ((unsent = PQflush(c->pg)) > 0) {
-        if (!pg_wait(c->pg, POLLIN | POLLOUT, until_ns))
+        if (!pg_wait(c, POLLIN | POLLOUT, until_ns))
             return pg_lose(c, e, "no answer in time");
         if (!PQconsumeInput(c->pg))
             return pg_lose(c, e, PQerrorMessage(c->pg));
     }
     while (unsent == 0 && PQisBusy(c->pg)) {
-        if (!pg_wait(c->pg, POLLIN, until_ns))
+        if (!pg_wait(c, POLLIN, until_ns))
             return pg_lose(c, e, "no answer in time");
         if (!PQconsumeInput(c->pg))
             return pg_lose(c, e, PQerrorMessage(c->pg));

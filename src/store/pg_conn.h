@@ -7,6 +7,7 @@
 #include "base/err.h"
 
 #include <libpq-fe.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,6 +34,10 @@ struct pg_conn {
     PGconn *pg;                   /* owned; NULL: not connected */
     int64_t limit_ns;             /* the longest wait for one answer */
     uint64_t generation;          /* of the pool, when it was opened */
+    /* How often the server has fallen silent by now, as the pool knows (borrowed; NULL:
+     * nobody watches), and as it was when this was opened. */
+    const _Atomic unsigned *silences;
+    unsigned silences_then;
     /* The pool's: */
     bool taken;   /* somebody uses it */
     int64_t slot; /* names it in the table of commits */
@@ -55,10 +60,11 @@ void pg_conn_close(struct pg_conn *c);
 bool pg_conn_dead(struct pg_conn *c);
 
 /* What the two files of a connection share: the server's words in one line, short; the
- * connection is gone (ERR_AWAY); wait for the socket, false when the time is up. */
+ * connection is gone (ERR_AWAY); wait for the socket, false when the time is up or the
+ * server has fallen silent. */
 void pg_one_line(const char *text, char *out, size_t size);
 int pg_lose(struct pg_conn *c, struct err *e, const char *why);
-bool pg_wait(PGconn *pg, short events, int64_t until_ns);
+bool pg_wait(const struct pg_conn *c, short events, int64_t until_ns);
 
 /* Run one statement with parameters, prepared when `sql` (a literal) is new: t const
  * char * (NULL gives NULL), i int, l int64_t, d double, b bool (an int), x const void *

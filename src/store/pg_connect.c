@@ -138,7 +138,7 @@ static int shake_hands(struct pg_conn *c, int64_t until_ns, struct err *e)
     while (step != PGRES_POLLING_OK) {
         if (step == PGRES_POLLING_FAILED)
             return why_not_connected(c, e);
-        if (!pg_wait(c->pg, step == PGRES_POLLING_READING ? POLLIN : POLLOUT, until_ns))
+        if (!pg_wait(c, step == PGRES_POLLING_READING ? POLLIN : POLLOUT, until_ns))
             return err_set(e, ERR_AWAY, "%s cannot be reached: no answer in time",
                            c->place->name);
         step = PQconnectPoll(c->pg);
@@ -183,10 +183,15 @@ int pg_conn_open(struct pg_conn *c, const struct pg_place *place, int instance,
         "tcp_user_timeout", "target_session_attrs", "fallback_application_name",
         "dbname",           "client_encoding",      NULL};
     const char *const values[] = {"15",       "5",          "3",
-                                  "15000",    "read-write", "whisper-transcriber",
+                                  "8000",     "read-write", "whisper-transcriber",
                                   place->url, "UTF8",       NULL};
-    *c = (struct pg_conn){
-        .place = place, .limit_ns = LIMIT_NS, .taken = c->taken, .slot = c->slot};
+    int64_t left_ns = until_ns - clock_monotonic_ns();
+    *c = (struct pg_conn){.place = place,
+                          .limit_ns = left_ns > 0 ? left_ns : 1,
+                          .silences = c->silences,
+                          .silences_then = c->silences ? atomic_load(c->silences) : 0,
+                          .taken = c->taken,
+                          .slot = c->slot};
     c->pg = PQconnectStartParams(keywords, values, 1);
     int status = 0;
     if (!c->pg)
@@ -201,6 +206,7 @@ int pg_conn_open(struct pg_conn *c, const struct pg_place *place, int instance,
         status = pg_lose(c, e, PQerrorMessage(c->pg));
     if (!status)
         status = set_up(c, instance, e);
+    c->limit_ns = LIMIT_NS;
     if (status)
         pg_conn_close(c);
     return status;

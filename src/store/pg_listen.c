@@ -9,22 +9,35 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define CONNECT_NS INT64_C(5000000000)
-/* A server that fell silent is noticed by asking it something now and then. */
-#define ASK_MS         5000
-#define FIRST_PAUSE_MS 100
-#define MOST_PAUSE_MS  2000
+/* A server that fell silent is noticed by asking it something now and then. All of this
+ * together is less than what a caller waits for (PG_PATIENCE_NS), and more than what a
+ * server takes that only has much to do. */
+#define ASK_MS     1500
+#define ANSWER_NS  INT64_C(2500000000)
+#define CONNECT_NS INT64_C(3000000000)
+/* A wait is over a moment before its time. */
+#define WAITED(since_ns, ns) (clock_monotonic_ns() - (since_ns) >= (ns) / 10 * 9)
+#define FIRST_PAUSE_MS       100
+#define MOST_PAUSE_MS        1000
 
 struct pg_listener {
-    const struct pg_pool *pool; /* borrowed */
+    struct pg_pool *pool; /* borrowed */
     struct pg_conn conn;
-    int stop; /* owned eventfd */
+    int64_t heard_ns; /* when something came from the server */
+    bool unanswered;  /* it took our question, and that was all */
+    int stop;         /* owned eventfd */
     pthread_t thread;
     bool started;
     pthread_mutex_t lock; /* of these, and held while they are used: */
     store_news_fn fn;
     void *arg; /* borrowed */
 };
+
+static bool is_stopped(struct pg_listener *l, int timeout_ms)
+{
+    struct pollfd p = {.fd = l->stop, .events = POLLIN};
+    return poll(&p, 1, timeout_ms) > 0;
+}
 
 /* The lock is shared, so that this process has it at once when it comes back before the
  * server has noticed that it was gone. */
@@ -37,11 +50,34 @@ static int join(struct pg_listener *l, struct err *e)
                    "SELECT pg_advisory_lock_shared(" PG_STRING(
                        PG_LOCK_RUNNING) ", %d); LISTEN wt_jobs",
                    l->pool->instance);
+    l->conn.limit_ns = ANSWER_NS;
     if (!status)
         status = pg_script(&l->conn, sql, e);
     if (status)
         pg_conn_close(&l->conn);
+    else
+        l->heard_ns = clock_monotonic_ns();
     return status;
+}
+
+/* As often as it takes. One that refuses us is none that is silent: all who ask it hear
+ * that at once. */
+static bool join_again(struct pg_listener *l)
+{
+    int pause_ms = FIRST_PAUSE_MS;
+    for (;;) {
+        int64_t began_ns = clock_monotonic_ns();
+        if (!join(l, NULL))
+            break;
+        if (l->unanswered || WAITED(began_ns, CONNECT_NS))
+            pg_pool_silent(l->pool, l->heard_ns);
+        if (is_stopped(l, pause_ms))
+            return false;
+        pause_ms = pause_ms * 2 < MOST_PAUSE_MS ? pause_ms * 2 : MOST_PAUSE_MS;
+    }
+    pg_pool_heard(l->pool, l->unanswered);
+    l->unanswered = false;
+    return true;
 }
 
 static void tell(struct pg_listener *l, const struct store_news *news)
@@ -82,10 +118,13 @@ static void hear(struct pg_listener *l, const char *text)
     tell(l, &news);
 }
 
-static bool is_stopped(struct pg_listener *l, int timeout_ms)
+static bool ask(struct pg_listener *l)
 {
-    struct pollfd p = {.fd = l->stop, .events = POLLIN};
-    return poll(&p, 1, timeout_ms) > 0;
+    int64_t began_ns = clock_monotonic_ns();
+    if (!pg_script(&l->conn, "SELECT 1", NULL))
+        return true;
+    l->unanswered = WAITED(began_ns, ANSWER_NS);
+    return false;
 }
 
 /* Until the connection breaks. False: it is the end. */
@@ -98,10 +137,11 @@ static bool listen_on(struct pg_listener *l)
         int ready = poll(p, 2, ASK_MS);
         if (p[0].revents)
             return false;
-        if (ready == 0 && pg_script(&l->conn, "SELECT 1", NULL))
+        if (ready == 0 && !ask(l))
             return true;
         if (!PQconsumeInput(l->conn.pg) || PQstatus(l->conn.pg) != CONNECTION_OK)
             return true;
+        l->heard_ns = clock_monotonic_ns();
         while ((n = PQnotifies(l->conn.pg))) {
             hear(l, n->extra);
             PQfreemem(n);
@@ -112,15 +152,10 @@ static bool listen_on(struct pg_listener *l)
 static void *run(void *arg)
 {
     struct pg_listener *l = arg;
-    int pause_ms = FIRST_PAUSE_MS;
     while (listen_on(l)) {
         pg_conn_close(&l->conn);
-        while (join(l, NULL)) {
-            if (is_stopped(l, pause_ms))
-                return NULL;
-            pause_ms = pause_ms * 2 < MOST_PAUSE_MS ? pause_ms * 2 : MOST_PAUSE_MS;
-        }
-        pause_ms = FIRST_PAUSE_MS;
+        if (!join_again(l))
+            break;
         /* What was told meanwhile was not heard: look at everything. */
         struct store_news all = {.message = ""};
         tell(l, &all);
@@ -128,7 +163,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-int pg_listener_start(struct pg_listener **out, const struct pg_pool *p, struct err *e)
+int pg_listener_start(struct pg_listener **out, struct pg_pool *p, struct err *e)
 {
     struct pg_listener *l = calloc(1, sizeof *l);
     *out = NULL;

@@ -10,9 +10,11 @@
 #define CONNECT_NS     INT64_C(5000000000)
 #define FIRST_PAUSE_NS INT64_C(50000000)
 #define MOST_PAUSE_NS  INT64_C(1000000000)
-/* How long an outcome is asked for that was not heard. */
-#define OUTCOME_NS  INT64_C(15000000000)
-#define MOST_ROUNDS 20
+/* How long an outcome is asked for that was not heard, at least. */
+#define OUTCOME_NS INT64_C(3000000000)
+/* Whoever has waited for long still gets to try. */
+#define LEAST_CONNECT_NS INT64_C(1000000000)
+#define MOST_ROUNDS      20
 
 static int64_t draw(void)
 {
@@ -32,6 +34,7 @@ int pg_pool_init(struct pg_pool *p, const char *url, int connections, struct err
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&p->freed, &monotonic);
+    pthread_cond_init(&p->heard, &monotonic);
     pthread_condattr_destroy(&monotonic);
     if (sodium_init() < 0)
         return err_set(e, ERR_UNSUPPORTED, "the system gives no randomness");
@@ -39,7 +42,7 @@ int pg_pool_init(struct pg_pool *p, const char *url, int connections, struct err
     if (!p->conns)
         return err_set(e, ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < p->count; i++)
-        p->conns[i].slot = draw();
+        p->conns[i] = (struct pg_conn){.slot = draw(), .silences = &p->silences};
     return pg_place_init(&p->place, url, e);
 }
 
@@ -49,8 +52,14 @@ void pg_pool_release(struct pg_pool *p)
         pg_conn_close(&p->conns[i]);
     free(p->conns);
     pg_place_release(&p->place);
+    pthread_cond_destroy(&p->heard);
     pthread_cond_destroy(&p->freed);
     pthread_mutex_destroy(&p->lock);
+}
+
+static struct timespec as_timespec(int64_t ns)
+{
+    return (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
 }
 
 static void sleep_until(int64_t at_ns)
@@ -82,8 +91,7 @@ static struct pg_conn *find_free(struct pg_pool *p)
 
 static struct pg_conn *take(struct pg_pool *p, int64_t until_ns)
 {
-    const struct timespec until = {.tv_sec = until_ns / 1000000000,
-                                   .tv_nsec = until_ns % 1000000000};
+    const struct timespec until = as_timespec(until_ns);
     struct pg_conn *c;
     int late = 0;
     pthread_mutex_lock(&p->lock);
@@ -110,6 +118,53 @@ static void give_back(struct pg_pool *p, struct pg_conn *c)
     pthread_cond_signal(&p->freed);
     pthread_mutex_unlock(&p->lock);
 }
+
+/* ---- silence --------------------------------------------------------------------- */
+
+void pg_pool_silent(struct pg_pool *p, int64_t since_ns)
+{
+    pthread_mutex_lock(&p->lock);
+    bool is_new = !p->silent_since_ns;
+    if (is_new) {
+        p->silent_since_ns = since_ns;
+        p->generation++;
+        atomic_fetch_add(&p->silences, 1);
+    }
+    pthread_mutex_unlock(&p->lock);
+    if (is_new)
+        log_warning("%s does not answer", p->place.name);
+}
+
+void pg_pool_heard(struct pg_pool *p, bool anew)
+{
+    pthread_mutex_lock(&p->lock);
+    bool was_silent = p->silent_since_ns;
+    p->silent_since_ns = 0;
+    if (anew)
+        p->generation++;
+    pthread_cond_broadcast(&p->heard);
+    pthread_mutex_unlock(&p->lock);
+    if (was_silent)
+        log_info("%s answers again", p->place.name);
+}
+
+/* Whether it answers, as far as is known. One that is silent is waited for as one that is
+ * away. */
+static bool wait_for_voice(struct pg_pool *p, int64_t until_ns)
+{
+    int late = 0;
+    pthread_mutex_lock(&p->lock);
+    while (p->silent_since_ns && !late) {
+        int64_t end_ns = p->silent_since_ns + PG_PATIENCE_NS;
+        const struct timespec until = as_timespec(end_ns < until_ns ? end_ns : until_ns);
+        late = pthread_cond_timedwait(&p->heard, &p->lock, &until);
+    }
+    bool answers = !p->silent_since_ns;
+    pthread_mutex_unlock(&p->lock);
+    return answers;
+}
+
+/* ---- away ------------------------------------------------------------------------ */
 
 /* When to knock next; `gives_up`: it has been away for so long that nobody waits. */
 static int64_t next_knock(struct pg_pool *p, bool *gives_up)
@@ -151,20 +206,30 @@ static void note_knock(struct pg_pool *p, struct pg_conn *c, int status,
         log_info("%s is back", p->place.name);
 }
 
+static int64_t connect_until(int64_t until_ns)
+{
+    int64_t now = clock_monotonic_ns(), most = now + CONNECT_NS;
+    if (until_ns < now + LEAST_CONNECT_NS)
+        return now + LEAST_CONNECT_NS;
+    return until_ns < most ? until_ns : most;
+}
+
 static int connect_it(struct pg_pool *p, struct pg_conn *c, int64_t until_ns,
                       struct err *e)
 {
     for (;;) {
         struct err why = {0};
         bool gives_up;
+        if (!wait_for_voice(p, until_ns))
+            return err_set(e, ERR_AWAY, "%s does not answer", p->place.name);
         int64_t at = next_knock(p, &gives_up), now = clock_monotonic_ns();
         if (at > now && (gives_up || at >= until_ns))
             return err_set(e, ERR_AWAY, "%s cannot be reached", p->place.name);
         sleep_until(at);
         if (at > now)
             continue; /* perhaps somebody else knows meanwhile */
-        int status = pg_conn_open(c, &p->place, p->instance,
-                                  clock_monotonic_ns() + CONNECT_NS, &why);
+        int status =
+            pg_conn_open(c, &p->place, p->instance, connect_until(until_ns), &why);
         note_knock(p, c, status, &why);
         if (!status)
             return 0;
@@ -224,6 +289,8 @@ static int ask_outcome(struct pg_pool *p, int64_t slot, int64_t number, int64_t 
 static int find_outcome(struct pg_turn *t, int64_t number, struct err *e)
 {
     int64_t until = clock_monotonic_ns() + OUTCOME_NS, slot = t->conn->slot;
+    if (until < t->until_ns)
+        until = t->until_ns;
     struct err why = {0};
     give_back(t->pool, t->conn);
     t->conn = NULL;

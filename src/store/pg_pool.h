@@ -14,14 +14,14 @@
 
 /* So long one operation waits for a database that is away, before it says so. What was
  * accepted is not lost by waiting, and a restart takes less. */
-#define PG_PATIENCE_NS INT64_C(10000000000)
+#define PG_PATIENCE_NS INT64_C(9000000000)
 
 struct search_words;
 
 struct pg_pool {
     struct pg_place place;
     pthread_mutex_t lock;
-    pthread_cond_t freed;
+    pthread_cond_t freed, heard;
     struct pg_conn *conns; /* owned [count] */
     size_t count;
     bool opened;  /* from then on it was usable once */
@@ -32,6 +32,10 @@ struct pg_pool {
      * again, and how long to pause after that. */
     int64_t away_since_ns, knock_at_ns, pause_ns;
     bool away_told;
+    /* Under `lock`: since when nothing has come from a server that takes what is sent,
+     * and 0 when it answers. */
+    int64_t silent_since_ns;
+    _Atomic unsigned silences; /* how often: for those who are in the middle of a wait */
 };
 
 struct pg_store {
@@ -44,6 +48,14 @@ struct pg_store {
 
 int pg_pool_init(struct pg_pool *p, const char *url, int connections, struct err *e);
 void pg_pool_release(struct pg_pool *p);
+
+/* For whoever watches the server: it answers nobody, and nothing has come from it since
+ * `since_ns` (monotonic). Whoever waits for an answer stops, and until pg_pool_heard
+ * nobody asks anything: callers wait until its patience is over, later ones not at all.
+ */
+void pg_pool_silent(struct pg_pool *p, int64_t since_ns);
+/* It answers. `anew`: connections of before are not to be trusted. */
+void pg_pool_heard(struct pg_pool *p, bool anew);
 
 enum pg_kind {
     PG_LOOK,     /* one question */

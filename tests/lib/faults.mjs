@@ -5,7 +5,10 @@ import { available, editDatabase, Postgres } from './postgres.mjs';
 import { redis, skip as needsRedis } from './redis.mjs';
 import { binary, hasModel, startServer, tempFolder } from './server.mjs';
 import { startWorker } from './worker.mjs';
-import { spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
+import { promisify } from 'node:util';
+
+const execFileSoon = promisify(execFile);
 
 /** script/faults --long; otherwise the short form that CI runs. */
 export const long = process.env.WT_FAULTS === 'long';
@@ -28,6 +31,7 @@ export function chance(purpose = '') {
     between: (low, high) => low + random() * (high - low),
     whole: (low, high) => low + Math.floor(random() * (high - low + 1)),
     pick: (list) => list[Math.floor(random() * list.length)],
+    shuffle: (list) => list.map((value) => [random(), value]).sort(([a], [b]) => a - b).map(([, value]) => value),
   };
 }
 
@@ -49,8 +53,8 @@ export const postgres = () => { shared ??= new Postgres(); return shared; };
  * A place for services and workers, nothing started but Redis: 'sqlite', 'postgresql' (also
  * the queue) or 'redis' (PostgreSQL and Redis). `env` goes to all of them; `databasePort`
  * and `redisUrl` name proxies in between.
- * Returns {kind, env, redis, storage, serve(more), work(more), rows(sql), change(sql), onRedis(),
- * leftOnRedis()}.
+ * Returns {kind, env, database, redis, storage, serve(more), work(more), rows(sql), ask(sql),
+ * change(sql), onRedis(), leftOnRedis()}.
  */
 export async function place(kind, { env: more = {}, databasePort, redisUrl } = {}) {
   const folder = tempFolder();
@@ -58,6 +62,7 @@ export async function place(kind, { env: more = {}, databasePort, redisUrl } = {
   const env = { STORAGE_DIR: storage, WORKER_CONCURRENCY: '1', WORKER_THREADS: '1', LOG_LEVEL: 'INFO', ...more };
   const database = path.basename(folder);
   let r;
+  let session;
   if (kind === 'sqlite') {
     env.DATABASE_URL = `sqlite:///${path.join(folder, 'data/app.db')}`;
   } else {
@@ -72,6 +77,7 @@ export async function place(kind, { env: more = {}, databasePort, redisUrl } = {
   return {
     kind,
     env,
+    database,
     redis: r,
     folder,
     storage,
@@ -83,6 +89,8 @@ export async function place(kind, { env: more = {}, databasePort, redisUrl } = {
       ? readSqlite(path.join(folder, 'data/app.db'), sql)
       : postgres().sql(`SET search_path = whisper_transcriber; ${sql}`, database).split('\n')
         .filter((line) => line && line !== 'SET').map((line) => line.split('|'))),
+    /** The same without holding up the test, and the proxies in it; rejects while the database is away. */
+    ask: (sql) => (kind === 'sqlite' ? askSqlite(path.join(folder, 'data/app.db'), sql) : (session ??= postgres().session(database)).ask(sql)),
     change: (sql) => (kind === 'sqlite' ? editDatabase(folder, sql)
       : postgres().sql(`SET search_path = whisper_transcriber; ${sql}`, database)),
     onRedis: async () => Number(await r.ask('HLEN', `wt:{${env.REDIS_NAMESPACE}}:jobs`)),
@@ -98,14 +106,17 @@ export async function place(kind, { env: more = {}, databasePort, redisUrl } = {
   };
 }
 
+const readScript = 'import sqlite3,sys,json\n'
+  + 'c=sqlite3.connect("file:"+sys.argv[1]+"?mode=ro",uri=True,timeout=30)\n'
+  + 'print(json.dumps([["" if v is None else str(v) for v in r] for r in c.execute(sys.argv[2])]))';
+
 function readSqlite(file, sql) {
-  const script = 'import sqlite3,sys,json\n'
-    + 'c=sqlite3.connect("file:"+sys.argv[1]+"?mode=ro",uri=True,timeout=30)\n'
-    + 'print(json.dumps([["" if v is None else str(v) for v in r] for r in c.execute(sys.argv[2])]))';
-  const done = spawnSync('python3', ['-c', script, file, sql], { encoding: 'utf8', maxBuffer: 1 << 28 });
+  const done = spawnSync('python3', ['-c', readScript, file, sql], { encoding: 'utf8', maxBuffer: 1 << 28 });
   if (done.status !== 0) throw new Error(done.stderr);
   return JSON.parse(done.stdout);
 }
+
+const askSqlite = async (file, sql) => JSON.parse((await execFileSoon('python3', ['-c', readScript, file, sql], { maxBuffer: 1 << 28 })).stdout);
 
 /** Run a command of the product beside the services of a place. */
 export function command(at, ...args) {

@@ -1,9 +1,13 @@
 // A PostgreSQL server of the tests' own, in a temporary folder and on a free port. It ends
 // with the process. WT_TEST_STORE=postgresql makes every server of a test use it.
-import { spawn, spawnSync } from 'node:child_process';
+import { execFile, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
+
+const execFileSoon = promisify(execFile);
+const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
 export const wanted = process.env.WT_TEST_STORE === 'postgresql';
 
@@ -23,9 +27,17 @@ function run(name, args, input) {
   return r.stdout;
 }
 
+/**
+ * A port that nobody has. It is let go while the server is stopped, so it is none of those
+ * that the system gives to whoever connects somewhere.
+ */
 function freePort() {
-  const code = "const s=require('net').createServer().listen(0,'127.0.0.1',()=>{console.log(s.address().port);s.close()})";
-  return Number(spawnSync(process.execPath, ['-e', code], { encoding: 'utf8' }).stdout);
+  const code = 'const s=require("net").createServer();'
+    + 's.on("error",()=>process.exit(1));s.listen(Number(process.argv[1]),"127.0.0.1",()=>s.close())';
+  for (;;) {
+    const port = 15000 + Math.floor(17000 * Math.random());
+    if (spawnSync(process.execPath, ['-e', code, String(port)]).status === 0) return port;
+  }
 }
 
 export class Postgres {
@@ -46,14 +58,18 @@ export class Postgres {
     this.sql('CREATE ROLE wt LOGIN PASSWORD \'s3cr3t-pw\'');
   }
 
-  /** Start it and wait until it answers. */
-  start() {
+  launch() {
     const log = fs.openSync(path.join(this.folder, 'log'), 'a');
     this.child = spawn('setpriv', [...drop, '--pdeathsig=QUIT', path.join(bin, 'postgres'), '-D', path.join(this.folder, 'data'),
       '-p', String(this.port), '-k', this.folder, '-c', 'listen_addresses=127.0.0.1', '-c', 'fsync=off', '-c', 'max_connections=80'],
     { cwd: '/', stdio: ['ignore', log, log] });
     fs.closeSync(log);
     this.child.unref();
+  }
+
+  /** Start it and wait until it answers. */
+  start() {
+    this.launch();
     for (let i = 0; ; i++) {
       try {
         return this.sql('SELECT 1');
@@ -73,9 +89,79 @@ export class Postgres {
     this.child = undefined;
   }
 
+  /** As stop(), while the requests of a test go on. */
+  async end() {
+    const pidFile = path.join(this.folder, 'data/postmaster.pid');
+    this.child.kill('SIGQUIT');
+    for (let i = 0; i < 200 && fs.existsSync(pidFile); i++) await pause(20);
+    this.child = undefined;
+  }
+
+  /** As start(), likewise; `unready`: do not wait until it answers. */
+  async begin({ unready = false } = {}) {
+    this.launch();
+    while (!unready && !await this.ask('SELECT 1').then(() => true, () => false)) await pause(50);
+  }
+
+  /** As sql(), likewise. */
+  async ask(text, database = 'postgres') {
+    const { stdout } = await execFileSoon('setpriv', [...drop, path.join(bin, 'psql'), '-X', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-c', text,
+      `postgresql://postgres:${this.password}@127.0.0.1:${this.port}/${database}`], { cwd: '/' });
+    return stdout.trim();
+  }
+
   sql(text, database = 'postgres') {
     return run('psql', ['-X', '-A', '-t', '-v', 'ON_ERROR_STOP=1',
       `postgresql://postgres:${this.password}@127.0.0.1:${this.port}/${database}`], text).trim();
+  }
+
+  /**
+   * A psql that stays: ask(sql) gives the rows, each an array of texts, without holding up
+   * the test. It is started again when the server ended it; what was asked then rejects.
+   */
+  session(database, schema = 'whisper_transcriber') {
+    let child = null;
+    let asking = Promise.resolve();
+    const start = () => {
+      const psql = spawn('setpriv', [...drop, path.join(bin, 'psql'), '-X', '-A', '-t', '-q',
+        `postgresql://postgres:${this.password}@127.0.0.1:${this.port}/${database}`], { cwd: '/', stdio: ['pipe', 'pipe', 'pipe'] });
+      psql.stdout.setEncoding('utf8');
+      psql.stdin.on('error', () => {});
+      psql.stdin.write(`SET search_path = ${schema};\n`);
+      return psql;
+    };
+    const once = (sql) => new Promise((resolve, reject) => {
+      if (!child || child.exitCode !== null) child = start();
+      const mine = child;
+      let [out, err] = ['', ''];
+      const over = (error) => {
+        mine.stdout.removeAllListeners('data');
+        mine.stderr.removeAllListeners('data');
+        mine.removeAllListeners('close');
+        if (error || err) {
+          child = null;
+          mine.kill();
+          reject(error ?? new Error(err));
+        } else resolve(out.split('\n').filter(Boolean).map((line) => line.split('|')));
+      };
+      mine.stderr.on('data', (text) => { err += text; });
+      mine.stdout.on('data', (text) => {
+        out += text;
+        if (!out.endsWith('\u0001\n')) return;
+        out = out.slice(0, -2);
+        over();
+      });
+      mine.on('close', () => over(new Error(`psql ended: ${err}`)));
+      mine.stdin.write(`${sql};\n\\echo \u0001\n`);
+    });
+    return {
+      ask: (sql) => {
+        const answer = asking.then(() => once(sql));
+        asking = answer.catch(() => {});
+        return answer;
+      },
+      close: () => child?.kill(),
+    };
   }
 
   urlOf(database, port = this.port) {

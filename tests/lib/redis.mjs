@@ -23,8 +23,9 @@ export function redis({ args = [], password, env = {} } = {}) {
   const folder = tempFolder();
   const socket = path.join(folder, 's');
   let child = null;
+  let word = password;
   const ask = async (...words) => (await run('redis-cli', ['-s', socket, ...words],
-    { env: { ...process.env, ...(password && { REDISCLI_AUTH: password }) } })).stdout.trim();
+    { env: { ...process.env, ...(word && { REDISCLI_AUTH: word }) } })).stdout.trim();
   const self = {
     url: `unix://${password ? `:${password}@` : ''}${socket}`,
     folder,
@@ -54,6 +55,8 @@ export function redis({ args = [], password, env = {} } = {}) {
       child = null;
     },
     signal: (name) => child.kill(name),
+    /** It has another password now, and ask() uses that. */
+    password: (now) => { word = now; },
   };
   return self;
 }

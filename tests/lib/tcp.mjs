@@ -4,7 +4,8 @@ import { once } from 'node:events';
 import net from 'node:net';
 
 /**
- * Listens on 127.0.0.1 and passes on to `target`: {port} or {path}. Returns
+ * Listens on 127.0.0.1 and passes on to `target`: {port} or {path}, as it is when somebody
+ * connects. Returns
  *   port
  *   silence(on)      takes everything and passes nothing on, as when a cable is pulled; what
  *                    was swallowed is never told later, so those connections end with it
@@ -14,6 +15,11 @@ import net from 'node:net';
  *   loseAnswer(match)  cuts the next connection whose client sends something that contains
  *                    `match` (text), after the server has answered it and before the client
  *                    has seen the answer. Resolves when it has happened.
+ *   intercept(fn)    fn({pair, from, data}) sees every piece; `from` is 'client' or 'server',
+ *                    `pair` an object for each connection, the same each time. What it
+ *                    returns happens: 'cut' ends the connection instead of passing this on,
+ *                    'hold' passes nothing on and leaves the connection as it is; a promise
+ *                    passes it on when it is kept
  *   count()          connections of now
  *   close()
  */
@@ -23,6 +29,7 @@ export async function tcpProxy(target) {
   let delay = 0;
   let refusing = false;
   let loss = null;
+  let judge = null;
 
   const server = net.createServer((client) => {
     client.on('error', () => {});
@@ -35,8 +42,14 @@ export async function tcpProxy(target) {
       if (delay) setTimeout(() => { if (!socket.destroyed) socket.write(data); }, delay);
       else if (!socket.destroyed) socket.write(data);
     };
+    const stopped = (from, data) => {
+      const verdict = judge?.({ pair, from, data });
+      if (verdict === 'cut') end();
+      verdict?.then?.(() => pass(from === 'client' ? upstream : client, data));
+      return verdict === 'cut' || verdict === 'hold' || Boolean(verdict?.then);
+    };
     client.on('data', (data) => {
-      if (silent) return;
+      if (silent || stopped('client', data)) return;
       if (loss && data.includes(loss.match)) {
         pair.doomed = loss;
         loss = null;
@@ -44,7 +57,7 @@ export async function tcpProxy(target) {
       pass(upstream, data);
     });
     upstream.on('data', (data) => {
-      if (silent) return;
+      if (silent || stopped('server', data)) return;
       if (pair.doomed) {
         pair.doomed.happened();
         end();
@@ -73,6 +86,7 @@ export async function tcpProxy(target) {
     refuse: (on) => { refusing = on; },
     cut,
     loseAnswer: (match) => new Promise((happened) => { loss = { match, happened }; }),
+    intercept: (fn) => { judge = fn; },
     count: () => pairs.size,
     close: () => { cut(); server.close(); },
   };
