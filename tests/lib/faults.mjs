@@ -1,9 +1,9 @@
 // What the experiments of script/faults share: how long they are, chance that can be had
 // again, and places in which services and workers run on each kind of database and queue.
 import path from 'node:path';
-import { available, Postgres } from './postgres.mjs';
+import { available, editDatabase, Postgres } from './postgres.mjs';
 import { redis, skip as needsRedis } from './redis.mjs';
-import { binary, editDatabase, hasModel, startServer, tempFolder } from './server.mjs';
+import { binary, hasModel, startServer, tempFolder } from './server.mjs';
 import { startWorker } from './worker.mjs';
 import { spawnSync } from 'node:child_process';
 
