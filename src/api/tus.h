@@ -21,8 +21,9 @@ extern const struct http_body_handler tus_create_body, tus_patch_body;
 
 /* ---- becoming a job: tus_job.c ---- */
 
-/* Make jobs of the uploads that were complete when the service died. */
-void tus_finish_all(struct api *api);
+/* Make jobs of the uploads that are complete and are none: when the service starts, those
+ * of one that died; later, those that it could not make when the last bytes came. */
+void tus_finish_all(struct api *api, bool starting);
 /* Make the job of a complete upload; u->done says so. */
 int tus_finish(struct api *api, struct store_upload *u, struct err *e);
 bool tus_is_complete(const struct store_upload *u);
@@ -31,6 +32,15 @@ bool tus_is_due(const struct store_upload *u);
 /* The parameters of a new upload as a text of JSON, judged, so that nothing is sent in
  * vain. The caller frees it. Answers when they are wrong, and returns the code. */
 int tus_read_params(struct http_request *r, char **out);
+
+/* ---- and if not at once: tus_keeper.c ---- */
+
+struct tus_keeper;
+/* Does tus_finish_all now and every few seconds, because a client that has sent all may
+ * never ask again. `api` is borrowed. */
+int tus_keeper_start(struct tus_keeper **out, struct api *api, struct err *e);
+/* NULL is fine. */
+void tus_keeper_stop(struct tus_keeper *k);
 
 /* ---- heads: tus_head.c ---- */
 

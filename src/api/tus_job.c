@@ -2,9 +2,11 @@
 #include "api/tus.h"
 
 #include "api/extras.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #define FINISHED_AT_ONCE 100
+#define REQUEST_MS       10000
 
 /* What the parameters of an upload ask for. */
 struct wishes {
@@ -121,7 +123,13 @@ bool tus_is_due(const struct store_upload *u)
     return tus_is_complete(u) && !u->done && !resumable_partial(u);
 }
 
-void tus_finish_all(struct api *api)
+/* Whether the request that brought the last bytes may still be making the job. */
+static bool just_came(const struct store_upload *u)
+{
+    return u->expires_ms - RESUMABLE_REST_MS > clock_now_ms() - REQUEST_MS;
+}
+
+void tus_finish_all(struct api *api, bool starting)
 {
     char ids[FINISHED_AT_ONCE][ID_SIZE];
     size_t count = 0;
@@ -131,10 +139,11 @@ void tus_finish_all(struct api *api)
     for (size_t i = 0; i < count; i++) {
         struct store_upload u = {0};
         int status = resumable_get(api->jobs, NULL, ids[i], &u, &e);
-        if (!status)
+        if (!status && (starting || !just_came(&u)))
             status = tus_finish(api, &u, &e);
         if (status)
-            log_event(LOG_WARNING, ids[i], "its upload is no job yet: %s", e.message);
+            log_event(starting ? LOG_WARNING : LOG_DEBUG, ids[i],
+                      "its upload is no job yet: %s", e.message);
         store_upload_release(&u);
     }
 }

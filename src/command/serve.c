@@ -147,6 +147,7 @@ static int run(const struct config *c, struct err *e)
 {
     struct api api = {.config = c};
     struct wyoming_server *wyoming = NULL;
+    struct tus_keeper *keeper = NULL;
     int status = jobs_open(&api.jobs, c, e);
     if (!status)
         status = api_events_start(&api.events, api.jobs, e);
@@ -156,15 +157,16 @@ static int run(const struct config *c, struct err *e)
         status = access_new(&api.access, c, jobs_store(api.jobs), e);
     if (!status)
         status = vigil_start(&api.vigil, api.access, e);
-    if (!status) {
-        tus_finish_all(&api);
+    if (!status)
+        status = tus_keeper_start(&keeper, &api, e);
+    if (!status)
         status = jobs_start_webhooks(api.jobs, present_job, e);
-    }
     if (!status)
         status = open_wyoming(c, api.jobs, &wyoming, e);
     if (!status)
         status = listen_and_serve(c, &api, e);
     wyoming_stop(wyoming);
+    tus_keeper_stop(keeper);
     api_events_free(api.events);
     teller_stop(api.teller);
     vigil_stop(api.vigil);

@@ -17,6 +17,7 @@
 #define LOOK_MS      1000 /* for what is due again */
 #define PAUSE_MS     1000 /* before the second try; then three times as long, each */
 #define PAUSE_MAX_MS 60000
+#define FULL_MS      2000 /* until it is tried again when a disk is full */
 
 struct download;
 
@@ -167,20 +168,45 @@ static void fail(struct download *d, const struct err *why)
         log_event(LOG_ERROR, d->source.job_id, "not saved: %s", e.message);
 }
 
+static int save_pause(struct download *d, bool counts, int64_t next_ms,
+                      const char *message, struct err *e)
+{
+    struct jobs *s = d->f->jobs;
+    pthread_mutex_lock(&s->order);
+    int status = store_source_pause(s->store, &d->source, counts, next_ms, message, e);
+    if (!status)
+        tell(s, d->source.job_id);
+    pthread_mutex_unlock(&s->order);
+    return status;
+}
+
+/* Wait for a second; false: there is no more time. */
+static bool rest(struct download *d)
+{
+    struct timespec until;
+    int error = 0;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec++;
+    pthread_mutex_lock(&d->f->lock);
+    while (!d->f->closing && !d->stopped && !error)
+        error = pthread_cond_timedwait(&d->f->changed, &d->f->lock, &until);
+    bool may = !d->f->closing && !d->stopped;
+    pthread_mutex_unlock(&d->f->lock);
+    return may;
+}
+
 /* Let what is here be durable, and try again later from there. */
 static void pause_until(struct download *d, bool counts, int64_t next_ms,
                         const char *message)
 {
-    struct jobs *s = d->f->jobs;
     struct err e = {0};
     d->source.received = 0;
     if (d->blob && d->source.validator && *d->source.validator && !blob_sync(d->blob, &e))
         d->source.received = blob_bytes(d->blob);
-    pthread_mutex_lock(&s->order);
-    int status = store_source_pause(s->store, &d->source, counts, next_ms, message, &e);
-    if (!status)
-        tell(s, d->source.job_id);
-    pthread_mutex_unlock(&s->order);
+    int status = save_pause(d, counts, next_ms, message, &e);
+    /* Else nobody would look at it before its lease lapses, and the try would count. */
+    while (status == ERR_FULL && rest(d))
+        status = save_pause(d, counts, next_ms, message, &e);
     if (status && status != ERR_STATE)
         log_event(LOG_ERROR, d->source.job_id, "not saved: %s", e.message);
 }
@@ -197,6 +223,13 @@ static void retry(struct download *d, const struct err *why, long retry_after_se
     log_event(LOG_INFO, d->source.job_id, "fetched again in %lld s: %s",
               (long long)(pause / 1000), why->message);
     pause_until(d, true, clock_now_ms() + pause, "Downloading: trying again");
+}
+
+static void wait_for_room(struct download *d, const struct err *why)
+{
+    log_event(LOG_WARNING, d->source.job_id, "fetched later: %s", why->message);
+    pause_until(d, false, clock_now_ms() + FULL_MS,
+                "Downloading: waiting until the server's disk has room");
 }
 
 static int finish(struct download *d, struct err *e)
@@ -260,8 +293,7 @@ static int judge_status(const struct net_answer *a, struct err *e)
 
 static bool is_worth_another(int status)
 {
-    return status == ERR_NETWORK || status == ERR_TIMEOUT || status == ERR_FULL ||
-           status == ERR_NOMEM;
+    return status == ERR_NETWORK || status == ERR_TIMEOUT || status == ERR_NOMEM;
 }
 
 /* ---- one try --------------------------------------------------------------------- */
@@ -319,6 +351,8 @@ static void run_one(struct download *d)
         pause_until(d, false, 0, "Downloading");
     else if (status == ERR_STATE)
         drop(d);
+    else if (status == ERR_FULL) /* ours: no fault of the source's, however long */
+        wait_for_room(d, &e);
     else if (is_worth_another(status) && d->source.attempts < TRIES)
         retry(d, &e, answer.retry_after_seconds);
     else

@@ -17,6 +17,8 @@
 #define KILL_LIMIT          10
 #define CRASH_PAUSE_MS      500
 #define CRASH_PAUSE_MOST_MS 8000
+#define FULL_PAUSE_MS       1000
+#define FULL_PAUSE_MOST_MS  5000
 #define CLAIM_TRIES         100
 
 /* ---- helpers ---- */
@@ -39,6 +41,11 @@ void run_set_end(struct run *r, enum run_end end, int code, const char *format, 
     va_end(args);
     r->end = end;
     err_set(&r->why, code, "%s", message);
+}
+
+void run_fail(struct run *r, int code, const char *message)
+{
+    run_set_end(r, code == ERR_FULL ? RUN_PUT_OFF : RUN_FAILED, code, "%s", message);
 }
 
 static void bodies_release(struct bodies *b)
@@ -235,7 +242,7 @@ int run_send(struct run *r, const struct run_context *c, int slot, int fd, int64
         status = 0;
     } else if (status < 0) {
         models_released(c->models, slot);
-        run_set_end(r, RUN_FAILED, status, "%s", why.message);
+        run_fail(r, status, why.message);
         status = 1;
     } else {
         status = message_send(fd, &m, false, e);
@@ -243,7 +250,7 @@ int run_send(struct run *r, const struct run_context *c, int slot, int fd, int64
             models_released(c->models, slot); /* the worker's fault: another may do it */
         } else if (status) {
             models_released(c->models, slot);
-            run_set_end(r, RUN_FAILED, status, "%s", e->message);
+            run_fail(r, status, e->message);
             status = 1;
         } else {
             r->sent = r->working = true;
@@ -380,6 +387,13 @@ static int save_crashed(struct run *r, struct jobs *s, struct err *e)
     return store_crash(s->store, r->job.id, r->job.attempt, &crash, e);
 }
 
+static int save_put_off(struct run *r, struct jobs *s, struct err *e)
+{
+    int64_t pause = queue_backoff_ms(r->job.attempt, FULL_PAUSE_MS, FULL_PAUSE_MOST_MS);
+    return store_put_off(s->store, r->job.id, r->job.attempt, clock_now_ms() + pause,
+                         "Waiting until the server's disk has room", e);
+}
+
 static int save_end(struct run *r, struct jobs *s, struct err *e)
 {
     const struct job *j = &r->job;
@@ -393,6 +407,8 @@ static int save_end(struct run *r, struct jobs *s, struct err *e)
         return save_crashed(r, s, e);
     case RUN_RETURNED:
         return store_requeue(s->store, j->id, j->attempt, e);
+    case RUN_PUT_OFF:
+        return save_put_off(r, s, e);
     case RUN_LOST:
     case RUN_GOES_ON:
     default:
@@ -415,6 +431,9 @@ static void log_end(const struct run *r)
         break;
     case RUN_RETURNED:
         log_event(LOG_INFO, r->job.id, "put back: %s", r->why.message);
+        break;
+    case RUN_PUT_OFF:
+        log_event(LOG_WARNING, r->job.id, "put off: %s", r->why.message);
         break;
     default:
         break;

@@ -15,6 +15,7 @@ enum run_end {
     RUN_FAILED,   /* `why` says why */
     RUN_CRASHED,  /* its worker died: `why` says how */
     RUN_RETURNED, /* to the queue, by no fault of its own */
+    RUN_PUT_OFF,  /* the same, for a while: there is no room on a disk */
     RUN_LOST,     /* cancelled, deleted or taken: nothing is left to write */
 };
 
@@ -81,6 +82,10 @@ void run_save(struct run *r, const struct run_context *c, int64_t now_ns);
 
 /* Renew the lease; a job that was taken away is lost. */
 void run_renew(struct run *r, const struct run_context *c);
+
+/* Decide that it cannot be done, unless the end is decided: a full disk is no fault of
+ * the recording, and is not for ever. */
+void run_fail(struct run *r, int code, const char *message);
 
 /* Decide the end, unless it is decided. */
 void run_set_end(struct run *r, enum run_end end, int code, const char *format, ...)

@@ -122,7 +122,7 @@ int run_hear(struct run *r, const struct message *m, struct err *e)
         return hear_finished(r, m, e);
     case MESSAGE_FAILED:
         r->working = false;
-        run_set_end(r, RUN_FAILED, m->code < 0 ? m->code : ERR_IO, "%s", m->text);
+        run_fail(r, m->code < 0 ? m->code : ERR_IO, m->text);
         return 0;
     default:
         return err_set(e, ERR_CORRUPT, "the worker spoke out of turn");

@@ -44,7 +44,9 @@ int upload_begin(struct jobs *s, struct upload **out, struct err *e)
         return err_set(e, ERR_NOMEM, "out of memory");
     u->jobs = s;
     id_new(u->id);
-    int status = blob_begin(s->blobs, u->id, &u->blob, e);
+    int status = store_room(s->store, e);
+    if (!status)
+        status = blob_begin(s->blobs, u->id, &u->blob, e);
     if (status) {
         free(u);
         return status;
@@ -456,6 +458,8 @@ int jobs_submit_url(struct jobs *s, const char *url, const struct job_request *r
     char id[ID_SIZE], name[FILENAME_MAX_BYTES];
     struct job_request named = *request;
     int status = jobs_check_url(s, url, e);
+    if (!status)
+        status = store_room(s->store, e);
     if (status)
         return status;
     if (!named.original_filename || !*named.original_filename)

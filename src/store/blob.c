@@ -189,6 +189,15 @@ static void remove_part(struct blob_writer *w)
         unlink(path);
 }
 
+/* It may have its last name already, when only the folder could not be synced. */
+static void remove_either(struct blob_writer *w)
+{
+    char path[PATH_MAX];
+    remove_part(w);
+    if (!path_of(w->store, w->id, "", path, NULL))
+        unlink(path);
+}
+
 /* Hash what a descriptor holds, from its beginning. */
 static int hash_file(int fd, struct sha256_ctx *hash, int64_t *bytes, struct err *e)
 {
@@ -235,7 +244,7 @@ int blob_finish(struct blob_writer *w, struct blob_info *out, struct err *e)
     if (!status)
         set_info(out, &w->hash, w->bytes);
     else if (!w->kept)
-        remove_part(w);
+        remove_either(w);
     free(w);
     return status;
 }
@@ -432,6 +441,18 @@ static int sweep_one(struct blob_store *s, const char *name, blob_wanted_fn want
     return unlink(path) ? 0 : 1;
 }
 
+/* What is there loses its name as soon as it has been made, unless its maker is killed
+ * just then. Whose name goes a little early is not harmed. */
+static void sweep_scratch(struct blob_store *s)
+{
+    DIR *dir = opendir(s->scratch);
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir)))
+        (void)unlinkat(dirfd(dir), entry->d_name, 0); /* not "." nor ".." */
+    if (dir)
+        closedir(dir);
+}
+
 int blob_sweep(struct blob_store *s, blob_wanted_fn wanted, void *arg, struct err *e)
 {
     DIR *dir = opendir(s->uploads);
@@ -444,6 +465,7 @@ int blob_sweep(struct blob_store *s, blob_wanted_fn wanted, void *arg, struct er
         removed = n < 0 ? n : removed + n;
     }
     closedir(dir);
+    sweep_scratch(s);
     if (removed < 0)
         return err_set(e, removed, "the storage folder could not be swept");
     return removed;
@@ -451,6 +473,7 @@ int blob_sweep(struct blob_store *s, blob_wanted_fn wanted, void *arg, struct er
 
 int blob_store_ready(struct blob_store *s, struct err *e)
 {
+    static const char block[4096];
     char path[PATH_MAX];
     int status = check_space(s, e);
     if (status)
@@ -461,8 +484,13 @@ int blob_store_ready(struct blob_store *s, struct err *e)
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
     if (fd < 0)
         return err_errno(e, "the storage folder %s cannot be written", s->scratch);
-    if (access(s->uploads, W_OK))
+    /* A file system that is full may still take a name. */
+    if (write(fd, block, sizeof block) != (ssize_t)sizeof block) {
+        errno = ENOSPC;
+        status = err_errno(e, "the storage folder %s cannot be written", s->scratch);
+    } else if (access(s->uploads, W_OK)) {
         status = err_errno(e, "the storage folder %s cannot be written", s->uploads);
+    }
     close(fd);
     unlink(path);
     return status;

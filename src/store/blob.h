@@ -72,7 +72,8 @@ int blob_store_writable(struct blob_store *s, struct err *e);
 int blob_remove(struct blob_store *s, const char *id, struct err *e);
 
 /* Remove what a crash left: blobs, and parts that nobody writes, for which `wanted` says
- * 0. A negative answer of `wanted` ends the sweep. Returns how many went, or an error. */
+ * 0, and names in the scratch folder. A negative answer of `wanted` ends the sweep.
+ * Returns how many went, or an error. */
 typedef int (*blob_wanted_fn)(void *arg, const char *id);
 int blob_sweep(struct blob_store *s, blob_wanted_fn wanted, void *arg, struct err *e);
 

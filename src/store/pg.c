@@ -56,6 +56,7 @@ static const struct store_ops pg_store_ops = {
     .complete = pg_complete,
     .fail_job = pg_fail,
     .requeue = pg_requeue,
+    .put_off = pg_put_off,
     .crash = pg_crash,
     .requeue_expired = pg_requeue_expired,
     .cancel = pg_cancel,

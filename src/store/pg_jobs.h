@@ -46,6 +46,8 @@ int pg_complete(struct store *s, const char *id, int attempt, int64_t now_ms,
 int pg_fail(struct store *s, const char *id, int attempt, int64_t now_ms,
             const char *code, const char *message, struct err *e);
 int pg_requeue(struct store *s, const char *id, int attempt, struct err *e);
+int pg_put_off(struct store *s, const char *id, int attempt, int64_t run_after_ms,
+               const char *message, struct err *e);
 int pg_crash(struct store *s, const char *id, int attempt,
              const struct store_crash *crash, struct err *e);
 int pg_requeue_expired(struct store *s, int64_t before_ms, int64_t *count, struct err *e);

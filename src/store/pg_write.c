@@ -294,6 +294,22 @@ int pg_requeue(struct store *s, const char *id, int attempt, struct err *e)
     return status;
 }
 
+int pg_put_off(struct store *s, const char *id, int attempt, int64_t run_after_ms,
+               const char *message, struct err *e)
+{
+    int status;
+    struct pg_turn t = pg_begin(s, PG_CHANGE);
+    while (pg_turn(&t, &status, e))
+        status =
+            fenced(pg_run(t.conn, e,
+                          "UPDATE jobs SET status = 'pending', owner = NULL, "
+                          "lease_until_ms = 0, run_after_ms = $1, message = $2" FENCED(
+                              "$3", "$4"),
+                          "ltti", run_after_ms, message, id, attempt),
+                   id, e);
+    return status;
+}
+
 static int crash_with(struct pg_conn *c, const char *id, int attempt,
                       const struct store_crash *crash, struct err *e)
 {

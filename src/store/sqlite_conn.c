@@ -122,6 +122,13 @@ int sqlite_conn_error(struct sqlite_conn *c, struct err *e)
     default:
         break;
     }
+    /* The change is in the journal, but not for this process: it holds after a crash.
+     * What is written next takes its place. */
+    if (code == SQLITE_IOERR_FSYNC)
+        return err_set(e, ERR_UNSURE,
+                       "the disk that holds the database %s does not say that it has "
+                       "stored a change: look whether it is full or failing",
+                       c->path);
     if (number == ENOSPC || number == EDQUOT)
         return err_set(e, ERR_FULL,
                        "the disk that holds the database %s is full: free some space",

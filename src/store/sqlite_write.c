@@ -252,6 +252,18 @@ static int sqlite_requeue(struct store *s, const char *id, int attempt, struct e
     return fenced(n, id, e);
 }
 
+static int sqlite_put_off(struct store *s, const char *id, int attempt,
+                          int64_t run_after_ms, const char *message, struct err *e)
+{
+    struct sqlite_conn *c = WRITER(s);
+    int n = sqlite_conn_run(c, e,
+                            "UPDATE jobs SET status = 'pending', owner = NULL, "
+                            "lease_until_ms = 0, run_after_ms = ?, message = ?" FENCED,
+                            "ltti", run_after_ms, message, id, attempt);
+    sqlite_store_done(c);
+    return fenced(n, id, e);
+}
+
 static int count_crash(struct sqlite_conn *c, const char *id, int attempt, int *crashes,
                        struct err *e)
 {
@@ -419,21 +431,26 @@ static int try_to_write(struct sqlite_conn *c, struct err *e)
     return status;
 }
 
+static int sqlite_room(struct store *s, struct err *e)
+{
+    const char *path = ((struct sqlite_store *)s)->writer.path;
+    uint64_t free_bytes = 0;
+    int status = fs_free_bytes(path, &free_bytes, e);
+    if (!status && free_bytes < MIN_FREE_BYTES)
+        status =
+            err_set(e, ERR_FULL,
+                    "the disk that holds the database %s is full: free some space", path);
+    return status;
+}
+
 static int sqlite_probe(struct store *s, struct err *e)
 {
     struct sqlite_conn *c = WRITER(s);
-    uint64_t free_bytes = 0;
     int status = sqlite_conn_sound(c, e);
     if (!status)
         status = try_to_write(c, e);
-    if (!status)
-        status = fs_free_bytes(c->path, &free_bytes, e);
-    if (!status && free_bytes < MIN_FREE_BYTES)
-        status = err_set(e, ERR_FULL,
-                         "the disk that holds the database %s is full: free some space",
-                         c->path);
     sqlite_store_done(c);
-    return status;
+    return status ? status : sqlite_room(s, e);
 }
 
 const struct store_ops sqlite_store_ops = {
@@ -451,6 +468,7 @@ const struct store_ops sqlite_store_ops = {
     .complete = sqlite_complete,
     .fail_job = sqlite_fail,
     .requeue = sqlite_requeue,
+    .put_off = sqlite_put_off,
     .crash = sqlite_crash,
     .requeue_expired = sqlite_requeue_expired,
     .cancel = sqlite_cancel,
@@ -459,6 +477,7 @@ const struct store_ops sqlite_store_ops = {
     .aged = sqlite_read_aged,
     .drop_audio = sqlite_drop_audio,
     .probe = sqlite_probe,
+    .room = sqlite_room,
     .keys = &sqlite_keys_ops,
     .audit = &sqlite_audit_ops,
     .native = &sqlite_native_ops,

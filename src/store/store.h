@@ -122,6 +122,8 @@ struct store_ops {
     int (*fail_job)(struct store *s, const char *id, int attempt, int64_t now_ms,
                     const char *code, const char *message, struct err *e);
     int (*requeue)(struct store *s, const char *id, int attempt, struct err *e);
+    int (*put_off)(struct store *s, const char *id, int attempt, int64_t run_after_ms,
+                   const char *message, struct err *e);
     int (*crash)(struct store *s, const char *id, int attempt,
                  const struct store_crash *c, struct err *e);
     int (*requeue_expired)(struct store *s, int64_t before_ms, int64_t *count,
@@ -135,6 +137,7 @@ struct store_ops {
     int (*drop_audio)(struct store *s, const char *id, struct err *e);
 
     int (*probe)(struct store *s, struct err *e);
+    int (*room)(struct store *s, struct err *e); /* NULL: a server minds its own disk */
 
     const struct store_keys_ops *keys;         /* keys.h */
     const struct store_audit_ops *audit;       /* audit.h */
@@ -169,6 +172,7 @@ struct store_options {
  * that a newer version has written, and for a server that is too old; ERR_AWAY for one
  * that cannot be reached, ERR_DENIED, ERR_NOT_FOUND.
  *
+ * ERR_UNSURE is given for a change of which nobody can say whether it will be there.
  * With a server, every function may give ERR_AWAY, when nothing was done because it could
  * not be reached for a while, and those that change something ERR_UNSURE, when the answer
  * to a commit was lost and the server does not tell what became of it. Doing it again is
@@ -294,6 +298,13 @@ static inline int store_requeue(struct store *s, const char *id, int attempt,
     return s->ops->requeue(s, id, attempt, e);
 }
 
+/* The same, and it waits until then, for a reason that the message says. */
+static inline int store_put_off(struct store *s, const char *id, int attempt,
+                                int64_t run_after_ms, const char *message, struct err *e)
+{
+    return s->ops->put_off(s, id, attempt, run_after_ms, message, e);
+}
+
 /* Its worker died. Crashes are counted from the last checkpoint on: a job that gets
  * further each time is not the reason. At the limit it is failed, before that requeued.
  */
@@ -348,6 +359,13 @@ static inline int store_drop_audio(struct store *s, const char *id, struct err *
 static inline int store_probe(struct store *s, struct err *e)
 {
     return s->ops->probe(s, e);
+}
+
+/* Whether there is room for a new job, and for what those that are here will yet write:
+ * ERR_FULL. Cheaper than a probe. */
+static inline int store_room(struct store *s, struct err *e)
+{
+    return s->ops->room ? s->ops->room(s, e) : 0;
 }
 
 #endif

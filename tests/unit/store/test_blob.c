@@ -151,8 +151,12 @@ static void a_sweep_takes_leftovers_only(void **state)
     write_file(f, "README.txt"); /* not ours to remove */
     (void)snprintf(live_part, sizeof live_part, "%s.part", id_new(live));
     CHECK(blob_begin(f->blobs, live, &w, e));
+    char probe[PATH_MAX + 16];
+    (void)snprintf(probe, sizeof probe, "%s/.probe.1", blob_store_scratch(f->blobs));
+    CHECK(fs_write_atomic(probe, "x", 1, e));
 
     assert_int_equal(blob_sweep(f->blobs, is_kept, kept, NULL), 2);
+    assert_int_equal(access(probe, F_OK), -1);
     assert_true(exists(f, kept));
     assert_false(exists(f, orphan));
     assert_false(exists(f, dead));

@@ -111,6 +111,25 @@ static void jobs_are_claimed_in_order_once(void **state)
     assert_int_equal(store_claim(f->store, NULL, "o", 1, 2, &j, NULL), ERR_NOT_FOUND);
 }
 
+/* It is no crash, it keeps what was done, and nobody gets it before its time. */
+static void a_job_that_is_put_off_waits(void **state)
+{
+    struct store_fixture *f = *state;
+    char id[ID_SIZE];
+    struct job j;
+    test_store_add(f->store, 100, "off", id);
+    CHECK(store_put_off(f->store, id, claim(f->store, id), 5000, "no room", e));
+    assert_int_equal(store_claim(f->store, NULL, "o", 4999, 9000, &j, NULL),
+                     ERR_NOT_FOUND);
+    CHECK(store_get(f->store, id, &j, e));
+    assert_int_equal(j.status, JOB_PENDING);
+    assert_string_equal(j.message, "no room");
+    job_release(&j);
+    CHECK(store_claim(f->store, NULL, "o", 5000, 9000, &j, e));
+    assert_int_equal(j.attempt, 2);
+    job_release(&j);
+}
+
 /* Beside others only what is small, of their model and was never tried before. */
 static void jobs_are_claimed_as_wished(void **state)
 {
@@ -230,6 +249,7 @@ static void assert_fenced_out(struct store *s, const char *id, int attempt)
     assert_int_equal(store_complete(s, id, attempt, 1, &result, NULL), ERR_STATE);
     assert_int_equal(store_fail(s, id, attempt, 1, "x", "stale", NULL), ERR_STATE);
     assert_int_equal(store_requeue(s, id, attempt, NULL), ERR_STATE);
+    assert_int_equal(store_put_off(s, id, attempt, 1, "stale", NULL), ERR_STATE);
     assert_int_equal(store_crash(s, id, attempt, &crash, NULL), ERR_STATE);
     CHECK(store_get(s, id, &after, e));
     assert_int_equal(before.status, after.status);
@@ -592,6 +612,7 @@ int main(void)
         TEST(an_unknown_id_is_not_found),
         TEST(the_same_id_is_refused),
         TEST(jobs_are_claimed_in_order_once),
+        TEST(a_job_that_is_put_off_waits),
         TEST(jobs_are_claimed_as_wished),
         TEST(a_finished_job_holds_its_transcript),
         TEST(checkpoints_add_up),
