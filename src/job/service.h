@@ -22,6 +22,7 @@ struct supervisor;
 struct key_set;
 struct pulls;
 struct fetcher;
+struct staging;
 struct resumable_list;
 struct webhooks;
 struct net_guard;
@@ -36,6 +37,7 @@ struct jobs {
     struct store *store; /* owned, as are the others */
     struct queue *queue;
     struct blob_store *blobs;
+    struct staging *staging;
     struct events *events;
     struct supervisor *supervisor;
     struct pulls *pulls;
