@@ -131,6 +131,8 @@ static int open_common(struct jobs *s, struct err *e)
     if (!status)
         status = staging_new(&s->staging, s, e);
     if (!status)
+        status = pours_new(&s->pours, e);
+    if (!status)
         status = open_queue(s, c, e);
     if (!status)
         status = events_new(&s->events, e);
@@ -212,6 +214,7 @@ void jobs_close(struct jobs *s)
     net_guard_free(s->fetch_guard);
     net_guard_free(s->webhook_guard);
     staging_free(s->staging);
+    pours_free(s->pours);
     queue_close(s->queue);
     blob_store_close(s->blobs);
     store_close(s->store);

@@ -231,10 +231,7 @@ static int try_once(struct transfer *t, bool *passing)
     *passing = false;
     forget(t->a);
     int n = snprintf(url, sizeof url, "%s%s%s%s%s", t->s->base, r->key ? "/" : "",
-                     r->key      ? r->key
-                     : *r->query ? "/"
-                                 : "",
-                     *r->query ? "?" : "", r->query);
+                     r->key ? r->key : "", *r->query ? "?" : "", r->query);
     if (n < 0 || (size_t)n >= sizeof url)
         return err_set(t->e, ERR_INVALID, "the name of an object is too long");
     CURL *curl = take_handle(t->s);

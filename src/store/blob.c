@@ -41,6 +41,11 @@ const char *blob_store_scratch(const struct blob_store *s)
     return s->scratch;
 }
 
+const char *blob_store_name(const struct blob_store *s)
+{
+    return s->ops->name(s);
+}
+
 bool blob_store_is_remote(const struct blob_store *s)
 {
     return s->remote;

@@ -41,6 +41,8 @@ void blob_store_stop(struct blob_store *s);
 
 /* Where the decoder may spool. Borrowed. */
 const char *blob_store_scratch(const struct blob_store *s);
+/* What it is called, for messages. Borrowed. */
+const char *blob_store_name(const struct blob_store *s);
 /* Whether opening a recording means fetching it from a server. */
 bool blob_store_is_remote(const struct blob_store *s);
 

@@ -71,6 +71,11 @@ static void files_close(struct blob_store *base)
     free(s);
 }
 
+static const char *name(const struct blob_store *s)
+{
+    return ((const struct files_store *)s)->uploads;
+}
+
 int files_path(const struct files_store *s, const char *id, const char *suffix,
                char path[PATH_MAX], struct err *e)
 {
@@ -331,6 +336,7 @@ static int ready(struct blob_store *base, struct err *e)
 
 const struct blob_ops blob_files_ops = {
     .close = files_close,
+    .name = name,
     .begin = begin,
     .resume = files_resume,
     .write = write_bytes,

@@ -10,6 +10,7 @@
 /* The functions are those of blob.h. Ids have been judged, and are valid. */
 struct blob_ops {
     void (*close)(struct blob_store *s);
+    const char *(*name)(const struct blob_store *s);
     void (*stop)(struct blob_store *s); /* NULL: nobody waits */
     int (*begin)(struct blob_writer *w, struct err *e);
     /* The state is in the writer. */

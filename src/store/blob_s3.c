@@ -62,6 +62,11 @@ static void s3_store_close(struct blob_store *base)
     free(base);
 }
 
+static const char *name(const struct blob_store *base)
+{
+    return s3_name(((const struct s3_store *)base)->s3);
+}
+
 static void stop(struct blob_store *base)
 {
     s3_stop(STORE(base)->s3);
@@ -204,6 +209,7 @@ static int ready(struct blob_store *base, struct err *e)
 
 const struct blob_ops blob_s3_ops = {
     .close = s3_store_close,
+    .name = name,
     .stop = stop,
     .begin = s3_writer_begin,
     .resume = s3_writer_resume,
