@@ -13,7 +13,7 @@ build_packages=(
   gcc libc6-dev pkg-config meson ninja-build python3
   libmicrohttpd-dev libwslay-dev libuv1-dev libsqlite3-dev libpq-dev libjansson-dev libsodium-dev
   libseccomp-dev libcurl4-openssl-dev libarchive-dev libpcre2-dev
-  libunistring-dev nettle-dev
+  libunistring-dev nettle-dev libexpat1-dev
   libprotobuf-c-dev protobuf-c-compiler zlib1g-dev libxxhash-dev libhiredis-dev
   libavformat-dev libavcodec-dev libavutil-dev libswresample-dev
   ca-certificates

@@ -3,12 +3,15 @@
 #include "api/recording.h"
 
 #include "api/errors.h"
+#include "base/log.h"
 #include "http/disposition.h"
+#include "http/later.h"
 #include "http/range.h"
 #include "job/recording.h"
 
 #include <errno.h>
 #include <math.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #define POINTS_DEFAULT 1000
@@ -72,6 +75,82 @@ static const char *wanted_range(const struct http_request *r, const struct job *
                                                     : http_request_header(r, "Range");
 }
 
+/* ---- from a server ---- */
+
+/* Held by two: who pours, and the stream. */
+struct pouring {
+    pthread_mutex_t lock;
+    struct http_stream *stream; /* under lock; NULL: it is closed */
+    int holders;                /* under lock */
+};
+
+static void put_down(struct pouring *p)
+{
+    bool last = --p->holders == 0;
+    pthread_mutex_unlock(&p->lock);
+    if (!last)
+        return;
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+}
+
+/* The stream has ended by now, so that a push which waits has let go of the lock. */
+static void on_closed(void *state)
+{
+    struct pouring *p = state;
+    pthread_mutex_lock(&p->lock);
+    p->stream = NULL;
+    put_down(p);
+}
+
+static bool on_data(void *arg, const void *bytes, size_t length)
+{
+    struct pouring *p = arg;
+    pthread_mutex_lock(&p->lock);
+    bool goes_on = p->stream && http_stream_push(p->stream, bytes, length);
+    pthread_mutex_unlock(&p->lock);
+    return goes_on;
+}
+
+static void on_end(void *arg, bool whole)
+{
+    struct pouring *p = arg;
+    pthread_mutex_lock(&p->lock);
+    if (p->stream && whole)
+        http_stream_end(p->stream);
+    else if (p->stream)
+        http_stream_break(p->stream);
+    put_down(p);
+}
+
+static void pour(struct http_request *r, const struct job *job, int status,
+                 const struct recording *rec, int64_t first, int64_t length)
+{
+    struct api *api = r->app;
+    struct err e;
+    struct pouring *p = calloc(1, sizeof *p);
+    if (!p) {
+        http_respond_error(&r->response, 503, "out_of_memory",
+                           "The server is short of memory; try again later.");
+        return;
+    }
+    pthread_mutex_init(&p->lock, NULL);
+    p->holders = 2;
+    p->stream = http_respond_stream(r, status, rec->content_type, on_closed, p);
+    if (!p->stream) {
+        pthread_mutex_destroy(&p->lock);
+        free(p);
+        return;
+    }
+    http_stream_set_length(p->stream, length);
+    const struct recording_sink sink = {.data = on_data, .end = on_end, .arg = p};
+    if (!r->is_head && !jobs_recording_pour(api->jobs, job->id, first, length, &sink, &e))
+        return;
+    if (!r->is_head)
+        log_event(LOG_WARNING, job->id, "its recording is not sent: %s", e.message);
+    on_end(p, r->is_head);
+}
+
 /* Takes the descriptor. */
 static void respond_recording(struct http_request *r, const struct job *job,
                               const struct recording *rec)
@@ -81,7 +160,8 @@ static void respond_recording(struct http_request *r, const struct job *job,
     int status = 200;
     switch (http_range_parse(wanted_range(r, job), rec->bytes, &first, &last)) {
     case HTTP_RANGE_NONE:
-        close(rec->fd);
+        if (rec->fd >= 0)
+            close(rec->fd);
         (void)snprintf(value, sizeof value, "bytes */%lld", (long long)rec->bytes);
         http_response_header(&r->response, "Content-Range", value);
         http_respond_error(&r->response, 416, "range_not_satisfiable",
@@ -99,6 +179,10 @@ static void respond_recording(struct http_request *r, const struct job *job,
         break;
     }
     set_headers(r, job);
+    if (rec->fd < 0) {
+        pour(r, job, status, rec, first, last - first + 1);
+        return;
+    }
     http_respond_file(&r->response, status, rec->content_type, rec->fd, first,
                       last - first + 1);
 }

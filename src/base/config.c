@@ -22,6 +22,8 @@ static const char *const log_format_choices[] = {"text", "json", NULL};
 static const char *const off_on_choices[] = {"off", "on", NULL};
 static const char *const auth_choices[] = {"auto", "off", "key", "proxy", NULL};
 
+static const char *const path_style_choices[] = {"auto", "on", "off", NULL};
+
 #define PATH_ALLOWED "a path"
 #define HOSTS_ALLOWED                                                                    \
     "names, addresses, networks or loopback, each with :PORT or without, separated by "  \
@@ -79,6 +81,41 @@ static const struct setting settings[] = {
      "formats that are accepted, judged by content and not by name"},
     {"STORAGE_DIR", NULL, SETTING_TEXT, FIELD(storage_dir), "storage", 0, 0, NULL,
      setting_is_printable, PATH_ALLOWED, "folder of uploads and transcripts"},
+    {"STORAGE_URL", NULL, SETTING_TEXT, FIELD(storage_url), NULL, 0, 0, NULL,
+     setting_is_storage_url, "s3://BUCKET, s3://BUCKET/PREFIX or file:///PATH",
+     "where recordings are kept; unset: in STORAGE_DIR"},
+    {"SCRATCH_DIR", NULL, SETTING_TEXT, FIELD(scratch_dir), NULL, 0, 0, NULL,
+     setting_is_printable, PATH_ALLOWED,
+     "folder on a disk of this machine for what is being decoded; unset: scratch in "
+     "STORAGE_DIR, or with object storage TMPDIR, else /var/tmp"},
+    {"S3_ENDPOINT", NULL, SETTING_TEXT, FIELD(s3_endpoint), NULL, 0, 0, NULL,
+     setting_is_url, "http://HOST:PORT or https://HOST:PORT",
+     "the server of object storage; unset: AWS_ENDPOINT_URL, else Amazon's",
+     "AWS_ENDPOINT_URL"},
+    {"S3_REGION", NULL, SETTING_TEXT, FIELD(s3_region), "us-east-1", 0, 0, NULL,
+     setting_is_model_name, "a region's name", "region of the bucket", "AWS_REGION"},
+    {"S3_ACCESS_KEY_ID", NULL, SETTING_TEXT, FIELD(s3_key_id), NULL, 0, 0, NULL,
+     setting_is_printable, "the name of a key",
+     "key for the bucket; unset: AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"},
+    {"S3_ACCESS_KEY_ID_FILE", NULL, SETTING_TEXT, FIELD(s3_key_id_file), NULL, 0, 0, NULL,
+     setting_is_printable, PATH_ALLOWED, "file that holds S3_ACCESS_KEY_ID, and wins"},
+    {"S3_SECRET_ACCESS_KEY", NULL, SETTING_TEXT, FIELD(s3_secret), NULL, 0, 0, NULL,
+     setting_is_secret, "8 to 256 characters",
+     "secret of the key; unset: AWS_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"},
+    {"S3_SECRET_ACCESS_KEY_FILE", NULL, SETTING_TEXT, FIELD(s3_secret_file), NULL, 0, 0,
+     NULL, setting_is_printable, PATH_ALLOWED,
+     "file that holds S3_SECRET_ACCESS_KEY, and wins"},
+    {"S3_SESSION_TOKEN", NULL, SETTING_TEXT, FIELD(s3_token), NULL, 0, 0, NULL,
+     setting_is_token, "8 to 2000 characters",
+     "session token of a temporary key; unset: AWS_SESSION_TOKEN", "AWS_SESSION_TOKEN"},
+    {"S3_PATH_STYLE", NULL, SETTING_CHOICE, FIELD(s3_path_style), "auto", 0, 0,
+     path_style_choices, NULL, NULL,
+     "whether the bucket stands in the path and not in the host's name; auto: with "
+     "S3_ENDPOINT"},
+    {"S3_CA_FILE", NULL, SETTING_TEXT, FIELD(s3_ca_file), NULL, 0, 0, NULL,
+     setting_is_printable, PATH_ALLOWED,
+     "certificates that vouch for S3_ENDPOINT; unset: AWS_CA_BUNDLE, else the system's",
+     "AWS_CA_BUNDLE"},
     {"LOG_LEVEL", NULL, SETTING_CHOICE, FIELD(log_level), "INFO", 0, 0, level_choices,
      NULL, NULL, "least important event that is logged"},
     {"LOG_FORMAT", NULL, SETTING_BOOLEAN, FIELD(log_json), "text", 0, 0,
@@ -211,7 +248,8 @@ static int refuse(const struct setting *s, const char *name, const char *value,
     char allowed[400];
     config_describe_allowed(s, allowed, sizeof allowed);
     /* An address with a user in it is one with a password, and messages end in logs. */
-    if (strchr(value, '@') || strstr(value, "password=") || s->check == setting_is_secret)
+    if (strchr(value, '@') || strstr(value, "password=") ||
+        s->check == setting_is_secret || s->check == setting_is_token)
         return err_set(e, ERR_INVALID, "%s is not understood; it must be %s%s", name,
                        s->choices ? "one of: " : "", allowed);
     return err_set(e, ERR_INVALID, "%s is \"%.60s\"; it must be %s%s", name, value,
@@ -357,6 +395,8 @@ static int load_setting(struct config *c, size_t index, struct err *e)
                        "keep one of them",
                        s->name, first, s->alias, second);
     const char *name = first ? s->name : second ? s->alias : NULL;
+    if (!name && (second = environment(s->fallback)))
+        name = s->fallback;
     if (!name)
         return store(c, s, s->name, s->default_value, e);
     c->sources[index].variable = name;

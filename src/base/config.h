@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+enum config_path_style { PATH_STYLE_AUTO, PATH_STYLE_ON, PATH_STYLE_OFF };
 enum config_auth { AUTH_AUTO, AUTH_OFF, AUTH_KEY, AUTH_PROXY };
 
 /* Where a value came from, for `doctor`: the variable (its name or its alias), the
@@ -21,46 +22,57 @@ struct config_source {
     const char *variable; /* borrowed, static */
     bool command_line;
 };
-#define CONFIG_MAX_SETTINGS 64
+#define CONFIG_MAX_SETTINGS 96
 
 /* The default of WHISPER_MODEL_URL. */
 #define CONFIG_MODEL_URL "https://huggingface.co/ggerganov/whisper.cpp/resolve/main"
 
 /* Every string is owned by the config. An unset optional string is NULL. */
 struct config {
-    char *host;                    /* HOST */
-    int64_t port;                  /* PORT */
-    char *database_url;            /* DATABASE_URL */
-    int64_t database_connections;  /* DATABASE_CONNECTIONS, to a server at most */
-    char *redis_url;               /* REDIS_URL, optional */
-    char *model_dir;               /* WHISPER_MODEL_DIR */
-    char *default_model;           /* DEFAULT_WHISPER_MODEL, optional: the best present */
-    char *language;                /* WHISPER_LANGUAGE */
-    int64_t worker_concurrency;    /* WORKER_CONCURRENCY, CELERY_CONCURRENCY; 0: decide */
-    int64_t worker_threads;        /* WORKER_THREADS per transcription; 0: decide */
-    bool embedded_workers;         /* EMBEDDED_WORKERS: `serve` has workers, too */
-    int64_t prefetch;              /* CELERY_WORKER_PREFETCH_MULTIPLIER */
-    int64_t time_limit_seconds;    /* CELERY_TASK_TIME_LIMIT, WHISPER_TIMEOUT_SECONDS */
-    int64_t max_file_size_mb;      /* MAX_FILE_SIZE_MB */
-    int64_t max_audio_seconds;     /* MAX_AUDIO_SECONDS */
-    char *allowed_formats;         /* ALLOWED_AUDIO_FORMATS */
-    char *storage_dir;             /* STORAGE_DIR */
-    enum log_level log_level;      /* LOG_LEVEL */
-    bool log_json;                 /* LOG_FORMAT: text, json */
-    bool log_to_stdout;            /* LOG_TO_STDOUT */
-    char *log_file;                /* LOG_FILE, optional */
-    bool debug;                    /* DEBUG */
-    int64_t upload_retention_days; /* UPLOAD_RETENTION_DAYS, 0: for ever */
-    int64_t transcript_retention_days; /* TRANSCRIPT_RETENTION_DAYS, 0: for ever */
-    char *backup_dir;                  /* BACKUP_DIR, optional */
-    int64_t backup_retention_days;     /* BACKUP_RETENTION_DAYS */
-    char *rate_limit;                  /* RATE_LIMIT */
-    char *trusted_proxies;             /* TRUSTED_PROXIES */
-    char *allowed_hosts;               /* ALLOWED_HOSTS, optional */
-    enum config_auth auth;             /* AUTH */
-    char *auth_proxy_header;           /* AUTH_PROXY_HEADER */
-    char *auth_proxy_scopes_header;    /* AUTH_PROXY_SCOPES_HEADER, optional */
-    char *compute_type;                /* COMPUTE_TYPE: auto, f32 … */
+    char *host;                   /* HOST */
+    int64_t port;                 /* PORT */
+    char *database_url;           /* DATABASE_URL */
+    int64_t database_connections; /* DATABASE_CONNECTIONS, to a server at most */
+    char *redis_url;              /* REDIS_URL, optional */
+    char *model_dir;              /* WHISPER_MODEL_DIR */
+    char *default_model;          /* DEFAULT_WHISPER_MODEL, optional: the best present */
+    char *language;               /* WHISPER_LANGUAGE */
+    int64_t worker_concurrency;   /* WORKER_CONCURRENCY, CELERY_CONCURRENCY; 0: decide */
+    int64_t worker_threads;       /* WORKER_THREADS per transcription; 0: decide */
+    bool embedded_workers;        /* EMBEDDED_WORKERS: `serve` has workers, too */
+    int64_t prefetch;             /* CELERY_WORKER_PREFETCH_MULTIPLIER */
+    int64_t time_limit_seconds;   /* CELERY_TASK_TIME_LIMIT, WHISPER_TIMEOUT_SECONDS */
+    int64_t max_file_size_mb;     /* MAX_FILE_SIZE_MB */
+    int64_t max_audio_seconds;    /* MAX_AUDIO_SECONDS */
+    char *allowed_formats;        /* ALLOWED_AUDIO_FORMATS */
+    char *storage_dir;            /* STORAGE_DIR */
+    char *storage_url;            /* STORAGE_URL, optional: storage_dir */
+    char *scratch_dir;            /* SCRATCH_DIR, optional: in the storage, or TMPDIR */
+    char *s3_endpoint;            /* S3_ENDPOINT, optional: Amazon's */
+    char *s3_region;              /* S3_REGION */
+    char *s3_key_id;              /* S3_ACCESS_KEY_ID, optional */
+    char *s3_key_id_file;         /* S3_ACCESS_KEY_ID_FILE, optional */
+    char *s3_secret;              /* S3_SECRET_ACCESS_KEY, optional; never shown */
+    char *s3_secret_file;         /* S3_SECRET_ACCESS_KEY_FILE, optional */
+    char *s3_token;               /* S3_SESSION_TOKEN, optional; never shown */
+    enum config_path_style s3_path_style; /* S3_PATH_STYLE */
+    char *s3_ca_file;                     /* S3_CA_FILE, optional: the system's */
+    enum log_level log_level;             /* LOG_LEVEL */
+    bool log_json;                        /* LOG_FORMAT: text, json */
+    bool log_to_stdout;                   /* LOG_TO_STDOUT */
+    char *log_file;                       /* LOG_FILE, optional */
+    bool debug;                           /* DEBUG */
+    int64_t upload_retention_days;        /* UPLOAD_RETENTION_DAYS, 0: for ever */
+    int64_t transcript_retention_days;    /* TRANSCRIPT_RETENTION_DAYS, 0: for ever */
+    char *backup_dir;                     /* BACKUP_DIR, optional */
+    int64_t backup_retention_days;        /* BACKUP_RETENTION_DAYS */
+    char *rate_limit;                     /* RATE_LIMIT */
+    char *trusted_proxies;                /* TRUSTED_PROXIES */
+    char *allowed_hosts;                  /* ALLOWED_HOSTS, optional */
+    enum config_auth auth;                /* AUTH */
+    char *auth_proxy_header;              /* AUTH_PROXY_HEADER */
+    char *auth_proxy_scopes_header;       /* AUTH_PROXY_SCOPES_HEADER, optional */
+    char *compute_type;                   /* COMPUTE_TYPE: auto, f32 … */
     char *model_base_url;          /* WHISPER_MODEL_URL: where models are pulled from */
     char *model_mirror_url;        /* WHISPER_MODEL_MIRROR: tried next, optional */
     int64_t model_timeout_seconds; /* WHISPER_MODEL_TIMEOUT_SECONDS: of silence */

@@ -52,6 +52,20 @@ bool setting_is_redis_url(const char *value)
     return false;
 }
 
+/* A prefix in a bucket goes into addresses and signatures as it is. */
+bool setting_is_storage_url(const char *value)
+{
+    if (starts(value, "file:///"))
+        return value[8] != '\0' && setting_is_printable(value);
+    if (!starts(value, "s3://") || !isalnum((unsigned char)value[5]) ||
+        strlen(value) > 600 || strstr(value + 5, "//") || strstr(value + 5, ".."))
+        return false;
+    for (const char *p = value + 5; *p; p++)
+        if (!isalnum((unsigned char)*p) && !strchr("-._/", *p))
+            return false;
+    return true;
+}
+
 bool setting_is_model_name(const char *value)
 {
     size_t length = strlen(value);
@@ -109,6 +123,12 @@ bool setting_is_secret(const char *value)
 {
     size_t length = strlen(value);
     return length >= 8 && length <= 256 && setting_is_printable(value);
+}
+
+bool setting_is_token(const char *value)
+{
+    size_t length = strlen(value);
+    return length >= 8 && length <= 2000 && setting_is_printable(value);
 }
 
 /* What people call files, first the names that are the default, then other names of the

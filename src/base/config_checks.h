@@ -14,6 +14,7 @@ bool setting_is_printable(const char *value); /* no control characters */
 bool setting_is_url(const char *value);       /* http or https, with a host */
 bool setting_is_database_url(const char *value);
 bool setting_is_redis_url(const char *value);
+bool setting_is_storage_url(const char *value);
 bool setting_is_model_name(const char *value);
 bool setting_is_language_word(const char *value);
 bool setting_is_rate(const char *value);
@@ -27,6 +28,7 @@ bool setting_is_host_list(const char *value);
 bool setting_is_name_list(const char *value);
 /* Never shown, not even in an error. */
 bool setting_is_secret(const char *value);
+bool setting_is_token(const char *value); /* the same, longer */
 
 /* Is everything to be computed in 32-bit floats, whatever it costs? */
 bool compute_type_is_exact(const char *compute_type);

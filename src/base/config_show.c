@@ -83,7 +83,7 @@ static void print_value(const struct config *c, const struct setting *s, char *o
         return;
     case SETTING_TEXT:
         text = *(char *const *)field;
-        if (text && s->check == setting_is_secret)
+        if (text && (s->check == setting_is_secret || s->check == setting_is_token))
             (void)snprintf(out, size, "(set)");
         else if (text)
             print_url(text, out, size);

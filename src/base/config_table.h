@@ -24,6 +24,7 @@ struct setting {
     bool (*check)(const char *value); /* SETTING_TEXT */
     const char *allowed;              /* for people: what a text may be */
     const char *help;
+    const char *fallback; /* another program's name for it, read when ours is not set */
 };
 
 /* Static, [*count], in the order of config.sources. */

@@ -10,6 +10,7 @@
 #include "engine/vad.h"
 #include "engine/whisper.h"
 #include "media/decode.h"
+#include "store/blob.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -127,24 +128,43 @@ static void check_media(struct findings *f)
         say(f, true, "media", "FFmpeg can be loaded");
 }
 
+static void check_bucket(struct findings *f, const struct config *c)
+{
+    struct err e = {0};
+    struct blob_store *blobs = NULL;
+    int status = blob_store_open_as_set(&blobs, c, 0, &e);
+    if (!status)
+        status = blob_store_try(blobs, &e);
+    if (status)
+        say(f, false, "storage", "%s", e.message);
+    else
+        say(f, true, "storage", "%s takes, gives and removes objects; scratch is in %s",
+            blob_store_name(blobs), blob_store_scratch(blobs));
+    blob_store_close(blobs);
+}
+
 static void check_storage(struct findings *f, const struct config *c)
 {
     struct err e = {0};
     uint64_t free_bytes = 0;
-    if (access(c->storage_dir, F_OK) && errno == ENOENT) {
-        say(f, true, "storage", "%s does not exist yet; `serve` makes it",
-            c->storage_dir);
+    if (c->storage_url && !strncmp(c->storage_url, "s3://", 5)) {
+        check_bucket(f, c);
         return;
     }
-    int status = try_folder(c->storage_dir, &e);
+    const char *folder =
+        c->storage_url ? c->storage_url + strlen("file://") : c->storage_dir;
+    if (access(folder, F_OK) && errno == ENOENT) {
+        say(f, true, "storage", "%s does not exist yet; `serve` makes it", folder);
+        return;
+    }
+    int status = try_folder(folder, &e);
     if (!status)
-        status = fs_free_bytes(c->storage_dir, &free_bytes, &e);
+        status = fs_free_bytes(folder, &free_bytes, &e);
     if (status)
         say(f, false, "storage", "%s", e.message);
     else
         say(f, free_bytes >= (uint64_t)c->max_file_size_mb << 20, "storage",
-            "%s can be written and has %.1f GB free", c->storage_dir,
-            (double)free_bytes / 1e9);
+            "%s can be written and has %.1f GB free", folder, (double)free_bytes / 1e9);
 }
 
 static void check_log(struct findings *f, const struct config *c)

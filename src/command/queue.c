@@ -327,7 +327,8 @@ static struct blob_store *open_storage(const struct config *c)
 {
     struct blob_store *blobs = NULL;
     struct err e;
-    if (!access(c->storage_dir, W_OK) && blob_store_open(&blobs, c->storage_dir, 0, &e))
+    if ((c->storage_url || !access(c->storage_dir, W_OK)) &&
+        blob_store_open_as_set(&blobs, c, 0, &e))
         cli_error("%s; the service removes the recordings", e.message);
     return blobs;
 }

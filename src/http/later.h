@@ -51,4 +51,12 @@ void http_stream_hold(struct http_stream *s);
 /* No more: close in good order once all is sent. */
 void http_stream_end(struct http_stream *s);
 
+/* For what is long, and comes as fast as it is read: say before the handler returns how
+ * much it will be, then push from a thread that may wait until there is room. False: it
+ * is over, nobody reads any more. What cannot be brought to its end is broken, so that
+ * the client sees it. */
+void http_stream_set_length(struct http_stream *s, int64_t length);
+bool http_stream_push(struct http_stream *s, const void *bytes, size_t length);
+void http_stream_break(struct http_stream *s);
+
 #endif

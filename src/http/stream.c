@@ -4,7 +4,9 @@
 
 #include <sys/socket.h>
 
-#define BLOCK_BYTES 1024 /* of the library's own buffer, for clients of HTTP/1.0 */
+#define BLOCK_BYTES  1024 /* of the library's own buffer, for clients of HTTP/1.0 */
+#define FILE_BLOCK   ((size_t)32 << 10) /* the same, where much is to come */
+#define PUSH_BACKLOG ((size_t)256 << 10)
 
 struct http_stream {
     pthread_mutex_t lock;
@@ -14,6 +16,8 @@ struct http_stream {
     size_t at;                         /* under lock: sent of it */
     bool ended, dropped, held;         /* under lock */
     bool parked;                       /* under lock: whoever clears it resumes */
+    pthread_cond_t taken;              /* some of it was sent, or it is over */
+    int64_t length, sent;              /* under lock; length -1: nobody knows */
     void (*closed)(void *state);
     void *state;
 };
@@ -35,6 +39,8 @@ struct http_stream *http_respond_stream(struct http_request *r, int status,
         return NULL;
     }
     pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->taken, NULL);
+    s->length = -1;
     buf_init(&s->waiting, HTTP_STREAM_BACKLOG);
     s->closed = closed;
     s->state = state;
@@ -61,6 +67,7 @@ static void drop(struct http_stream *s)
     s->ended = s->dropped = true;
     buf_release(&s->waiting);
     s->at = 0;
+    pthread_cond_broadcast(&s->taken);
     if (s->connection)
         shutdown(s->fd, SHUT_RDWR);
 }
@@ -87,6 +94,36 @@ void http_stream_end(struct http_stream *s)
 {
     pthread_mutex_lock(&s->lock);
     s->ended = true;
+    pthread_cond_broadcast(&s->taken);
+    unlock_and_resume(s);
+}
+
+void http_stream_set_length(struct http_stream *s, int64_t length)
+{
+    pthread_mutex_lock(&s->lock);
+    s->length = length;
+    pthread_mutex_unlock(&s->lock);
+}
+
+bool http_stream_push(struct http_stream *s, const void *bytes, size_t length)
+{
+    pthread_mutex_lock(&s->lock);
+    while (!s->ended && s->waiting.length && s->waiting.length + length > PUSH_BACKLOG)
+        pthread_cond_wait(&s->taken, &s->lock);
+    bool goes_on = !s->ended;
+    if (goes_on && length > 0) {
+        buf_add(&s->waiting, bytes, length);
+        if (buf_failed(&s->waiting))
+            drop(s);
+    }
+    unlock_and_resume(s);
+    return goes_on;
+}
+
+void http_stream_break(struct http_stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    drop(s);
     unlock_and_resume(s);
 }
 
@@ -102,14 +139,17 @@ static ssize_t read_stream(void *cls, uint64_t position, char *out, size_t max)
     } else if (n > 0) {
         memcpy(out, s->waiting.data + s->at, n);
         s->at += n;
+        s->sent += (int64_t)n;
         if (s->at == s->waiting.length) {
             /* An idle reader keeps no buffer. */
             buf_release(&s->waiting);
             buf_init(&s->waiting, HTTP_STREAM_BACKLOG);
             s->at = 0;
+            pthread_cond_broadcast(&s->taken);
         }
     } else if (s->ended) {
-        result = MHD_CONTENT_READER_END_OF_STREAM;
+        result = s->sent < s->length ? MHD_CONTENT_READER_END_WITH_ERROR
+                                     : MHD_CONTENT_READER_END_OF_STREAM;
     } else if (!s->parked) {
         s->parked = true;
         MHD_suspend_connection(s->connection);
@@ -140,8 +180,10 @@ struct MHD_Response *exchange_stream_response(struct exchange *x)
     s->connection = x->request.connection;
     s->fd = exchange_fd(x);
     pthread_mutex_unlock(&s->lock);
-    return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, read_stream,
-                                             s, NULL);
+    bool known = s->length >= 0;
+    return MHD_create_response_from_callback(
+        known ? (uint64_t)s->length : MHD_SIZE_UNKNOWN, known ? FILE_BLOCK : BLOCK_BYTES,
+        read_stream, s, NULL);
 }
 
 void exchange_stream_begin(struct exchange *x)
@@ -159,6 +201,7 @@ void exchange_stream_detach(struct exchange *x)
     pthread_mutex_lock(&s->lock);
     s->connection = NULL;
     s->ended = true;
+    pthread_cond_broadcast(&s->taken);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -169,6 +212,7 @@ void exchange_stream_release(struct exchange *x)
         return;
     s->closed(s->state);
     buf_release(&s->waiting);
+    pthread_cond_destroy(&s->taken);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }

@@ -18,6 +18,7 @@
 #define PAUSE_MS     1000 /* before the second try; then three times as long, each */
 #define PAUSE_MAX_MS 60000
 #define FULL_MS      2000 /* until it is tried again when a disk is full */
+#define STATE_MAX    (4u << 20)
 
 struct download;
 
@@ -71,6 +72,29 @@ static int too_large(const struct download *d, struct err *e)
                    (long long)d->f->jobs->config->max_file_size_mb);
 }
 
+/* What is here is not wanted. */
+static int begin_anew(struct download *d, struct err *e)
+{
+    const struct blob_sitting sitting = {.id = d->source.job_id};
+    blob_abort(d->blob);
+    d->blob = NULL;
+    d->source.received = 0;
+    return blob_resume(d->f->jobs->blobs, &sitting, &d->blob, e);
+}
+
+/* Go on where the last try let go; what one that died has left nobody knows. */
+static int sit_down(struct download *d, struct err *e)
+{
+    const struct blob_sitting sitting = {
+        .id = d->source.job_id, .state = d->source.state, .clean = true};
+    int status = blob_resume(d->f->jobs->blobs, &sitting, &d->blob, e);
+    if (status == ERR_NOT_FOUND || status == ERR_CORRUPT)
+        return begin_anew(d, e);
+    if (!status)
+        d->source.received = blob_bytes(d->blob);
+    return status;
+}
+
 /* The rest of what is here, or all of it anew. */
 static int on_begin(void *arg, const struct net_answer *a, struct err *e)
 {
@@ -86,7 +110,7 @@ static int on_begin(void *arg, const struct net_answer *a, struct err *e)
     if (!d->source.validator)
         return err_set(e, ERR_NOMEM, "out of memory");
     d->judged = start >= JOBS_HEAD_BYTES;
-    return blob_cut(d->blob, start, e);
+    return start == blob_bytes(d->blob) ? 0 : begin_anew(d, e);
 }
 
 static int judge(struct download *d, bool complete, struct err *e)
@@ -94,11 +118,9 @@ static int judge(struct download *d, bool complete, struct err *e)
     uint8_t head[JOBS_HEAD_BYTES];
     if (d->judged || (blob_bytes(d->blob) < JOBS_HEAD_BYTES && !complete))
         return 0;
-    int n = blob_head(d->blob, head, sizeof head, e);
-    if (n < 0)
-        return n;
+    size_t n = blob_head(d->blob, head, sizeof head);
     d->judged = true;
-    return jobs_judge_head(d->f->jobs, head, (size_t)n, e);
+    return jobs_judge_head(d->f->jobs, head, n, e);
 }
 
 static int on_data(void *arg, const void *bytes, size_t length, struct err *e)
@@ -195,14 +217,36 @@ static bool rest(struct download *d)
     return may;
 }
 
-/* Let what is here be durable, and try again later from there. */
+/* Make what is here durable, if the rest can be asked for. */
+static void keep(struct download *d)
+{
+    struct err e;
+    struct buf state;
+    d->source.received = 0;
+    free(d->source.state);
+    d->source.state = NULL;
+    if (!d->blob)
+        return;
+    buf_init(&state, STATE_MAX);
+    if (d->source.validator && *d->source.validator &&
+        !blob_sync(d->blob, true, &state, &d->source.received, &e))
+        d->source.state = buf_take(&state);
+    buf_release(&state);
+    if (d->source.state) {
+        blob_pause(d->blob);
+    } else {
+        d->source.received = 0;
+        blob_abort(d->blob);
+    }
+    d->blob = NULL;
+}
+
+/* Try again later, from what is here. */
 static void pause_until(struct download *d, bool counts, int64_t next_ms,
                         const char *message)
 {
     struct err e = {0};
-    d->source.received = 0;
-    if (d->blob && d->source.validator && *d->source.validator && !blob_sync(d->blob, &e))
-        d->source.received = blob_bytes(d->blob);
+    keep(d);
     int status = save_pause(d, counts, next_ms, message, &e);
     /* Else nobody would look at it before its lease lapses, and the try would count. */
     while (status == ERR_FULL && rest(d))
@@ -268,7 +312,7 @@ static void drop(struct download *d)
     struct jobs *s = d->f->jobs;
     struct err e = {0};
     (void)blob_remove(s->blobs, d->source.job_id, NULL);
-    blob_pause(d->blob);
+    blob_abort(d->blob);
     d->blob = NULL;
     if (store_source_reset(s->store, &d->source, &e))
         log_event(LOG_WARNING, d->source.job_id, "not saved: %s", e.message);
@@ -314,13 +358,7 @@ static int fetch(struct download *d, struct net_answer *answer, struct err *e)
         .tick = on_tick,
         .arg = d,
     };
-    int status = blob_cut(d->blob, d->source.received, e);
-    if (status == ERR_CORRUPT) {
-        d->source.received = request.from = 0;
-        status = blob_cut(d->blob, 0, e);
-    }
-    if (!status)
-        status = net_fetch(&request, answer, e);
+    int status = net_fetch(&request, answer, e);
     return status ? status : judge_status(answer, e);
 }
 
@@ -336,9 +374,7 @@ static void run_one(struct download *d)
     }
     int status = quota_admit(s, d->source.job_id, &e);
     if (!status)
-        status = blob_resume(s->blobs, d->source.job_id, true, &d->blob, &e);
-    if (status == ERR_STATE)
-        return; /* a try that we thought dead still writes */
+        status = sit_down(d, &e);
     if (!status)
         status = fetch(d, &answer, &e);
     if (!status)

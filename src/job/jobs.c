@@ -10,6 +10,7 @@
 #include "job/resumable.h"
 #include "job/service.h"
 #include "job/shared.h"
+#include "job/staging.h"
 #include "job/state.h"
 #include "job/supervisor.h"
 #include "job/webhooks.h"
@@ -21,9 +22,12 @@
 
 /* A transcript of 10 hours takes about 10 MB. */
 #define TRANSCRIPT_MAX_BYTES (256u << 20)
-#define LOOK_AGAIN_SECONDS   4 /* longer than a listener takes to come back */
+#define OTHERS_AGE_MS        86400000 /* what others may still be writing is younger */
+#define LOOK_AGAIN_SECONDS   4        /* longer than a listener takes to come back */
 
-static int is_wanted(void *arg, const char *id)
+/* A job that is still being fetched needs what has come of it; else parts are those of
+ * uploads. */
+static int is_wanted(void *arg, const char *id, bool is_part)
 {
     struct jobs *s = arg;
     struct job j;
@@ -32,15 +36,15 @@ static int is_wanted(void *arg, const char *id)
         return news_may_be_coming(s, id) ? 1 : resumable_wanted(s, id);
     if (status)
         return status;
-    bool wanted = j.audio_present;
+    bool wanted = is_part ? !j.file_bytes && !job_state_ended(j.status) : j.audio_present;
     job_release(&j);
-    return wanted;
+    return wanted || !is_part ? wanted : resumable_wanted(s, id);
 }
 
 void jobs_sweep(struct jobs *s)
 {
     struct err why;
-    int removed = blob_sweep(s->blobs, is_wanted, s, &why);
+    int removed = blob_sweep(s->blobs, s->beside ? OTHERS_AGE_MS : 0, is_wanted, s, &why);
     if (removed < 0)
         log_warning("leftovers in the storage folder stay for now: %s", why.message);
     else if (removed)
@@ -55,10 +59,10 @@ struct leftovers {
     size_t count;
 };
 
-static int count_leftover(void *arg, const char *id)
+static int count_leftover(void *arg, const char *id, bool is_part)
 {
     struct leftovers *l = arg;
-    int wanted = is_wanted(l->jobs, id);
+    int wanted = is_wanted(l->jobs, id, is_part);
     l->count += wanted == 0;
     return wanted < 0 ? wanted : 1;
 }
@@ -75,7 +79,7 @@ static int look_around(struct jobs *s, struct err *e)
     s->beside = others > 0;
     if (status || s->beside || !store_is_shared(s->store))
         return status;
-    (void)blob_sweep(s->blobs, count_leftover, &l, NULL);
+    (void)blob_sweep(s->blobs, 0, count_leftover, &l, NULL);
     if (!l.count)
         return 0;
     nanosleep(&pause, NULL);
@@ -123,7 +127,11 @@ static int open_common(struct jobs *s, struct err *e)
                          "DATABASE_URL=postgresql://…",
                          s->has_doors ? "EMBEDDED_WORKERS=off" : "`worker`");
     if (!status)
-        status = blob_store_open(&s->blobs, c->storage_dir, STORAGE_RESERVE_BYTES, e);
+        status = blob_store_open_as_set(&s->blobs, c, STORAGE_RESERVE_BYTES, e);
+    if (!status)
+        status = staging_new(&s->staging, s, e);
+    if (!status)
+        status = pours_new(&s->pours, e);
     if (!status)
         status = open_queue(s, c, e);
     if (!status)
@@ -198,12 +206,16 @@ void jobs_close(struct jobs *s)
     if (!s)
         return;
     news_stop(s);
+    blob_store_stop(s->blobs);
     pulls_free(s->pulls);
     fetcher_close(s->fetcher);
+    staging_stop(s->staging); /* it wakes the supervisor */
     supervisor_close(s->supervisor);
     webhooks_close(s->webhooks);
     net_guard_free(s->fetch_guard);
     net_guard_free(s->webhook_guard);
+    staging_free(s->staging);
+    pours_free(s->pours);
     queue_close(s->queue);
     blob_store_close(s->blobs);
     store_close(s->store);
@@ -420,9 +432,12 @@ int jobs_forget(struct jobs *s, const char *id, struct err *e)
         supervisor_stop_job(s->supervisor, id, j.attempt);
         fetcher_stop(s->fetcher, id);
     }
+    bool coming = !j.file_bytes; /* from a URL: it may have come in part */
     job_release(&j);
     if (!status)
         status = blob_remove(s->blobs, id, e);
+    if (!status && coming)
+        status = blob_discard(s->blobs, id, NULL, e);
     return status;
 }
 

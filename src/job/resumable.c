@@ -4,14 +4,7 @@
 #include "base/log.h"
 #include "job/service.h"
 
-#include <errno.h>
-#include <unistd.h>
-
-/* Bytes after which what has come is made to count: a client that loses us in the middle
- * of a long request has not sent all of it in vain. */
-#define COMMIT_BYTES (INT64_C(8) << 20)
-#define PRUNE_BATCH  100
-#define JOIN_BLOCK   (256u << 10)
+#define STATE_MAX (4u << 20)
 
 struct resumable {
     struct jobs *jobs; /* borrowed */
@@ -20,6 +13,7 @@ struct resumable {
     int refs;
     pthread_mutex_t lock;      /* guards what follows */
     struct blob_writer *blob;  /* owned; NULL: a newer request has taken it over */
+    int64_t epoch;             /* of our claim; 0: none */
     int64_t length, committed; /* length -1: not known */
     bool whole, judged;
 };
@@ -104,7 +98,8 @@ int resumable_create(struct jobs *s, struct store_upload *u, struct err *e)
         status = store_upload_insert(s->store, u, e);
     if (status)
         return status;
-    status = blob_resume(s->blobs, u->id, true, &blob, e);
+    const struct blob_sitting nothing = {.id = u->id};
+    status = blob_resume(s->blobs, &nothing, &blob, e); /* whether there is room */
     if (status)
         (void)store_upload_remove(s->store, u->id, NULL);
     else
@@ -126,21 +121,84 @@ int resumable_get(struct jobs *s, const char *caller, const char *id,
     return err_set(e, ERR_NOT_FOUND, "there is no such upload, or it has expired");
 }
 
-/* The row as it is now that nobody else can change it. */
+static int keep_number(void *arg, int next, struct err *e)
+{
+    const struct resumable *r = arg;
+    return store_upload_note(r->jobs->store, r->id, r->epoch, next, e);
+}
+
+int resumable_sit(struct jobs *s, const struct store_upload *row, void *arg,
+                  int (*note)(void *arg, int next, struct err *e),
+                  struct blob_writer **out, struct err *e)
+{
+    const struct blob_sitting sitting = {.id = row->id,
+                                         .state = row->state,
+                                         .received = row->received,
+                                         .clean = row->clean,
+                                         .next = row->next,
+                                         .note = note,
+                                         .arg = arg};
+    int status = blob_resume(s->blobs, &sitting, out, e);
+    if (!status && blob_bytes(*out) != row->received) {
+        blob_pause(*out);
+        *out = NULL;
+        status = err_set(e, ERR_CORRUPT,
+                         "the upload has lost bytes in the storage: begin it anew");
+    }
+    return status;
+}
+
+static int check_offset(const struct store_upload *row, int64_t offset, struct err *e)
+{
+    return row->done || row->received == row->length || row->received != offset
+               ? err_set(e, ERR_EXISTS, "the upload has %lld bytes by now",
+                         (long long)row->received)
+               : 0;
+}
+
+/* Whoever writes it elsewhere is overtaken by the claim: not before it is known that we
+ * are to write. */
+static int claim(struct resumable *r, int64_t offset, struct store_upload *row,
+                 struct err *e)
+{
+    struct store *store = r->jobs->store;
+    int status = store_upload_get(store, r->id, row, e);
+    if (status)
+        return status;
+    status = check_offset(row, offset, e);
+    store_upload_release(row);
+    if (!status)
+        status = store_upload_claim(store, r->id, row, e);
+    if (status)
+        return status;
+    r->epoch = row->epoch;
+    status = check_offset(row, offset, e);
+    if (status)
+        store_upload_release(row);
+    return status;
+}
+
 static int begin(struct resumable *r, int64_t offset, struct err *e)
 {
     struct store_upload row;
-    int status = store_upload_get(r->jobs->store, r->id, &row, e);
+    int status = claim(r, offset, &row, e);
     if (status)
         return status;
-    if (row.done || row.received == row.length || row.received != offset)
-        status = err_set(e, ERR_EXISTS, "the upload has %lld bytes by now",
-                         (long long)row.received);
     r->length = row.length;
     r->committed = row.received;
     r->judged = row.received >= JOBS_HEAD_BYTES || resumable_partial(&row);
+    status = resumable_sit(r->jobs, &row, r, keep_number, &r->blob, e);
     store_upload_release(&row);
-    return status ? status : blob_cut(r->blob, offset, e);
+    return status;
+}
+
+/* Nothing is written any more by whoever has the claim. */
+static void let_go(struct resumable *r)
+{
+    struct err e;
+    if (r->epoch && store_upload_let_go(r->jobs->store, r->id, r->epoch, &e))
+        log_event(LOG_WARNING, r->id, "an upload: %s", e.message);
+    r->epoch = 0;
 }
 
 int resumable_open(struct jobs *s, const char *id, int64_t offset, bool whole,
@@ -157,9 +215,7 @@ int resumable_open(struct jobs *s, const char *id, int64_t offset, bool whole,
     r->whole = whole;
     pthread_mutex_init(&r->lock, NULL);
     memcpy(r->id, id, ID_SIZE);
-    int status = blob_resume(s->blobs, id, false, &r->blob, e);
-    if (!status)
-        status = begin(r, offset, e);
+    int status = begin(r, offset, e);
     if (status) {
         resumable_close(r);
         return status;
@@ -196,11 +252,9 @@ static int judge(struct resumable *r, struct err *e)
     bool complete = r->length >= 0 && blob_bytes(r->blob) == r->length;
     if (r->judged || (blob_bytes(r->blob) < JOBS_HEAD_BYTES && !complete))
         return 0;
-    int n = blob_head(r->blob, head, sizeof head, e);
-    if (n < 0)
-        return n;
+    size_t n = blob_head(r->blob, head, sizeof head);
     r->judged = true;
-    return jobs_judge_head(r->jobs, head, (size_t)n, e);
+    return jobs_judge_head(r->jobs, head, n, e);
 }
 
 static int taken_over(struct err *e)
@@ -210,18 +264,36 @@ static int taken_over(struct err *e)
                    "stands");
 }
 
-static int commit(struct resumable *r, struct err *e)
+/* A row that is there, though not as ours, is another's by now. */
+static int judge_refusal(struct resumable *r, int status, struct err *e)
 {
+    struct store_upload row;
+    if (status != ERR_NOT_FOUND || store_upload_get(r->jobs->store, r->id, &row, NULL))
+        return status;
+    store_upload_release(&row);
+    return taken_over(e);
+}
+
+/* All of it, or what counts for little more work. */
+static int commit(struct resumable *r, bool all, struct err *e)
+{
+    struct buf state;
+    struct store_upload u = {.epoch = r->epoch, .length = r->length};
     if (!r->blob)
         return taken_over(e);
-    int64_t bytes = blob_bytes(r->blob);
-    int status = blob_sync(r->blob, e);
+    memcpy(u.id, r->id, ID_SIZE);
+    buf_init(&state, STATE_MAX);
+    int status = blob_sync(r->blob, all, &state, &u.received, e);
+    u.state = state.data;
+    u.expires_ms = clock_now_ms() + RESUMABLE_REST_MS;
     if (!status)
-        status = store_upload_advance(r->jobs->store, r->id, r->length, bytes,
-                                      clock_now_ms() + RESUMABLE_REST_MS, e);
-    if (!status)
-        r->committed = bytes;
-    return status;
+        status = store_upload_advance(r->jobs->store, &u, e);
+    if (!status) {
+        r->committed = u.received;
+        blob_kept(r->blob);
+    }
+    buf_release(&state);
+    return judge_refusal(r, status, e);
 }
 
 static int write_bytes(struct resumable *r, const void *bytes, size_t length,
@@ -238,9 +310,9 @@ static int write_bytes(struct resumable *r, const void *bytes, size_t length,
     int status = blob_write(r->blob, bytes, length, e);
     if (!status)
         status = judge(r, e);
-    if (!status && !r->whole && blob_bytes(r->blob) - r->committed >= COMMIT_BYTES)
-        status = commit(r, e);
-    return status;
+    if (!status && !r->whole && blob_sync_is_due(r->blob))
+        status = commit(r, false, e);
+    return judge_refusal(r, status, e);
 }
 
 int resumable_write(struct resumable *r, const void *bytes, size_t length, struct err *e)
@@ -254,7 +326,7 @@ int resumable_write(struct resumable *r, const void *bytes, size_t length, struc
 int resumable_commit(struct resumable *r, struct err *e)
 {
     pthread_mutex_lock(&r->lock);
-    int status = commit(r, e);
+    int status = commit(r, true, e);
     pthread_mutex_unlock(&r->lock);
     return status;
 }
@@ -275,6 +347,7 @@ void resumable_close(struct resumable *r)
     pthread_mutex_lock(&r->lock);
     blob_pause(r->blob); /* at once, though somebody may hold r for a moment */
     r->blob = NULL;
+    let_go(r);
     pthread_mutex_unlock(&r->lock);
     unref(r);
 }
@@ -296,10 +369,11 @@ static bool take_from(struct resumable *r)
     struct err e = {0};
     pthread_mutex_lock(&r->lock);
     bool had = r->blob != NULL;
-    if (had && !r->whole && commit(r, &e))
+    if (had && !r->whole && commit(r, true, &e))
         log_event(LOG_WARNING, r->id, "an upload: %s", e.message);
     blob_pause(r->blob);
     r->blob = NULL;
+    let_go(r);
     pthread_mutex_unlock(&r->lock);
     return had;
 }
@@ -314,196 +388,4 @@ bool resumable_take_over(struct jobs *s, const char *id)
         unref(r);
     }
     return any;
-}
-
-/* ---- joining parts ---------------------------------------------------------------- */
-
-bool resumable_partial(const struct store_upload *u)
-{
-    return !strcmp(u->concat, "partial");
-}
-
-/* The length of all, once each is known to be a whole part of the caller's. */
-static int check_parts(struct jobs *s, const char *caller, char (*ids)[ID_SIZE],
-                       size_t count, int64_t *length, struct err *e)
-{
-    *length = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct store_upload part;
-        int status = resumable_get(s, caller, ids[i], &part, e);
-        if (status)
-            return status;
-        if (!resumable_partial(&part))
-            status = err_set(e, ERR_INVALID, "the upload %s is no partial one", ids[i]);
-        else if (part.received != part.length)
-            status = err_set(e, ERR_STATE, "the upload %s is not complete", ids[i]);
-        *length += part.received; /* 100 times the limit at most */
-        store_upload_release(&part);
-        if (status)
-            return status;
-    }
-    return 0;
-}
-
-static int append_part(struct resumable *r, const char *id, struct err *e)
-{
-    int fd = blob_open_part(r->jobs->blobs, id, e);
-    if (fd < 0)
-        return fd;
-    char *block = malloc(JOIN_BLOCK);
-    int status = block ? 0 : err_set(e, ERR_NOMEM, "out of memory");
-    ssize_t n = 0;
-    while (!status &&
-           ((n = read(fd, block, JOIN_BLOCK)) > 0 || (n < 0 && errno == EINTR)))
-        if (n > 0)
-            status = resumable_write(r, block, (size_t)n, e);
-    if (!status && n < 0)
-        status = err_errno(e, "cannot read an upload");
-    free(block);
-    close(fd);
-    return status;
-}
-
-static int append_all(struct jobs *s, const char *id, char (*ids)[ID_SIZE], size_t count,
-                      struct err *e)
-{
-    struct resumable *r;
-    int status = resumable_open(s, id, 0, true, &r, e);
-    if (status)
-        return status;
-    for (size_t i = 0; !status && i < count; i++)
-        status = append_part(r, ids[i], e);
-    if (!status)
-        status = resumable_commit(r, e);
-    resumable_close(r);
-    return status;
-}
-
-int resumable_join(struct jobs *s, const char *caller, struct store_upload *u,
-                   char (*ids)[ID_SIZE], size_t count, struct err *e)
-{
-    int status = check_parts(s, caller, ids, count, &u->length, e);
-    if (!status && !u->length)
-        status = err_set(e, ERR_INVALID, "the parts are empty");
-    if (!status)
-        status = resumable_create(s, u, e);
-    if (status)
-        return status;
-    status = append_all(s, u->id, ids, count, e);
-    if (status) {
-        (void)resumable_remove(s, u->id, NULL);
-        return status;
-    }
-    for (size_t i = 0; i < count; i++) /* the same one may be named twice */
-        (void)resumable_remove(s, ids[i], NULL);
-    return 0;
-}
-
-/* ---- becoming a job --------------------------------------------------------------- */
-
-/* The part becomes the blob, unless that has happened. */
-static int settle(struct jobs *s, const struct store_upload *u, struct blob_info *info,
-                  struct err *e)
-{
-    struct blob_writer *blob;
-    int status = blob_look(s->blobs, u->id, info, NULL);
-    if (status != ERR_NOT_FOUND)
-        return status ? err_set(e, status, "an upload cannot be read in the storage") : 0;
-    status = blob_resume(s->blobs, u->id, false, &blob, e);
-    if (status == ERR_NOT_FOUND) /* another was faster */
-        return blob_look(s->blobs, u->id, info, e);
-    if (status)
-        return status;
-    status = blob_cut(blob, u->received, e);
-    if (status) {
-        blob_pause(blob);
-        return status;
-    }
-    status = blob_finish(blob, info, e);
-    return status == ERR_NOT_FOUND ? blob_look(s->blobs, u->id, info, e) : status;
-}
-
-int resumable_finish(struct jobs *s, const struct store_upload *u,
-                     const struct job_request *request, struct job *out, struct err *e)
-{
-    struct blob_info info;
-    if (u->done)
-        return jobs_get(s, u->id, out, e);
-    int status = settle(s, u, &info, e);
-    if (status)
-        return status;
-    struct jobs_recording rec = {.id = u->id, .blob = &info};
-    status = jobs_record(s, &rec, request, out, e);
-    if (status == ERR_EXISTS)
-        status = jobs_get(s, u->id, out, e);
-    if (!status && store_upload_finish(s->store, u->id, e))
-        log_event(LOG_WARNING, u->id, "its upload stays open: %s", e->message);
-    return status;
-}
-
-int resumable_unfinished(struct jobs *s, char (*ids)[ID_SIZE], size_t max, size_t *count,
-                         struct err *e)
-{
-    return store_upload_find(s->store, STORE_UPLOADS_WHOLE, clock_now_ms(), ids, max,
-                             count, e);
-}
-
-/* ---- going ------------------------------------------------------------------------ */
-
-int resumable_remove(struct jobs *s, const char *id, struct err *e)
-{
-    struct blob_writer *blob = NULL;
-    struct job job;
-    int status = blob_resume(s->blobs, id, false, &blob, e);
-    if (status == ERR_STATE)
-        return status;
-    /* Without a part it is a job, or nearly one; or the disk is too full to open it. */
-    status = store_upload_remove(s->store, id, e);
-    if (blob)
-        blob_abort(blob);
-    if (blob || status)
-        return status;
-    int found = store_get(s->store, id, &job, e);
-    if (!found)
-        job_release(&job);
-    return found == ERR_NOT_FOUND ? blob_remove(s->blobs, id, e) : found;
-}
-
-/* How many of a batch went; fewer than it has when some cannot go now. */
-static size_t prune_batch(struct jobs *s, bool *more)
-{
-    char ids[PRUNE_BATCH][ID_SIZE];
-    size_t count = 0, gone = 0;
-    struct err e = {0};
-    if (store_upload_find(s->store, STORE_UPLOADS_EXPIRED, clock_sure_ms(), ids,
-                          PRUNE_BATCH, &count, &e))
-        log_warning("expired uploads stay for now: %s", e.message);
-    for (size_t i = 0; i < count; i++)
-        if (!resumable_remove(s, ids[i], &e))
-            gone++;
-        else if (e.code != ERR_NOT_FOUND)
-            log_event(LOG_WARNING, ids[i], "an expired upload stays: %s", e.message);
-    *more = gone == PRUNE_BATCH;
-    return gone;
-}
-
-void resumable_prune(struct jobs *s)
-{
-    bool more = true;
-    size_t gone = 0;
-    while (more)
-        gone += prune_batch(s, &more);
-    if (gone)
-        log_info("%zu upload(s) had expired", gone);
-}
-
-int resumable_wanted(struct jobs *s, const char *id)
-{
-    struct store_upload u;
-    int status = store_upload_get(s->store, id, &u, NULL);
-    if (status)
-        return status == ERR_NOT_FOUND ? 0 : status;
-    bool wanted = !u.done;
-    store_upload_release(&u);
-    return wanted;
 }

@@ -29,9 +29,10 @@ int resumable_get(struct jobs *s, const char *caller, const char *id,
  * rests. Returns whether there was any. */
 bool resumable_take_over(struct jobs *s, const char *id);
 
-/* Take the upload for writing behind `offset`. `whole`: nothing counts before
- * resumable_commit. ERR_STATE: another service writes it; ERR_EXISTS: it is at another
- * offset, or complete. */
+/* Take the upload for writing behind `offset`, from whoever writes it in another service:
+ * that one is refused with what it wants to let count next. `whole`: nothing counts
+ * before resumable_commit. ERR_EXISTS: it is at another offset, or complete; ERR_CORRUPT:
+ * the storage has lost some of it. */
 int resumable_open(struct jobs *s, const char *id, int64_t offset, bool whole,
                    struct resumable **out, struct err *e);
 /* Say how long it will be, when it was not said before. ERR_INVALID when it was, or is
@@ -48,8 +49,7 @@ int64_t resumable_offset(struct resumable *r);
 /* Let go of it; what was not committed does not count. NULL is fine. */
 void resumable_close(struct resumable *r);
 
-/* Make the job of a complete upload, or find the one that was made. ERR_STATE when
- * another does so just now. */
+/* Make the job of a complete upload, or find the one that was made. */
 int resumable_finish(struct jobs *s, const struct store_upload *u,
                      const struct job_request *request, struct job *out, struct err *e);
 
@@ -66,11 +66,17 @@ bool resumable_partial(const struct store_upload *u);
 int resumable_unfinished(struct jobs *s, char (*ids)[ID_SIZE], size_t max, size_t *count,
                          struct err *e);
 
-/* Forget an upload and its bytes; its job stays. ERR_STATE while it is being written. */
+/* Forget an upload and its bytes; its job stays. Whoever writes it is refused. */
 int resumable_remove(struct jobs *s, const char *id, struct err *e);
 
 /* Remove what has expired. */
 void resumable_prune(struct jobs *s);
+
+/* Open what a claim tells of; `row` is the claim's. Private to resumable*.c. */
+struct blob_writer;
+int resumable_sit(struct jobs *s, const struct store_upload *row, void *arg,
+                  int (*note)(void *arg, int next, struct err *e),
+                  struct blob_writer **out, struct err *e);
 
 /* For the sweep of the storage: 1 when an upload needs the files of that id, else 0; or
  * an error. */

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "catalog/catalog.h"
 #include "job/checkpoint.h"
+#include "job/staging.h"
 #include "store/waveform.h"
 
 #include <stdarg.h>
@@ -137,16 +138,25 @@ static void fill_message(const struct run *r, const struct run_context *c,
                    blob_store_scratch(c->jobs->blobs));
 }
 
-/* The recording, and what earlier attempts did. */
-static int attach_files(struct run *r, const struct run_context *c, struct message *m,
-                        int *checkpoint_fd, struct err *e)
+/* The recording; 1 when it is on its way. */
+static int attach_recording(const struct run *r, const struct run_context *c,
+                            struct message *m, struct err *e)
 {
-    int status = blob_open(c->jobs->blobs, r->job.id, e);
-    if (status < 0)
+    int fd = staging_ask(c->jobs->staging, r->job.id, e);
+    if (fd == STAGING_COMING)
+        return 1;
+    if (fd < 0)
         return err_prefix(e, "the recording is missing in the storage");
-    m->fds[m->n_fds++] = status;
+    m->fds[m->n_fds++] = fd;
+    return 0;
+}
+
+/* What earlier attempts did. */
+static int attach_checkpoint(struct run *r, const struct run_context *c,
+                             struct message *m, int *checkpoint_fd, struct err *e)
+{
     struct store_resume resume;
-    status = store_resume(c->jobs->store, r->job.id, &resume, e);
+    int status = store_resume(c->jobs->store, r->job.id, &resume, e);
     if (status)
         return status;
     if (resume.next_frame > 0) {
@@ -176,10 +186,14 @@ static int compose(struct run *r, const struct run_context *c, int slot,
     int status = catalog_path(c->jobs->config, r->job.model, m->path, e);
     if (status)
         return status;
+    /* Before a model is loaded for it. */
+    status = attach_recording(r, c, m, e);
+    if (status)
+        return status > 0 ? MODELS_LOADING : status;
     int answer = models_ask(c->models, m->path, slot, &m->serial, &image_fd, e);
     if (answer < 0 || answer == MODELS_LOADING)
         return answer;
-    status = attach_files(r, c, m, checkpoint_fd, e);
+    status = attach_checkpoint(r, c, m, checkpoint_fd, e);
     if (status)
         return status;
     if (answer == MODELS_PACKED) {
@@ -229,14 +243,13 @@ int run_send(struct run *r, const struct run_context *c, int slot, int fd, int64
     if (now_ns < r->not_before_ns)
         return 0;
     int status = compose(r, c, slot, &m, &checkpoint_fd, &why);
-    if (status == MODELS_LOADING)
-        return 0;
-    if (status == ERR_NOT_FOUND && !any_model(c)) {
+    if (status == MODELS_LOADING) {
+        status = 0;
+    } else if (status == ERR_NOT_FOUND && !any_model(c)) {
         models_released(c->models, slot);
         wait_for_models(r, &why);
-        return 0;
-    }
-    if (is_passing(status)) {
+        status = 0;
+    } else if (is_passing(status)) {
         models_released(c->models, slot);
         send_later(r, &why, now_ns);
         status = 0;
@@ -253,6 +266,7 @@ int run_send(struct run *r, const struct run_context *c, int slot, int fd, int64
             run_fail(r, status, e->message);
             status = 1;
         } else {
+            staging_done(c->jobs->staging, r->job.id);
             r->sent = r->working = true;
             r->serial = m.serial;
             r->sent_ns = now_ns;

@@ -23,6 +23,8 @@ struct supervisor;
 struct key_set;
 struct pulls;
 struct fetcher;
+struct staging;
+struct pours;
 struct resumable_list;
 struct webhooks;
 struct net_guard;
@@ -44,6 +46,8 @@ struct jobs {
     struct store *store; /* owned, as are the others */
     struct queue *queue;
     struct blob_store *blobs;
+    struct staging *staging;
+    struct pours *pours;
     struct events *events;
     struct supervisor *supervisor;
     struct pulls *pulls;
@@ -67,6 +71,10 @@ struct jobs {
 /* once.c */
 int key_set_new(struct key_set **out, struct err *e);
 void key_set_free(struct key_set *k);
+
+/* pour.c; freeing waits for all. */
+int pours_new(struct pours **out, struct err *e);
+void pours_free(struct pours *p);
 
 /* resumable.c */
 int resumable_list_new(struct resumable_list **out, struct err *e);

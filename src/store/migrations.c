@@ -225,6 +225,16 @@ static const char workers_sql[] = "CREATE TABLE workers ("
                                   "  beat_ms INTEGER NOT NULL"
                                   ") STRICT;";
 
+/* Who may write what is coming in, and where it has got to. What a former version has
+ * begun has no state, and may be written by it still. */
+static const char sittings_sql[] =
+    "ALTER TABLE uploads ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE uploads ADD COLUMN held INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE uploads ADD COLUMN state TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE uploads ADD COLUMN next_part INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE job_sources ADD COLUMN state TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE job_sources ADD COLUMN taken TEXT NOT NULL DEFAULT '';";
+
 static const struct migration steps_of_this_version[] = {
     {1, "jobs, checkpoints and transcripts", jobs_sql},
     {2, "retention of recordings and jobs", retention_sql},
@@ -239,6 +249,7 @@ static const struct migration steps_of_this_version[] = {
     {11, "waveforms of recordings", waveforms_sql},
     {12, "jobs by their outcome", ended_sql},
     {13, "who works", workers_sql},
+    {14, "sittings of what comes in", sittings_sql},
 };
 
 const struct migration *migrations_all(size_t *count)

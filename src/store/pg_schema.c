@@ -294,6 +294,16 @@ static const char workers_sql[] =
     ") WITH (fillfactor = 50);";
 
 /* One step may be several scripts: C has a limit to the length of a literal. */
+/* Who may write what is coming in, and where it has got to. What a former version has
+ * begun has no state, and may be written by it still. */
+static const char sittings_sql[] =
+    "ALTER TABLE uploads ADD COLUMN epoch BIGINT NOT NULL DEFAULT 0;"
+    "ALTER TABLE uploads ADD COLUMN held BOOLEAN NOT NULL DEFAULT false;"
+    "ALTER TABLE uploads ADD COLUMN state TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE uploads ADD COLUMN next_part INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE job_sources ADD COLUMN state TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE job_sources ADD COLUMN taken TEXT NOT NULL DEFAULT '';";
+
 static const struct pg_step steps_of_this_version[] = {
     {1, "jobs, transcripts and the search", tables_sql},
     {2, "recordings from elsewhere, webhooks, keys and the log", others_sql},
@@ -301,6 +311,7 @@ static const struct pg_step steps_of_this_version[] = {
     {4, "the log of changes", log_sql},
     {5, "jobs by their outcome", ended_sql},
     {6, "who works", workers_sql},
+    {7, "sittings of what comes in", sittings_sql},
 };
 
 const struct pg_step *pg_steps(size_t *count)

@@ -67,6 +67,7 @@ static int read_source(const PGresult *r, struct store_source *out, struct err *
         .validator = pg_copy(r, 0, 2, &failed),
         .received = pg_int(r, 0, 3),
         .attempts = (int)pg_int(r, 0, 4),
+        .state = pg_copy(r, 0, 5, &failed),
     };
     pg_copy_to(r, 0, 0, out->job_id, sizeof out->job_id);
     if (!failed)
@@ -87,11 +88,12 @@ static int sources_claim(struct store *s, int64_t now_ms, int64_t lease_ms,
         status = pg_ask(
             t.conn, &r, e,
             "UPDATE job_sources SET attempts = attempts + 1, next_ms = $1, "
-            "claimed = true, holder = $3 WHERE job_id = (SELECT job_id FROM job_sources "
+            "taken = state, state = '', claimed = true, holder = $3 WHERE job_id = "
+            "(SELECT job_id FROM job_sources "
             "WHERE NOT fetched AND next_ms <= $2 AND EXISTS (SELECT 1 FROM jobs "
             "WHERE id = job_id AND status = 'pending') ORDER BY next_ms, job_id LIMIT 1 "
             "FOR UPDATE OF job_sources SKIP LOCKED) "
-            "RETURNING job_id, url, validator, received, attempts",
+            "RETURNING job_id, url, validator, received, attempts, taken",
             "lli", lease_ms, now_ms, instance);
         if (!status)
             status = read_source(r, &found, e);
@@ -137,14 +139,14 @@ static int sources_pause(struct store *s, const struct store_source *src, bool c
     while (pg_turn(&t, &status, e)) {
         status = hold_job(t.conn, src, e);
         if (!status)
-            status =
-                ours(pg_run(t.conn, e,
-                            "UPDATE job_sources SET next_ms = $3, claimed = false, "
-                            "received = $4, validator = $5, "
-                            "attempts = attempts - $6" OURS,
-                            "tillti", src->job_id, src->attempts, next_ms, src->received,
-                            src->validator ? src->validator : "", (int)!counts),
-                     src, e);
+            status = ours(pg_run(t.conn, e,
+                                 "UPDATE job_sources SET next_ms = $3, claimed = false, "
+                                 "received = $4, validator = $5, state = $6, "
+                                 "attempts = attempts - $7" OURS,
+                                 "tilltti", src->job_id, src->attempts, next_ms,
+                                 src->received, src->validator ? src->validator : "",
+                                 src->state ? src->state : "", (int)!counts),
+                          src, e);
         if (!status)
             status = tell(t.conn, src->job_id, message, e);
     }
@@ -191,7 +193,7 @@ static int sources_done(struct store *s, const struct store_source *src, int64_t
 
 #define FROM_THE_BEGINNING                                                               \
     "UPDATE job_sources SET attempts = 0, received = 0, validator = '', next_ms = 0, "   \
-    "claimed = false" OURS
+    "state = '', claimed = false" OURS
 
 static int sources_fail(struct store *s, const struct store_source *src, int64_t now_ms,
                         const char *code, const char *message, struct err *e)

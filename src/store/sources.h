@@ -11,6 +11,7 @@ struct store_source {
     char *url;
     char *validator;  /* of what was received; "" when the server gave none */
     int64_t received; /* bytes that are durable in the part */
+    char *state;      /* how to find those: see blob_sitting; NULL: none */
     int attempts;     /* this one included: fences what follows */
 };
 void store_source_release(struct store_source *s);
@@ -45,7 +46,9 @@ static inline int store_source_drop(struct store *s, const char *job_id, struct 
     return s->ops->sources->drop(s, job_id, e);
 }
 
-/* Take one that is due, of a pending job. ERR_NOT_FOUND when none is. */
+/* Take one that is due, of a pending job. ERR_NOT_FOUND when none is. Its state is handed
+ * over and not kept: whoever comes after one that did not pause begins anew, for that one
+ * may write still. */
 static inline int store_source_claim(struct store *s, int64_t now_ms, int64_t lease_ms,
                                      struct store_source *out, struct err *e)
 {
@@ -60,8 +63,8 @@ static inline int store_source_renew(struct store *s, const struct store_source 
     return s->ops->sources->renew(s, src, lease_ms, message, e);
 }
 
-/* Again at next_ms; src->received and src->validator are kept. Unless it `counts`, this
- * attempt never was: it was we who broke it off. */
+/* Again at next_ms; src->received, src->validator and src->state are kept. Unless it
+ * `counts`, this attempt never was: it was we who broke it off. */
 static inline int store_source_pause(struct store *s, const struct store_source *src,
                                      bool counts, int64_t next_ms, const char *message,
                                      struct err *e)

@@ -18,6 +18,7 @@ void store_source_release(struct store_source *s)
         return;
     free(s->url);
     free(s->validator);
+    free(s->state);
     *s = (struct store_source){0};
 }
 
@@ -62,6 +63,7 @@ static int read_source(sqlite3_stmt *stmt, struct store_source *out)
         .validator = sqlite_column_text(stmt, 2, &failed),
         .received = sqlite3_column_int64(stmt, 3),
         .attempts = sqlite3_column_int(stmt, 4),
+        .state = sqlite_column_text(stmt, 5, &failed),
     };
     memcpy(out->job_id, id, ID_SIZE);
     if (failed)
@@ -76,11 +78,12 @@ static int sources_claim(struct store *s, int64_t now_ms, int64_t lease_ms,
     struct sqlite_conn *c = WRITER(s);
     int status = sqlite_conn_prepare(
         c,
-        "UPDATE job_sources SET attempts = attempts + 1, next_ms = ?, claimed = 1 "
+        "UPDATE job_sources SET attempts = attempts + 1, next_ms = ?, claimed = 1, "
+        "taken = state, state = '' "
         "WHERE job_id = (SELECT job_id FROM job_sources WHERE NOT fetched "
         "  AND next_ms <= ? AND EXISTS (SELECT 1 FROM jobs WHERE id = job_id "
         "  AND status = 'pending') ORDER BY next_ms, job_id LIMIT 1) "
-        "RETURNING job_id, url, validator, received, attempts",
+        "RETURNING job_id, url, validator, received, attempts, taken",
         &stmt, e);
     if (status)
         goto done;
@@ -139,9 +142,9 @@ static int sources_pause(struct store *s, const struct store_source *src, bool c
         int n = sqlite_conn_run(
             c, e,
             "UPDATE job_sources SET next_ms = ?, claimed = 0, "
-            "received = ?, validator = ?, attempts = attempts - ?" OURS,
-            "lltiti", next_ms, src->received, src->validator ? src->validator : "",
-            (int)!counts, src->job_id, src->attempts);
+            "received = ?, validator = ?, state = ?, attempts = attempts - ?" OURS,
+            "llttiti", next_ms, src->received, src->validator ? src->validator : "",
+            src->state ? src->state : "", (int)!counts, src->job_id, src->attempts);
         status = ours(n, src, e);
         if (!status)
             status = tell(c, src->job_id, message, e);
@@ -183,10 +186,11 @@ static int sources_fail(struct store *s, const struct store_source *src, int64_t
     struct sqlite_conn *c = WRITER(s);
     int status = sqlite_conn_begin(c, e);
     if (!status) {
-        int n = sqlite_conn_run(c, e,
-                                "UPDATE job_sources SET attempts = 0, received = 0, "
-                                "validator = '', next_ms = 0, claimed = 0" OURS,
-                                "ti", src->job_id, src->attempts);
+        int n = sqlite_conn_run(
+            c, e,
+            "UPDATE job_sources SET attempts = 0, received = 0, state = '', "
+            "validator = '', next_ms = 0, claimed = 0" OURS,
+            "ti", src->job_id, src->attempts);
         status = ours(n, src, e);
         if (!status) {
             n = sqlite_conn_run(c, e,
@@ -205,11 +209,12 @@ static int sources_fail(struct store *s, const struct store_source *src, int64_t
 static int sources_reset(struct store *s, const struct store_source *src, struct err *e)
 {
     struct sqlite_conn *c = WRITER(s);
-    int n = sqlite_conn_run(c, e,
-                            "UPDATE job_sources SET attempts = 0, received = 0, "
-                            "validator = '', next_ms = 0, claimed = 0 "
-                            "WHERE job_id = ? AND attempts = ? AND NOT fetched",
-                            "ti", src->job_id, src->attempts);
+    int n =
+        sqlite_conn_run(c, e,
+                        "UPDATE job_sources SET attempts = 0, received = 0, state = '', "
+                        "validator = '', next_ms = 0, claimed = 0 "
+                        "WHERE job_id = ? AND attempts = ? AND NOT fetched",
+                        "ti", src->job_id, src->attempts);
     sqlite_store_done(c);
     return n < 0 ? n : 0;
 }

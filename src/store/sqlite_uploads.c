@@ -14,6 +14,7 @@ void store_upload_release(struct store_upload *u)
     free(u->params);
     free(u->metadata);
     free(u->concat);
+    free(u->state);
     *u = (struct store_upload){0};
 }
 
@@ -56,6 +57,9 @@ static int read_upload(sqlite3_stmt *stmt, const char *id, struct store_upload *
         .created_ms = sqlite3_column_int64(stmt, 6),
         .expires_ms = sqlite3_column_int64(stmt, 7),
         .concat = sqlite_column_text(stmt, 8, &failed),
+        .state = sqlite_column_text(stmt, 9, &failed),
+        .epoch = sqlite3_column_int64(stmt, 10),
+        .next = sqlite3_column_int(stmt, 11),
     };
     (void)snprintf(out->id, sizeof out->id, "%s", id);
     if (!failed)
@@ -64,18 +68,18 @@ static int read_upload(sqlite3_stmt *stmt, const char *id, struct store_upload *
     return err_set(e, ERR_NOMEM, "out of memory");
 }
 
-static int uploads_get(struct store *s, const char *id, struct store_upload *out,
-                       struct err *e)
+static int get(struct sqlite_conn *c, const char *id, struct store_upload *out,
+               struct err *e)
 {
     sqlite3_stmt *stmt;
-    struct sqlite_conn *c = READER(s);
-    int status = sqlite_conn_prepare(c,
-                                     "SELECT caller, params, metadata, length, received, "
-                                     "done, created_ms, expires_ms, concat FROM uploads "
-                                     "WHERE id = ?",
-                                     &stmt, e);
+    int status =
+        sqlite_conn_prepare(c,
+                            "SELECT caller, params, metadata, length, received, "
+                            "done, created_ms, expires_ms, concat, state, epoch, "
+                            "next_part FROM uploads WHERE id = ?",
+                            &stmt, e);
     if (status)
-        goto done;
+        return status;
     sqlite_conn_bind(stmt, "t", id);
     int step = sqlite3_step(stmt);
     if (step == SQLITE_ROW)
@@ -83,28 +87,96 @@ static int uploads_get(struct store *s, const char *id, struct store_upload *out
     else
         status = step == SQLITE_DONE ? no_such_upload(e) : sqlite_conn_error(c, e);
     sqlite3_reset(stmt);
-done:
+    return status;
+}
+
+static int uploads_get(struct store *s, const char *id, struct store_upload *out,
+                       struct err *e)
+{
+    struct sqlite_conn *c = READER(s);
+    int status = get(c, id, out, e);
     sqlite_store_done(c);
     return status;
 }
 
-static int uploads_advance(struct store *s, const char *id, int64_t length,
-                           int64_t received, int64_t expires_ms, struct err *e)
+/* Two statements in one transaction: what was before tells whether anybody may write. */
+static int claim(struct sqlite_conn *c, const char *id, struct store_upload *out,
+                 struct err *e)
+{
+    int clean = sqlite_conn_run(c, e,
+                                "UPDATE uploads SET held = 1 "
+                                "WHERE id = ? AND NOT held AND NOT done",
+                                "t", id);
+    int n = clean < 0 ? clean
+                      : sqlite_conn_run(c, e,
+                                        "UPDATE uploads SET epoch = epoch + 1 "
+                                        "WHERE id = ? AND NOT done",
+                                        "t", id);
+    int status = one(n, e);
+    if (!status)
+        status = get(c, id, out, e);
+    if (!status)
+        out->clean = clean > 0;
+    return status;
+}
+
+static int uploads_claim(struct store *s, const char *id, struct store_upload *out,
+                         struct err *e)
+{
+    struct sqlite_conn *c = WRITER(s);
+    struct store_upload found = {0};
+    int status = sqlite_conn_begin(c, e);
+    if (!status) {
+        status = claim(c, id, &found, e);
+        status = sqlite_conn_end(c, status, e);
+    }
+    sqlite_store_done(c);
+    if (status)
+        store_upload_release(&found);
+    else
+        *out = found;
+    return status;
+}
+
+static int uploads_advance(struct store *s, const struct store_upload *u, struct err *e)
 {
     struct sqlite_conn *c = WRITER(s);
     int n = sqlite_conn_run(c, e,
-                            "UPDATE uploads SET length = ?, received = ?, expires_ms = ? "
-                            "WHERE id = ? AND NOT done",
-                            "lllt", length, received, expires_ms, id);
+                            "UPDATE uploads SET length = ?, received = ?, state = ?, "
+                            "expires_ms = ? WHERE id = ? AND epoch = ? AND NOT done",
+                            "lltltl", u->length, u->received, u->state ? u->state : "",
+                            u->expires_ms, u->id, u->epoch);
     sqlite_store_done(c);
     return one(n, e);
+}
+
+static int uploads_note(struct store *s, const char *id, int64_t epoch, int next,
+                        struct err *e)
+{
+    struct sqlite_conn *c = WRITER(s);
+    int n = sqlite_conn_run(c, e,
+                            "UPDATE uploads SET next_part = ? "
+                            "WHERE id = ? AND epoch = ? AND NOT done",
+                            "itl", next, id, epoch);
+    sqlite_store_done(c);
+    return one(n, e);
+}
+
+static int uploads_let_go(struct store *s, const char *id, int64_t epoch, struct err *e)
+{
+    struct sqlite_conn *c = WRITER(s);
+    int n = sqlite_conn_run(
+        c, e, "UPDATE uploads SET held = 0 WHERE id = ? AND epoch = ?", "tl", id, epoch);
+    sqlite_store_done(c);
+    return n < 0 ? n : 0;
 }
 
 static int uploads_finish(struct store *s, const char *id, struct err *e)
 {
     struct sqlite_conn *c = WRITER(s);
     int n = sqlite_conn_run(
-        c, e, "UPDATE uploads SET done = 1, params = '{}' WHERE id = ?", "t", id);
+        c, e, "UPDATE uploads SET done = 1, params = '{}', state = '' WHERE id = ?", "t",
+        id);
     sqlite_store_done(c);
     return one(n, e);
 }
@@ -143,7 +215,10 @@ done:
 const struct store_uploads_ops sqlite_uploads_ops = {
     .insert = uploads_insert,
     .get = uploads_get,
+    .claim = uploads_claim,
     .advance = uploads_advance,
+    .note = uploads_note,
+    .let_go = uploads_let_go,
     .finish = uploads_finish,
     .remove = uploads_remove,
     .find = uploads_find,

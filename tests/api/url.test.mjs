@@ -36,7 +36,7 @@ async function origin(routes) {
   };
 }
 
-const blob = (server, id) => fs.readFileSync(path.join(server.folder, 'storage/uploads', id));
+const blob = (server, id) => server.recording(id);
 const byUrl = (server, url, fields = {}) => transcribe(server, form(null, null, { url, ...fields }));
 
 async function outcome(server, url, fields) {

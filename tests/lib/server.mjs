@@ -8,6 +8,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import './end.mjs';
 import { databaseOf } from './postgres.mjs';
+import { recordingOf, storageOf, storedOf, wanted as onS3 } from './s3.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 
@@ -38,6 +39,7 @@ export function tempFolder() {
  * Returns {url, port, folder, log(), stop(), kill(), exited, pid}.
  */
 export async function startServer({ folder = tempFolder(), env = {}, args = [], program = binary } = {}) {
+  const storage = await storageOf(folder);
   const child = spawn(program, ['serve', ...args], {
     cwd: folder,
     env: {
@@ -48,6 +50,7 @@ export async function startServer({ folder = tempFolder(), env = {}, args = [], 
       DEFAULT_WHISPER_MODEL: hasModel('tiny') ? 'tiny' : '',
       RATE_LIMIT: 'off',
       ...databaseOf(folder),
+      ...storage,
       ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '',
       // The tests of the interface pass with any queue; one server has one of its own.
       ...(process.env.WT_TEST_REDIS_URL &&
@@ -92,11 +95,14 @@ export async function startServer({ folder = tempFolder(), env = {}, args = [], 
     out: () => out,
     /** The storage folder's files, in any depth. */
     stored: () => {
+      if (onS3) return storedOf(folder);
       const storage = path.join(folder, 'storage');
       if (!fs.existsSync(storage)) return [];
       return fs.readdirSync(storage, { recursive: true })
         .filter((name) => fs.statSync(path.join(storage, name), { throwIfNoEntry: false })?.isFile());
     },
+    /** The bytes of a recording in the storage. */
+    recording: (id) => (onS3 ? recordingOf(folder, id) : fs.readFileSync(path.join(folder, 'storage/uploads', id))),
     stop: () => end('SIGTERM'),
     kill: () => end('SIGKILL'),
   };

@@ -10,8 +10,14 @@
 #include "base/fs.h"
 #include "store/blob.h"
 
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#define HOUR_MS 3600000
 
 struct fixture {
     char folder[PATH_MAX];
@@ -36,11 +42,28 @@ static int tear_down(void **state)
     return 0;
 }
 
+static void path_of(struct fixture *f, const char *name, char *out, size_t size)
+{
+    (void)snprintf(out, size, "%s/uploads/%s", f->folder, name);
+}
+
+/* As if it had been written two hours ago. */
+static void age(struct fixture *f, const char *name)
+{
+    char path[PATH_MAX * 2];
+    struct timespec times[2];
+    path_of(f, name, path, sizeof path);
+    assert_int_equal(clock_gettime(CLOCK_REALTIME, &times[0]), 0);
+    times[0].tv_sec -= 7200;
+    times[1] = times[0];
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
 static bool exists(struct fixture *f, const char *name)
 {
     char path[PATH_MAX * 2];
     struct stat st;
-    (void)snprintf(path, sizeof path, "%s/uploads/%s", f->folder, name);
+    path_of(f, name, path, sizeof path);
     return !stat(path, &st);
 }
 
@@ -126,13 +149,15 @@ static void removing_twice_is_fine(void **state)
     assert_int_equal(blob_open(f->blobs, id, NULL), ERR_NOT_FOUND);
 }
 
-static int is_kept(void *arg, const char *id)
+static int is_kept(void *arg, const char *id, bool is_part)
 {
+    (void)is_part;
     return !strcmp(arg, id);
 }
 
-static int cannot_say(void *arg, const char *id)
+static int cannot_say(void *arg, const char *id, bool is_part)
 {
+    (void)is_part;
     (void)arg;
     (void)id;
     return ERR_IO;
@@ -155,7 +180,11 @@ static void a_sweep_takes_leftovers_only(void **state)
     (void)snprintf(probe, sizeof probe, "%s/.probe.1", blob_store_scratch(f->blobs));
     CHECK(fs_write_atomic(probe, "x", 1, e));
 
-    assert_int_equal(blob_sweep(f->blobs, is_kept, kept, NULL), 2);
+    /* Nobody is asked who is writing: what is young may be somebody's. */
+    assert_int_equal(blob_sweep(f->blobs, HOUR_MS, is_kept, kept, NULL), 0);
+    age(f, orphan);
+    age(f, dead);
+    assert_int_equal(blob_sweep(f->blobs, HOUR_MS, is_kept, kept, NULL), 2);
     assert_int_equal(access(probe, F_OK), -1);
     assert_true(exists(f, kept));
     assert_false(exists(f, orphan));
@@ -165,55 +194,239 @@ static void a_sweep_takes_leftovers_only(void **state)
     blob_abort(w);
 
     /* When the database cannot answer, nothing is removed. */
-    assert_true(blob_sweep(f->blobs, cannot_say, NULL, NULL) < 0);
+    assert_true(blob_sweep(f->blobs, 0, cannot_say, NULL, NULL) < 0);
     assert_true(exists(f, kept));
+}
+
+/* ---- several sittings ---- */
+
+static int parts_of(struct fixture *f, const char *id)
+{
+    char path[PATH_MAX + 16];
+    int n = 0;
+    (void)snprintf(path, sizeof path, "%s/parts", f->folder);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    const struct dirent *entry;
+    while ((entry = readdir(dir)))
+        n += !strncmp(entry->d_name, id, ID_SIZE - 1);
+    closedir(dir);
+    return n;
+}
+
+static struct blob_writer *sit(struct fixture *f, const char *id, const char *state,
+                               bool clean)
+{
+    const struct blob_sitting sitting = {.id = id, .state = state, .clean = clean};
+    struct blob_writer *w = NULL;
+    CHECK(blob_resume(f->blobs, &sitting, &w, e));
+    return w;
+}
+
+/* What the database would keep; the caller frees it. */
+static char *sync_all(struct blob_writer *w, int64_t expected)
+{
+    struct buf state;
+    int64_t bytes = 0;
+    buf_init(&state, 1 << 20);
+    CHECK(blob_sync(w, true, &state, &bytes, e));
+    assert_int_equal(bytes, expected);
+    blob_kept(w);
+    char *text = buf_take(&state);
+    buf_release(&state);
+    return text;
+}
+
+static void check_whole(struct fixture *f, const char *id, const struct blob_info *info)
+{
+    struct blob_info again;
+    assert_int_equal(info->bytes, 12);
+    assert_string_equal(
+        info->sha256, "09ca7e4eaa6e8ae9c7d261167129184883644d07dfba7cbfbc4c8a2e08360d5b");
+    CHECK(blob_look(f->blobs, id, &again, e));
+    assert_string_equal(again.sha256, info->sha256);
+    assert_int_equal(again.bytes, 12);
+    assert_int_equal(parts_of(f, id), 0);
 }
 
 static void a_part_goes_on_where_it_was_durable(void **state)
 {
     struct fixture *f = *state;
-    char id[ID_SIZE], part[64];
-    struct blob_writer *w, *other;
-    struct blob_info info, again;
-    (void)snprintf(part, sizeof part, "%s.part", id_new(id));
-    assert_int_equal(blob_resume(f->blobs, id, false, &w, NULL), ERR_NOT_FOUND);
-    CHECK(blob_resume(f->blobs, id, true, &w, e));
-    assert_int_equal(blob_resume(f->blobs, id, true, &other, NULL), ERR_STATE);
-    CHECK(blob_write(w, "hello, wor", 10, e));
-    CHECK(blob_sync(w, e));
+    char id[ID_SIZE], head[5];
+    struct blob_info info;
+    struct blob_writer *w = sit(f, id_new(id), NULL, true);
+    CHECK(blob_write(w, "hello, ", 7, e));
+    char *text = sync_all(w, 7);
+    CHECK(blob_write(w, "wor", 3, e)); /* never promised */
     blob_pause(w);
-    assert_true(exists(f, part));
+    assert_int_equal(parts_of(f, id), 1);
 
-    CHECK(blob_resume(f->blobs, id, false, &w, e));
-    assert_int_equal(blob_bytes(w), 10);
-    assert_int_equal(blob_cut(w, 11, NULL), ERR_CORRUPT);
-    CHECK(blob_cut(w, 7, e)); /* the rest was never promised */
+    w = sit(f, id, text, true);
+    assert_int_equal(blob_bytes(w), 7);
     CHECK(blob_write(w, "world", 5, e));
-    char head[5];
-    assert_int_equal(blob_head(w, head, sizeof head, NULL), 5);
+    assert_int_equal(blob_head(w, head, sizeof head), 5);
     assert_memory_equal(head, "hello", 5);
+    assert_int_equal(parts_of(f, id), 1); /* the same file: nobody else has it */
     CHECK(blob_finish(w, &info, e));
-    assert_int_equal(info.bytes, 12);
-    assert_string_equal(
-        info.sha256, "09ca7e4eaa6e8ae9c7d261167129184883644d07dfba7cbfbc4c8a2e08360d5b");
-    CHECK(blob_look(f->blobs, id, &again, e));
-    assert_string_equal(again.sha256, info.sha256);
-    assert_int_equal(again.bytes, 12);
+    check_whole(f, id, &info);
+    free(text);
+}
+
+/* It was overtaken, and does not know. */
+static void a_late_writer_harms_nothing(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE];
+    struct blob_info info;
+    struct blob_writer *late = sit(f, id_new(id), NULL, true);
+    CHECK(blob_write(late, "hello, ", 7, e));
+    char *text = sync_all(late, 7);
+    struct blob_writer *w = sit(f, id, text, false);
+    CHECK(blob_write(late, "WORSE", 5, e));
+    CHECK(blob_write(w, "world", 5, e));
+    CHECK(blob_write(late, "AND MORE", 8, e));
+    CHECK(blob_finish(w, &info, e));
+    CHECK(blob_write(late, "STILL", 5, e));
+    check_whole(f, id, &info);
+    blob_pause(late);
+    free(text);
+}
+
+/* The same across processes, one of which is stopped in the middle of a write. */
+static void a_late_process_harms_nothing(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE], byte;
+    int there[2], go[2], status;
+    struct blob_info info;
+    assert_int_equal(pipe(there), 0);
+    assert_int_equal(pipe(go), 0);
+    struct blob_writer *w = sit(f, id_new(id), NULL, true);
+    CHECK(blob_write(w, "hello, ", 7, e));
+    char *text = sync_all(w, 7);
+    pid_t pid = fork();
+    if (!pid) { /* has the file open as its writer had */
+        bool good = write(there[1], "x", 1) == 1 && read(go[0], &byte, 1) == 1 &&
+                    !blob_write(w, "WORSE", 5, NULL);
+        _exit(good ? 0 : 1);
+    }
+    assert_int_equal(read(there[0], &byte, 1), 1);
+    blob_pause(w);
+    w = sit(f, id, text, false);
+    CHECK(blob_write(w, "world", 5, e));
+    CHECK(blob_finish(w, &info, e));
+    assert_int_equal(write(go[1], "x", 1), 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    check_whole(f, id, &info);
+    for (int i = 0; i < 2; i++) {
+        close(there[i]);
+        close(go[i]);
+    }
+    free(text);
+}
+
+static void what_a_former_version_began_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE], part[64], path[PATH_MAX * 2];
+    struct blob_info info;
+    struct blob_writer *w = NULL;
+    (void)snprintf(part, sizeof part, "%s.part", id_new(id));
+    path_of(f, part, path, sizeof path);
+    CHECK(fs_write_atomic(path, "hello, rubbish", 14, e));
+    const struct blob_sitting sitting = {.id = id, .received = 7};
+    CHECK(blob_resume(f->blobs, &sitting, &w, e));
+    assert_int_equal(blob_bytes(w), 7);
+    CHECK(blob_write(w, "world", 5, e));
+    CHECK(blob_finish(w, &info, e));
+    check_whole(f, id, &info);
     assert_false(exists(f, part));
+}
+
+static void what_is_not_all_there_is_not_gone_on_with(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE];
+    struct blob_writer *w = sit(f, id_new(id), NULL, true), *none;
+    CHECK(blob_write(w, "hello, ", 7, e));
+    char *text = sync_all(w, 7);
+    const struct blob_sitting clean = {.id = id, .state = text, .clean = true};
+    const struct blob_sitting unclean = {.id = id, .state = text};
+    const struct blob_sitting nonsense = {.id = id,
+                                          .state = "{\"pieces\":[[\"../x\",1]]}"};
+    assert_int_equal(blob_resume(f->blobs, &nonsense, &none, NULL), ERR_CORRUPT);
+    blob_abort(w);
+    assert_int_equal(parts_of(f, id), 0);
+    assert_int_equal(blob_resume(f->blobs, &clean, &none, NULL), ERR_NOT_FOUND);
+    assert_int_equal(blob_resume(f->blobs, &unclean, &none, NULL), ERR_NOT_FOUND);
+    free(text);
 }
 
 static void a_sweep_keeps_parts_that_are_wanted(void **state)
 {
     struct fixture *f = *state;
-    char kept[ID_SIZE], part[64];
-    struct blob_writer *w;
-    (void)snprintf(part, sizeof part, "%s.part", id_new(kept));
-    CHECK(blob_resume(f->blobs, kept, true, &w, e));
+    char kept[ID_SIZE], other[ID_SIZE];
+    struct blob_writer *w = sit(f, id_new(kept), NULL, true);
+    CHECK(blob_write(w, "x", 1, e));
     blob_pause(w);
-    assert_int_equal(blob_sweep(f->blobs, is_kept, kept, NULL), 0);
-    assert_true(exists(f, part));
-    CHECK(blob_remove(f->blobs, kept, e));
-    assert_false(exists(f, part));
+    w = sit(f, id_new(other), NULL, true);
+    CHECK(blob_write(w, "x", 1, e));
+    assert_int_equal(blob_sweep(f->blobs, HOUR_MS, is_kept, kept, NULL), 0); /* young */
+    blob_pause(w);
+    assert_int_equal(blob_sweep(f->blobs, 0, is_kept, kept, NULL), 1);
+    assert_int_equal(parts_of(f, kept), 1);
+    CHECK(blob_discard(f->blobs, kept, NULL, e));
+    assert_int_equal(parts_of(f, kept), 0);
+}
+
+/* ---- a folder that other machines share ---- */
+
+/* A client that remembers that a file was not there, or whose handle has gone stale,
+ * until the folder is read. */
+static const char *hidden;
+static int hidden_errno;
+int __real_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...)
+{
+    mode_t mode = 0;
+    if (flags & (O_CREAT | O_TMPFILE)) {
+        va_list args;
+        va_start(args, flags);
+        mode = va_arg(args, mode_t);
+        va_end(args);
+    }
+    if (hidden && strstr(path, hidden) && !(flags & O_CREAT)) {
+        errno = hidden_errno;
+        return -1;
+    }
+    return __real_open64(path, flags, mode);
+}
+
+DIR *__real_opendir(const char *path);
+DIR *__wrap_opendir(const char *path);
+DIR *__wrap_opendir(const char *path)
+{
+    hidden = NULL; /* it is read anew */
+    return __real_opendir(path);
+}
+
+static void a_file_that_is_seen_late_is_found(void **state)
+{
+    static const int reasons[] = {ENOENT, ESTALE};
+    struct fixture *f = *state;
+    char id[ID_SIZE];
+    put(f, id_new(id), "abc");
+    for (size_t i = 0; i < 2; i++) {
+        hidden = id;
+        hidden_errno = reasons[i];
+        int fd = blob_open(f->blobs, id, NULL);
+        assert_true(fd >= 0);
+        assert_null(hidden);
+        close(fd);
+    }
+    hidden = NULL;
 }
 
 static void a_folder_that_is_a_file_is_refused(void **state)
@@ -239,7 +452,12 @@ int main(void)
         TEST(removing_twice_is_fine),
         TEST(a_sweep_takes_leftovers_only),
         TEST(a_part_goes_on_where_it_was_durable),
+        TEST(a_late_writer_harms_nothing),
+        TEST(a_late_process_harms_nothing),
+        TEST(what_a_former_version_began_goes_on),
+        TEST(what_is_not_all_there_is_not_gone_on_with),
         TEST(a_sweep_keeps_parts_that_are_wanted),
+        TEST(a_file_that_is_seen_late_is_found),
         TEST(a_folder_that_is_a_file_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

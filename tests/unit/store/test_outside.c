@@ -26,13 +26,55 @@ static void add_upload(struct store *s, char id[ID_SIZE], int64_t length)
     CHECK(store_upload_insert(s, &u, e));
 }
 
+static void advance(struct store *s, const char *id, int64_t epoch, int64_t length,
+                    int64_t received, int64_t expires_ms)
+{
+    struct store_upload u = {
+        .epoch = epoch, .length = length, .received = received, .expires_ms = expires_ms};
+    memcpy(u.id, id, ID_SIZE);
+    CHECK(store_upload_advance(s, &u, e));
+}
+
+/* Whoever has claimed it last may change it, and knows whether the one before let go. */
+static void an_upload_has_one_writer(void **state)
+{
+    struct store *s = ((struct store_fixture *)*state)->store;
+    struct store_upload first, second, third;
+    char id[ID_SIZE], text[] = "{}";
+    add_upload(s, id, 50);
+    CHECK(store_upload_claim(s, id, &first, e));
+    assert_int_equal(first.epoch, 1);
+    assert_true(first.clean);
+    CHECK(store_upload_note(s, id, 1, 7, e));
+    CHECK(store_upload_claim(s, id, &second, e));
+    assert_int_equal(second.epoch, 2);
+    assert_int_equal(second.next, 7);
+    assert_false(second.clean); /* the first may still be writing */
+    assert_int_equal(store_upload_note(s, id, 1, 9, NULL), ERR_NOT_FOUND);
+    first.received = 30;
+    assert_int_equal(store_upload_advance(s, &first, NULL), ERR_NOT_FOUND);
+    CHECK(store_upload_let_go(s, id, 1, e)); /* not its to let go any more */
+    second.received = 20;
+    free(second.state);
+    second.state = strdup(text);
+    CHECK(store_upload_advance(s, &second, e));
+    CHECK(store_upload_let_go(s, id, 2, e));
+    CHECK(store_upload_claim(s, id, &third, e));
+    assert_true(third.clean);
+    assert_int_equal(third.received, 20);
+    assert_string_equal(third.state, text);
+    store_upload_release(&first);
+    store_upload_release(&second);
+    store_upload_release(&third);
+}
+
 static void an_upload_advances_until_it_is_a_job(void **state)
 {
     struct store *s = ((struct store_fixture *)*state)->store;
-    struct store_upload u;
+    struct store_upload u, late = {.length = 50, .received = 30, .expires_ms = 200};
     char id[ID_SIZE];
     add_upload(s, id, -1);
-    CHECK(store_upload_advance(s, id, 50, 20, 200, e));
+    advance(s, id, 0, 50, 20, 200);
     CHECK(store_upload_get(s, id, &u, e));
     assert_string_equal(u.caller, "key");
     assert_string_equal(u.metadata, "a YQ==");
@@ -42,7 +84,9 @@ static void an_upload_advances_until_it_is_a_job(void **state)
     assert_false(u.done);
     store_upload_release(&u);
     CHECK(store_upload_finish(s, id, e));
-    assert_int_equal(store_upload_advance(s, id, 50, 30, 200, NULL), ERR_NOT_FOUND);
+    memcpy(late.id, id, ID_SIZE);
+    assert_int_equal(store_upload_advance(s, &late, NULL), ERR_NOT_FOUND);
+    assert_int_equal(store_upload_claim(s, id, &u, NULL), ERR_NOT_FOUND);
     CHECK(store_upload_get(s, id, &u, e));
     assert_true(u.done);
     assert_string_equal(u.params, "{}"); /* a secret may have been in them */
@@ -59,7 +103,7 @@ static void whole_and_expired_uploads_are_found(void **state)
     size_t count;
     add_upload(s, whole, 50);
     add_upload(s, half, 50);
-    CHECK(store_upload_advance(s, whole, 50, 50, 300, e));
+    advance(s, whole, 0, 50, 50, 300);
     CHECK(store_upload_find(s, STORE_UPLOADS_WHOLE, 20, ids, 4, &count, e));
     assert_int_equal(count, 1);
     assert_string_equal(ids[0], whole);
@@ -134,9 +178,11 @@ static void a_source_is_paused_with_what_it_has(void **state)
     src.received = 40;
     free(src.validator);
     src.validator = strdup("\"v1\"");
+    src.state = strdup("where it stands");
     CHECK(store_source_pause(s, &src, true, 5000, "trying again", e));
     assert_int_equal(store_source_claim(s, 4999, 9000, &again, NULL), ERR_NOT_FOUND);
     CHECK(store_source_claim(s, 5000, 9000, &again, e));
+    assert_string_equal(again.state, "where it stands");
     assert_int_equal(again.attempts, 2);
     assert_int_equal(again.received, 40);
     assert_string_equal(again.validator, "\"v1\"");
@@ -267,6 +313,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_set_up, test_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(an_upload_advances_until_it_is_a_job),
+        TEST(an_upload_has_one_writer),
         TEST(whole_and_expired_uploads_are_found),
         TEST(a_worker_waits_until_its_recording_is_here),
         TEST(a_source_is_paused_with_what_it_has),
