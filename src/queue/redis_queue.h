@@ -42,7 +42,7 @@ struct redis_queue {
     char prefix[REDIS_PREFIX_SIZE];
     char token[ID_SIZE]; /* by which this process is called to a job */
     bool refused_told;   /* the hand's: that it is not let in */
-    int bell, ear_bell;  /* owned eventfds; the second wakes the ear: it is to look anew */
+    int bell, ear_bell; /* owned eventfds; the second wakes the ear: it is to look anew */
     pthread_t hand, ear;
     bool hand_runs, ear_runs;
     atomic_bool closing;

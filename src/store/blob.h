@@ -126,9 +126,9 @@ int blob_store_writable(struct blob_store *s, struct err *e);
 /* What is not there counts as removed. */
 int blob_remove(struct blob_store *s, const char *id, struct err *e);
 
-/* Remove what a crash left, names in the scratch folder, and what is older than `age_ms` by the clock of the storage:
- * blobs and parts for which `wanted` says 0. A negative answer of `wanted` ends the
- * sweep. Returns how many went, or an error. */
+/* Remove what a crash left, names in the scratch folder, and what is older than `age_ms`
+ * by the clock of the storage: blobs and parts for which `wanted` says 0. A negative
+ * answer of `wanted` ends the sweep. Returns how many went, or an error. */
 typedef int (*blob_wanted_fn)(void *arg, const char *id, bool is_part);
 int blob_sweep(struct blob_store *s, int64_t age_ms, blob_wanted_fn wanted, void *arg,
                struct err *e);
