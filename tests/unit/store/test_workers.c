@@ -80,6 +80,9 @@ static void workers_are_known_while_they_are_heard_of(void **state)
     /* A server has a clock of its own, which we cannot set. */
     assert_true(test_on_postgres() ? w->silent_ms >= 0 && w->silent_ms < 60000
                                    : w->silent_ms == 500);
+    int64_t rows = 0;
+    CHECK(store_worker_count(f->store, &rows, e));
+    assert_int_equal(rows, l.count);
     store_worker_list_release(&l);
     CHECK(store_worker_trim(f->store, 6500, 60000, e));
     CHECK(store_worker_remove(f->store, two, e));
