@@ -283,6 +283,7 @@ static int input_failed(const struct work *w, int status, const struct err *e)
     case ERR_NOMEM:
     case ERR_FULL:
     case ERR_IO:
+    case ERR_AWAY:
         return EXIT_ERROR;
     default:
         return EXIT_INPUT;

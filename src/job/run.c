@@ -15,7 +15,7 @@
 #define CRASH_LIMIT    3
 /* Whoever kills a worker means neither the recording nor the job; but what watches over a
  * machine's memory may kill for one all the same. */
-#define KILL_LIMIT          10
+#define KILL_LIMIT          50
 #define CRASH_PAUSE_MS      500
 #define CRASH_PAUSE_MOST_MS 8000
 #define FULL_PAUSE_MS       1000

@@ -122,7 +122,10 @@ int run_hear(struct run *r, const struct message *m, struct err *e)
         return hear_finished(r, m, e);
     case MESSAGE_FAILED:
         r->working = false;
-        run_fail(r, m->code < 0 ? m->code : ERR_IO, m->text);
+        if (m->code == ERR_AWAY) /* its decoder was killed: as if it had been itself */
+            run_set_end(r, RUN_CRASHED, ERR_CRASH, "%s", m->text);
+        else
+            run_fail(r, m->code < 0 ? m->code : ERR_IO, m->text);
         return 0;
     default:
         return err_set(e, ERR_CORRUPT, "the worker spoke out of turn");

@@ -188,7 +188,8 @@ static int explain_death(const struct decoding *p, int status, struct err *e)
             "the decoder was stopped, because on this file it tried a system call "
             "that it may not use: the file may be an attack");
     case SIGKILL:
-        return err_set(e, ERR_CRASH,
+        /* Not the file's doing for sure: it may be tried again. */
+        return err_set(e, ERR_AWAY,
                        "the decoder was killed from outside, most likely "
                        "because the machine ran out of memory");
     case 0:

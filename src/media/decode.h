@@ -84,7 +84,8 @@ void media_abandon(struct decoding *d);
  * track of no samples), ERR_UNSUPPORTED (a format or codec that is not allowed or not
  * known), ERR_TOO_LARGE (too long, or more memory than the limit), ERR_CORRUPT (nothing
  * could be decoded), ERR_CRASH (it killed the decoder), ERR_TIMEOUT.
- * About us: ERR_CANCELLED, ERR_FULL, ERR_NOMEM, ERR_IO, ERR_INVALID (limits that make no
+ * About us: ERR_CANCELLED, ERR_FULL, ERR_NOMEM, ERR_IO, ERR_AWAY (somebody killed the
+ * decoder), ERR_INVALID (limits that make no
  * sense, or an `fd` that is a pipe), ERR_DENIED (the system lets no process lock itself
  * in). On error `out` is empty; `info` holds what is known of the file. Neither `out` nor
  * `info` need be initialised. */

@@ -1,6 +1,7 @@
 // kill -9, of a worker and of the whole service, at random moments: no accepted job is
 // lost, none is done twice, and each has the transcript of an undisturbed run, to the bit.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
@@ -142,6 +143,26 @@ describe('kill -9', needsModel, () => {
     // When the service is killed, its workers go with it.
     await server.kill();
     await until(() => after.filter((pid) => fs.existsSync(`/proc/${pid}`)), (left) => left.length === 0);
+  });
+
+  test('of a decoder is not the fault of its recording', async (t) => {
+    const folder = tempFolder();
+    fs.writeFileSync(path.join(folder, 'a.wav'), joined(...Array(60).fill('clean.wav')));
+    const { status } = spawnSync('ffmpeg', ['-v', 'error', '-i', path.join(folder, 'a.wav'), '-t', '600', path.join(folder, 'a.flac')]);
+    if (status !== 0) return t.skip('ffmpeg is not installed');
+    const server = await startServer({ env });
+    const answer = await transcribe(server, form(fs.readFileSync(path.join(folder, 'a.flac')), 'a.flac', { language: 'en', clip_timestamps: '0,5' }));
+    const id = answer.body.job_id;
+    let decoder; // it lives for a moment only
+    for (const end = Date.now() + 60000; !decoder && Date.now() < end;) {
+      [decoder] = children(server.pid).flatMap(children);
+      await new Promise((resolve) => { setImmediate(resolve); });
+    }
+    killed(decoder);
+    const job = await waitForJob(server, id);
+    assert.equal(job.status, 'completed', job.error_message);
+    assert.match(server.log(), new RegExp(`${id}.*the decoder was killed from outside`));
+    await server.stop();
   });
 
   // Which windows are heard, and in what, is found out by the first attempt; the next has to do the same.

@@ -46,7 +46,7 @@ static void deaths_are_told_apart(void **state)
         {SIGSEGV, ERR_CRASH, "crashed on this file"},
         {SIGABRT, ERR_CRASH, "crashed on this file"},
         {SIGSYS, ERR_CRASH, "system call"},
-        {SIGKILL, ERR_CRASH, "out of memory"},
+        {SIGKILL, ERR_AWAY, "out of memory"},
         {SIGXCPU, ERR_TIMEOUT, "1800 seconds of processor time"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
