@@ -56,9 +56,9 @@ for (const { name: kind, skip } of kinds) {
       const history = new History();
       const texts = new Set();
       // So long at least, and so many kills.
-      const end = Date.now() + size(10, 180) * 1000;
+      const end = Date.now() + size(8, 180) * 1000;
       let kills = 0;
-      const more = () => Date.now() < end || kills < size(5, 20);
+      const more = () => Date.now() < end || kills < size(4, 20);
       let number = 0;
       const client = async (n) => {
         const my = chance(`client ${n} ${kind}`);
