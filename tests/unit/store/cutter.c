@@ -17,11 +17,12 @@ struct relay {
     struct cutter *cutter;
     int client, server;
     pthread_t thread;
+    bool swallowed; /* something that was never passed on */
 };
 
 struct cutter {
     int listener, port, to_port;
-    atomic_bool closing;
+    atomic_bool closing, silent;
     pthread_t thread;
     struct relay relays[MOST];
     size_t count;
@@ -51,6 +52,8 @@ static bool pass_on(struct relay *r, int from, int to)
 {
     char bytes[65536];
     ssize_t n = recv(from, bytes, sizeof bytes, 0);
+    if (n > 0 && atomic_load(&r->cutter->silent))
+        return r->swallowed = true;
     if (n <= 0 || (from == r->server && is_cut(r->cutter, bytes, (size_t)n)))
         return false;
     for (ssize_t at = 0; at < n;) {
@@ -70,6 +73,8 @@ static void *run_relay(void *arg)
         struct pollfd p[2] = {{.fd = r->client, .events = POLLIN},
                               {.fd = r->server, .events = POLLIN}};
         (void)poll(p, 2, 50);
+        if (r->swallowed && !atomic_load(&r->cutter->silent))
+            break;
         if (p[0].revents)
             open = pass_on(r, r->client, r->server);
         if (open && p[1].revents)
@@ -136,6 +141,11 @@ int cutter_left(struct cutter *c)
     int left = c->left;
     pthread_mutex_unlock(&c->lock);
     return left;
+}
+
+void cutter_silence(struct cutter *c, bool silent)
+{
+    atomic_store(&c->silent, silent);
 }
 
 void cutter_stop(struct cutter *c)

@@ -1,6 +1,10 @@
-/* A proxy in front of PostgreSQL that cuts connections at a chosen answer. */
+/* A proxy in front of PostgreSQL that cuts connections at a chosen answer, or falls
+ * silent.
+ */
 #ifndef STORE_CUTTER_H
 #define STORE_CUTTER_H
+
+#include <stdbool.h>
 
 struct cutter;
 
@@ -12,6 +16,8 @@ int cutter_port(const struct cutter *c);
 void cutter_arm(struct cutter *c, const char *tag, int times);
 /* How many times are left. */
 int cutter_left(struct cutter *c);
+/* Take everything and pass nothing on; connections that lost something end with it. */
+void cutter_silence(struct cutter *c, bool silent);
 void cutter_stop(struct cutter *c);
 
 #endif

@@ -216,6 +216,55 @@ static void what_is_away_is_away_in_time(void **state)
     store_close(s);
 }
 
+/* A server that takes everything and answers nothing is away, too, and in time; one that
+ * only has a long statement to do is not. */
+static void what_is_silent_is_away_in_time(void **state)
+{
+    struct fixture *f = *state;
+    struct cutter *cutter = cutter_start(postgres_port());
+    char url[PATH_MAX + 32], id[ID_SIZE];
+    struct job j;
+    struct err why = {0};
+    (void)snprintf(url, sizeof url, "postgresql://wt:%s@127.0.0.1:%d/%s?sslmode=disable",
+                   POSTGRES_PASSWORD, cutter_port(cutter), f->database);
+    struct crowd c = {.f = f, .store = crowd_open(url, 2)};
+    struct store_key k = {.scopes = KEY_READ, .id = "00000000000000bb"};
+    pthread_t thread;
+    CHECK(store_key_add(c.store, &k, false, e));
+    struct postgres_session *other = postgres_session(f->database);
+    postgres_session_run(other, "SET search_path = whisper_transcriber; BEGIN;"
+                                "SELECT 1 FROM keys FOR UPDATE");
+    assert_int_equal(pthread_create(&thread, NULL, add_session_beside, &c), 0);
+    usleep(8500000); /* longer than silence is borne */
+    postgres_session_run(other, "ROLLBACK");
+    pthread_join(thread, NULL);
+    assert_int_equal(c.done, 1);
+    assert_int_equal(postgres_ask(f->database, "SELECT count(*) FROM pg_stat_activity "
+                                               "WHERE state = 'active'"),
+                     1); /* this one */
+    postgres_session_close(other);
+
+    test_store_add(c.store, 1, "a.wav", id);
+    cutter_silence(cutter, true);
+    int64_t began = clock_monotonic_ns();
+    assert_int_equal(store_get(c.store, id, &j, &why), ERR_AWAY);
+    assert_true(clock_monotonic_ns() - began <
+                15 * SECOND_NS);  /* ten, and a busy machine */
+    began = clock_monotonic_ns(); /* nobody waits for so long a second time */
+    assert_int_equal(store_get(c.store, id, &j, &why), ERR_AWAY);
+    assert_true(clock_monotonic_ns() - began < 3 * SECOND_NS);
+    cutter_silence(cutter, false);
+    int status = ERR_AWAY;
+    for (int i = 0; i < 500 && status; i++) {
+        status = store_get(c.store, id, &j, &why);
+        usleep(20000);
+    }
+    assert_int_equal(status, 0);
+    job_release(&j);
+    store_close(c.store);
+    cutter_stop(cutter);
+}
+
 int main(void)
 {
     postgres_need();
@@ -224,6 +273,7 @@ int main(void)
         TEST(a_commit_whose_answer_is_lost_is_known),
         TEST(a_deadlock_is_tried_again),
         TEST(what_is_away_is_away_in_time),
+        TEST(what_is_silent_is_away_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
