@@ -294,6 +294,10 @@ static const char workers_sql[] =
     ") WITH (fillfactor = 50);";
 
 /* One step may be several scripts: C has a limit to the length of a literal. */
+/* Not logged: after a crash everybody begins anew, which is all the harm there is. */
+static const char rates_sql[] =
+    "CREATE UNLOGGED TABLE rates (name TEXT PRIMARY KEY, whole_us BIGINT NOT NULL);";
+
 static const struct pg_step steps_of_this_version[] = {
     {1, "jobs, transcripts and the search", tables_sql},
     {2, "recordings from elsewhere, webhooks, keys and the log", others_sql},
@@ -301,6 +305,7 @@ static const struct pg_step steps_of_this_version[] = {
     {4, "the log of changes", log_sql},
     {5, "jobs by their outcome", ended_sql},
     {6, "who works", workers_sql},
+    {8, "how often somebody came", rates_sql},
 };
 
 const struct pg_step *pg_steps(size_t *count)
