@@ -305,7 +305,7 @@ static const struct pg_step steps_of_this_version[] = {
     {4, "the log of changes", log_sql},
     {5, "jobs by their outcome", ended_sql},
     {6, "who works", workers_sql},
-    {8, "how often somebody came", rates_sql},
+    {7, "how often somebody came", rates_sql},
 };
 
 const struct pg_step *pg_steps(size_t *count)
