@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "job/resumable.h"
 #include "store/keys.h"
+#include "store/rates.h"
 
 #define DAY_MS  (INT64_C(86400) * 1000)
 #define HOUR_MS (INT64_C(3600) * 1000)
@@ -89,6 +90,8 @@ void prune_run(struct jobs *s)
     struct err e = {0};
     resumable_prune(s);
     if (store_key_usage_trim(s->store, clock_sure_ms() - USAGE_MS, &e))
+        log_warning("retention: %s", e.message);
+    if (store_rates_trim(s->store, &e))
         log_warning("retention: %s", e.message);
     if (s->beside) /* of a service that died, and nobody else has started since */
         jobs_sweep(s);

@@ -3,6 +3,8 @@
 #include "queue/queue.h"
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "store/rates.h"
 
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -71,10 +73,17 @@ static int embedded_recover(struct queue *base, bool all, int64_t *count, struct
 static int embedded_allow(struct queue *base, const struct queue_rate *rate,
                           struct queue_allowance *out)
 {
-    (void)base;
-    (void)rate;
-    (void)out;
-    return ERR_UNSUPPORTED;
+    const struct embedded *q = (const struct embedded *)base;
+    struct store_rate taken;
+    struct err e = {0};
+    int64_t interval_us = rate->seconds * 1000000 / rate->count;
+    int status = store_rate_take(q->store, rate->name, interval_us,
+                                 interval_us * rate->count, &taken, &e);
+    if (status && status != ERR_UNSUPPORTED)
+        log_debug("rates are counted here for now: %s", e.message);
+    else if (!status)
+        *out = (struct queue_allowance){taken.allowed, taken.reset_us, taken.wait_us};
+    return status;
 }
 
 static bool embedded_wakes_one(const struct queue *base)

@@ -77,6 +77,7 @@ static const struct store_ops pg_store_ops = {
     .waiting = &pg_waiting_ops,
     .queue = &pg_queue_ops,
     .workers = &pg_workers_ops,
+    .rates = &pg_rates_ops,
 };
 
 /* Migrating is a transaction of its own, and harmless to begin anew. */

@@ -83,5 +83,6 @@ extern const struct store_sources_ops pg_sources_ops;
 extern const struct store_webhooks_ops pg_webhooks_ops;
 extern const struct store_waiting_ops pg_waiting_ops;
 extern const struct store_workers_ops pg_workers_ops;
+extern const struct store_rates_ops pg_rates_ops;
 
 #endif

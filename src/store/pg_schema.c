@@ -293,7 +293,6 @@ static const char workers_sql[] =
     "  started_ms BIGINT NOT NULL, beat_ms BIGINT NOT NULL"
     ") WITH (fillfactor = 50);";
 
-/* One step may be several scripts: C has a limit to the length of a literal. */
 /* Who may write what is coming in, and where it has got to. What a former version has
  * begun has no state, and may be written by it still. */
 static const char sittings_sql[] =
@@ -304,6 +303,11 @@ static const char sittings_sql[] =
     "ALTER TABLE job_sources ADD COLUMN state TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE job_sources ADD COLUMN taken TEXT NOT NULL DEFAULT '';";
 
+/* Not logged: after a crash everybody begins anew, which is all the harm there is. */
+static const char rates_sql[] =
+    "CREATE UNLOGGED TABLE rates (name TEXT PRIMARY KEY, whole_us BIGINT NOT NULL);";
+
+/* One step may be several scripts: C has a limit to the length of a literal. */
 static const struct pg_step steps_of_this_version[] = {
     {1, "jobs, transcripts and the search", tables_sql},
     {2, "recordings from elsewhere, webhooks, keys and the log", others_sql},
@@ -312,6 +316,7 @@ static const struct pg_step steps_of_this_version[] = {
     {5, "jobs by their outcome", ended_sql},
     {6, "who works", workers_sql},
     {7, "sittings of what comes in", sittings_sql},
+    {8, "how often somebody came", rates_sql},
 };
 
 const struct pg_step *pg_steps(size_t *count)

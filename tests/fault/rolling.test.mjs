@@ -283,8 +283,9 @@ for (const proxy of proxies) {
     test(`services are stopped, started and replaced ${turns} times, and nobody notices`, limit, async (t) => {
       const at = await place('postgresql');
       const worker = await at.work({ WORKER_CONCURRENCY: '2' });
-      // Caddy asks for the health each second; nginx, without a price, never.
-      const two = await pair(at, { SHUTDOWN_DELAY: proxy.name === 'caddy' ? '2' : '0', SHUTDOWN_TIMEOUT: '30' });
+      // Caddy asks for the health each second; nginx, without a price, never. Who waits for a
+      // transcript waits as long as a busy machine takes.
+      const two = await pair(at, { SHUTDOWN_DELAY: proxy.name === 'caddy' ? '2' : '0', SHUTDOWN_TIMEOUT: '600' });
       const front = await startProxy(proxy.name, two.ports);
       const load = new Load(front.url);
       const stops = [];
