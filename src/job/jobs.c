@@ -88,6 +88,15 @@ static int look_around(struct jobs *s, struct err *e)
     return status;
 }
 
+/* A bucket that is away at the moment is no reason not to begin: what was accepted waits
+ * for it. What an operator must mend is said at once. */
+static void try_storage(struct jobs *s)
+{
+    struct err e;
+    if (blob_store_is_remote(s->blobs) && blob_store_try(s->blobs, &e))
+        log_error("the storage cannot be used now: %s", e.message);
+}
+
 /* The former process is dead: what it held goes back into the queue, what it left half
  * done is removed. Others may be at work on a shared database; theirs stays theirs. */
 static int go_on(struct jobs *s, struct err *e)
@@ -98,6 +107,7 @@ static int go_on(struct jobs *s, struct err *e)
         return status;
     if (count)
         log_info("going on with %lld interrupted job(s)", (long long)count);
+    try_storage(s);
     if (s->has_doors) /* elsewhere nothing is half uploaded */
         status = look_around(s, e);
     if (!status && s->has_doors)

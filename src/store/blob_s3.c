@@ -13,6 +13,8 @@
 
 /* How long a bucket that took a probe is not asked again. */
 #define READY_NS INT64_C(15000000000)
+/* The same for one that did not. */
+#define AWAY_NS  INT64_C(5000000000)
 
 #define STORE(s) ((struct s3_store *)(s))
 
@@ -201,8 +203,13 @@ static int ready(struct blob_store *base, struct err *e)
     int64_t now = clock_monotonic_ns();
     if (now < atomic_load(&s->ready_ns))
         return 0;
+    if (now < atomic_load(&s->away_ns))
+        return err_set(e, ERR_IO, "%s: it did not take anything a moment ago",
+                       s3_name(s->s3));
     int status = try(base, e);
-    if (!status)
+    if (status)
+        atomic_store(&s->away_ns, clock_monotonic_ns() + AWAY_NS);
+    else
         atomic_store(&s->ready_ns, now + READY_NS);
     return status;
 }

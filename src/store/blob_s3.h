@@ -10,6 +10,7 @@ struct s3_store {
     struct blob_store base;
     struct s3 *s3;            /* owned */
     char *prefix;             /* owned: "" or with a slash at its end */
+    _Atomic int64_t away_ns;  /* the same, for one that did not */
     _Atomic int64_t ready_ns; /* monotonic: until then a probe that went well counts */
 };
 

@@ -380,6 +380,18 @@ describe('object storage that is set up wrongly', () => {
       assert.match(text, sentence);
     });
 
+  test('a service that begins says it, and begins all the same', async () => {
+    const server = await startServer({ env: { ...s3.env(), S3_SECRET_ACCESS_KEY: 'something-else' } });
+    assert.match(server.log(), /ERROR.*the storage cannot be used now: .*S3_SECRET_ACCESS_KEY/);
+    const { status, body } = await transcribe(server, form(small));
+    assert.equal(status, 503);
+    assert.equal(body.error_code, 'storage_error');
+    assert.doesNotMatch(JSON.stringify(body), /bucket|SECRET/, 'callers are told too much');
+    assert.equal((await getJson(server, '/health/ready')).status, 503);
+    assert.ok(!server.log().includes('something-else'));
+    await server.stop();
+  });
+
   test('secrets may stand in files, or under the names of Amazon', async () => {
     const folder = tempFolder();
     fs.writeFileSync(path.join(folder, 'id'), `${KEY}\n`);
