@@ -10,7 +10,7 @@ import { describe, test } from 'node:test';
 import { clock, skip as needsClock } from '../lib/clock.mjs';
 import { chance, kinds, place, seed, size, sleep } from '../lib/faults.mjs';
 import { redis } from '../lib/redis.mjs';
-import { children, form, getJson, hold, until, waitForJob, wav } from '../lib/server.mjs';
+import { children, form, hasEnded, hold, until, wav } from '../lib/server.mjs';
 import { long } from '../lib/worker.mjs';
 
 const HOUR = 3600;
@@ -24,8 +24,13 @@ const PAUSE_MS = [900, 3000];
 /** What a busy machine may add to what is due within seconds. */
 const LATE_MS = 120000;
 
+/** A connection that is kept open may break while this process asks the database. */
+const ask = (...request) => fetch(...request).catch(() => fetch(...request));
+const jobOf = async (server, id) => (await ask(`${server.url}/jobs/${id}`)).json();
+const waitForJob = (server, id) => until(() => jobOf(server, id), hasEnded);
+
 async function submit(server, bytes, { key, ...fields } = {}) {
-  const response = await fetch(`${server.url}/transcribe`, {
+  const response = await ask(`${server.url}/transcribe`, {
     method: 'POST', body: form(bytes, 'talk.wav', { language: 'en', ...fields }), headers: key ? { 'Idempotency-Key': key } : {},
   });
   const body = await response.json();
@@ -37,14 +42,14 @@ async function submit(server, bytes, { key, ...fields } = {}) {
 async function halfUpload(server) {
   const bytes = wav({ seconds: 2 });
   const head = { 'Tus-Resumable': '1.0.0' };
-  const made = await fetch(`${server.url}/uploads`, {
+  const made = await ask(`${server.url}/uploads`, {
     method: 'POST', headers: { ...head, 'Upload-Length': String(bytes.length), 'Upload-Metadata': `filename ${btoa('half.wav')}` },
   });
   assert.equal(made.status, 201, await made.text());
   const where = new URL(made.headers.get('location'), server.url).pathname;
   const half = bytes.length / 2;
   const send = async (to, offset, part) => {
-    const answer = await fetch(to.url + where, {
+    const answer = await ask(to.url + where, {
       method: 'PATCH', body: part, headers: { ...head, 'Upload-Offset': String(offset), 'Content-Type': 'application/offset+octet-stream' },
     });
     assert.equal(answer.status, 204, await answer.text());
@@ -52,7 +57,7 @@ async function halfUpload(server) {
   await send(server, 0, bytes.subarray(0, half));
   return {
     id: where.split('/').at(-1),
-    offset: async (from) => Number((await fetch(from.url + where, { method: 'HEAD', headers: head })).headers.get('upload-offset')),
+    offset: async (from) => Number((await ask(from.url + where, { method: 'HEAD', headers: head })).headers.get('upload-offset')),
     half,
     finish: (to) => send(to, half, bytes.subarray(half)),
   };
@@ -100,9 +105,9 @@ const attemptOf = (s, id) => Number(s.at.rows(`SELECT attempt FROM jobs WHERE id
 
 /** Within the time that it takes, and an allowance for a busy machine. */
 async function soon(what, ask, done) {
-  const until_ = performance.now() + LATE_MS;
+  const end = performance.now() + LATE_MS;
   return until(async () => {
-    assert.ok(performance.now() < until_, `${what}: not within ${LATE_MS} ms`);
+    assert.ok(performance.now() < end, `${what}: not within ${LATE_MS} ms`);
     return ask();
   }, done);
 }
@@ -118,9 +123,11 @@ async function crash(s, server) {
   const pid = [...its.process.log().matchAll(/worker \d+ is up, process (\d+)/g)].map((m) => Number(m[1])).filter((each) => alive.includes(each)).at(-1);
   process.kill(pid, 'SIGKILL');
   goOn.forEach((go) => go());
-  const died = (text) => text.split('\n').some((line) => line.includes(id) && line.includes('its worker died'));
-  await soon('the death of a worker', () => its.process.log(), died);
-  return { id, its };
+  const end = () => its.process.log().split('\n').find((line) => line.includes(id) && /its worker died|put back/.test(line));
+  const line = await soon('the death of a worker', end, Boolean);
+  if (line.includes('its worker died')) return { id, its };
+  await waitForJob(server, id); // it was dead before it was handed the job
+  return crash(s, server);
 }
 
 /** What holds for every job at the end. */
@@ -155,7 +162,7 @@ async function live(kind, t) {
   for (let done = false; !done; jumped++) {
     jump(jumped % 2 ? 0 : random.pick(jumps), one);
     await sleep(random.between(100, 1200));
-    done = (await getJson(server, `/jobs/${id}`)).body.status !== 'processing';
+    done = (await jobOf(server, id)).status !== 'processing';
   }
   assert.equal((await waitForJob(server, id)).status, 'completed');
   assert.equal(attemptOf(s, id), 1, 'its lease was lost');
@@ -182,8 +189,8 @@ async function live(kind, t) {
     assert.deepEqual([again.id, again.status], [first.id, 200], `a key is forgotten after ${show(seconds)}`);
     const other = await submit(server, wav(), { key: name });
     assert.equal(await upload.offset(server), upload.half, `the upload is gone after ${show(seconds)}`);
-    await soon('a job', async () => (await getJson(server, `/jobs/${other.id}`)).body.status, (status) => status === 'completed');
-    const purge = await fetch(`${server.url}/admin/queue/purge-dead`, {
+    await soon('a job', async () => (await jobOf(server, other.id)).status, (status) => status === 'completed');
+    const purge = await ask(`${server.url}/admin/queue/purge-dead`, {
       method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"older_than_days": 1}',
     });
     assert.deepEqual(await purge.json(), { purged: 0 });
@@ -302,7 +309,7 @@ async function redisItself(t) {
   const r = await redis({ env: own.env }).start();
   const at = await place('redis', { env: { RATE_LIMIT: '60/minute' }, redisUrl: r.url });
   const server = await at.serve({ EMBEDDED_WORKERS: 'on' });
-  const status = async (id) => (await getJson(server, `/jobs/${id}`)).body.status;
+  const status = async (id) => (await jobOf(server, id)).status;
   const s = { at, workers: [], clocks: {} };
   const key = (name) => `wt:{${at.env.REDIS_NAMESPACE}}:${name}`;
   for (const seconds of jumps) {

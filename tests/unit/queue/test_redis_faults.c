@@ -248,6 +248,38 @@ static void nobody_waits_for_a_rate(void **state)
     UNTIL(queue_allow(f->queue, &rate, &a) == 0);
 }
 
+/* What is left behind when Redis' own clock is set back by five hours: times that lie
+ * five hours ahead. */
+static void a_clock_that_is_set_back_holds_up_nobody(void **state)
+{
+    struct fixture *f = *state;
+    NEEDS_SERVER(f);
+    static const int64_t hours = 5 * INT64_C(3600000);
+    char id[ID_SIZE], got[ID_SIZE], words[200];
+    struct queue_rate rate = {"someone", 4, 2};
+    struct queue_allowance a;
+    add_job(f, (struct sort){0}, id);
+    UNTIL(on_redis(f) == 1);
+    claim_id(f, got);
+    int64_t now = clock_wall_ms();
+    struct store_crash crash = {.limit = 3, .now_ms = now, .run_after_ms = now + 1000};
+    CHECK(store_crash(f->store, id, 1, &crash, e));
+    queue_push(f->queue, id);
+    UNTIL(redis_server_number(&f->server, "ZCARD " PREFIX "later") == 1);
+    (void)snprintf(words, sizeof words, "SET " PREFIX "turn 1 PX %lld", (long long)hours);
+    freeReplyObject(redis_server_ask(&f->server, words));
+    (void)snprintf(words, sizeof words, "ZADD " PREFIX "later XX %lld %s",
+                   (long long)(now + hours), id);
+    assert_int_equal(redis_server_number(&f->server, words), 0);
+    UNTIL(claim_any(f));
+    UNTIL(queue_allow(f->queue, &rate, &a) == 0);
+    (void)snprintf(words, sizeof words, "SET " PREFIX "rate:someone %lld PX %lld",
+                   (long long)(now + hours) * 1000, (long long)hours);
+    freeReplyObject(redis_server_ask(&f->server, words));
+    assert_int_equal(queue_allow(f->queue, &rate, &a), 0);
+    assert_true(a.allowed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +295,7 @@ int main(void)
         TEST(the_lease_of_a_dead_process_ends),
         TEST(rates_are_counted_together),
         TEST(nobody_waits_for_a_rate),
+        TEST(a_clock_that_is_set_back_holds_up_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
