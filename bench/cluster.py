@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -76,7 +77,7 @@ class Postgres(Process):
         if os.getuid() == 0:
             os.chown(folder, NOBODY, NOBODY)
             for parent in folder.parents:
-                if parent != Path("/tmp") and parent.stat().st_uid == 0 and parent.stat().st_mode & 0o005 == 0:
+                if parent != Path(tempfile.gettempdir()) and parent.stat().st_uid == 0 and parent.stat().st_mode & 0o005 == 0:
                     parent.chmod(parent.stat().st_mode | 0o055)
         self.port = free_port()
         subprocess.run(as_nobody([programs / "initdb", "-D", folder / "data", "-U", "postgres", "--auth=trust",

@@ -10,8 +10,10 @@ import argparse
 import contextlib
 import json
 import os
+import selectors
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -62,7 +64,6 @@ class Dialer:
         self.service = service
 
     def dial(self):
-        import socket
         s = socket.create_connection(("127.0.0.1", self.service.port), 30)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return s
@@ -154,8 +155,8 @@ def idle_row(at, kind, workers, seconds, jobs):
     service, usage = at.first_service, Usage(at)
     for _ in range(jobs):
         flood(Dialer(service), 1000, 0.002, 1)
-        wait_for_all(service)
-        time.sleep(0.2)
+        time.sleep(0.5)  # long enough for it to end: to ask all the time would be counted as the job's
+    wait_for_all(service)
     busy = usage.since()
     for name, each in per_second.items():
         row[f"{name}_per_job"] = (busy[name] - each * busy["seconds"]) / jobs
@@ -198,7 +199,6 @@ def streams(count, seconds, kind):
 
 
 def listen(sockets, seconds):
-    import selectors
     selector, events, begun, last = selectors.DefaultSelector(), 0, time.monotonic(), 0
     for s in sockets:
         s.setblocking(False)
@@ -280,7 +280,8 @@ def main():
          lambda: [row for kind in wanted if kind != "sqlite"
                   for row in idle(kind, counts, 5 if options.quick else 15, 10 if options.quick else 30)])
     if options.pgbouncer and "postgresql" in kinds():
-        part("pgbouncer", "Through PgBouncer", lambda: [bouncer(options.pgbouncer, m) for m in ("session", "transaction")])
+        part("pgbouncer", "Through PgBouncer",
+             lambda: [bouncer(options.pgbouncer, mode) for mode in ("session", "transaction")])
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0

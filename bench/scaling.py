@@ -491,7 +491,7 @@ def main():
     add("--rate", type=float, default=1.0, help="recordings a second")
     add("--lengths", type=lengths_of, default=[(1.0, 60.0)], help="seconds, or SECONDSxSHARE,…")
     add("--fixed", type=float, default=0.15, help="seconds of work that each job costs, however short")
-    add("--speed", type=float, default=30.0, help="seconds of audio in a second of a slot (the metric real_time_factor)")
+    add("--speed", type=float, default=30.0, help="seconds of audio in a second of a slot (metric real_time_factor)")
     add("--beside", type=float, default=0.8, help="what a second job in a slot adds to the time of the first")
     add("--neighbour", type=float, default=0.0, help="what a second busy slot of a machine adds to the first's time")
     add("--machines", type=int, default=1)

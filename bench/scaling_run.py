@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -38,9 +39,9 @@ def read_wav(path):
 def speech(folder, audio):
     """Samples of real speech: of the recording that is named, or the tests' clip over and over."""
     if audio:
-        import subprocess
         out = Path(folder) / "speech.wav"
-        subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(audio), "-ac", "1", "-ar", str(RATE), str(out)], check=True)
+        subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(audio), "-ac", "1", "-ar", str(RATE), str(out)],
+                       check=True)
         return read_wav(out)
     return read_wav(CLIP)
 
