@@ -20,7 +20,8 @@
 
 #define BLOCK_BYTES 262144
 /* How often somebody who wants to stop us is asked, and the clocks are looked at. */
-#define TICK_MS 100
+#define TICK_MS        100
+#define LAST_MOMENT_MS 500
 
 static const char *program; /* NULL: our own binary */
 
@@ -50,6 +51,7 @@ struct decoding {
     unsigned char record[sizeof(struct record) + 1];
     size_t record_length;
     bool samples_ended, record_ended;
+    bool is_ours;          /* its death: it was still alive when it had said all */
     double started, moved; /* seconds: of the start, of the last sample */
     double asked;          /* seconds: of the last question whether to stop */
 };
@@ -176,6 +178,8 @@ static int pump_all(struct decoding *p, struct err *e)
 static int explain_death(const struct decoding *p, int status, struct err *e)
 {
     int signal_number = status != -1 && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    if (p->is_ours && signal_number == SIGKILL)
+        signal_number = 0;
     switch (signal_number) {
     case SIGXCPU:
         return err_set(
@@ -337,6 +341,14 @@ int media_start(struct decoding **out, int fd, const struct media_limits *limits
     return rc;
 }
 
+/* It has closed its pipes, as it does when it dies: that takes a moment. One that goes on
+ * living is killed, and its death by it says nothing. */
+static bool ends_by_itself(const struct launched *c)
+{
+    struct pollfd end = {.fd = c->exited, .events = POLLIN};
+    return c->exited >= 0 && poll(&end, 1, LAST_MOMENT_MS) > 0;
+}
+
 int media_finish(struct decoding *p, struct pcm *out, struct media_info *info,
                  struct err *e)
 {
@@ -344,6 +356,8 @@ int media_finish(struct decoding *p, struct pcm *out, struct media_info *info,
     *info = (struct media_info){0};
     p->started = p->moved = clock_monotonic_seconds();
     int rc = pump_all(p, e);
+    if (!rc && !p->record_length)
+        p->is_ours = !ends_by_itself(&p->child);
     int status = launch_finish(&p->child);
     p->child.pid = 0;
     if (!rc)

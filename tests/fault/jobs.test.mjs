@@ -200,5 +200,5 @@ describe(`${many} short jobs on each kind of place, under a kill -9 each second`
   let texts;
   before(async () => { texts = kinds[0].skip ? null : await undisturbed(); });
   for (const kind of kinds)
-    test(kind.name, { skip: kind.skip, timeout: size(300000, 3600000) }, (t) => run(kind, texts, t));
+    test(kind.name, { skip: kind.skip, timeout: size(900000, 7200000) }, (t) => run(kind, texts, t));
 });
