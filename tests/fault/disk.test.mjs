@@ -85,7 +85,7 @@ async function fillAndEmpty(disks, names, ms) {
 
 for (const { name: kind, skip } of kinds.filter(({ name }) => name !== 'redis')) {
   describe(`disks that are full at random moments, on ${kind}`, { skip: skip || needsCompiler }, () => {
-    test(`lose nothing (WT_FAULT_SEED=${seed})`, { timeout: size(240, 1500) * 1000 }, async (t) => {
+    test(`lose nothing (WT_FAULT_SEED=${seed})`, { timeout: size(600, 1500) * 1000 }, async (t) => {
       const files = await origin(recordings);
       const at = await place(kind, { env: { URL_FETCH: 'on', URL_FETCH_ALLOW: files.allow } });
       const folders = { uploads: path.join(at.storage, 'uploads'), scratch: path.join(at.storage, 'scratch') };
