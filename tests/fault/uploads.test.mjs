@@ -42,7 +42,7 @@ async function phoenix(at, more) {
 
 for (const { name: kind, skip } of kinds) {
   describe(`services that are killed under 50 clients, on ${kind}`, { skip }, () => {
-    test(`each job that was acknowledged ends once (WT_FAULT_SEED=${seed})`, { timeout: size(300, 1800) * 1000 }, async (t) => {
+    test(`each job that was acknowledged ends once (WT_FAULT_SEED=${seed})`, { timeout: size(600, 1800) * 1000 }, async (t) => {
       const { pick, between } = chance(`kills ${kind}`);
       const fetched = { 'a.wav': wav({ seconds: 2 }), 'b.wav': wav({ seconds: 20 }) };
       const files = await origin(fetched, { pieces: 6, ms: 30 });
@@ -121,7 +121,7 @@ const ways = {
 for (const { name: kind, skip } of kinds.filter(({ name }) => name !== 'redis')) {
   describe(`a service that is killed at each call of one upload, on ${kind}`, { skip: skip || needsCompiler }, () => {
     for (const [way, upload] of Object.entries(ways)) {
-      test(`by ${way}: one job with its recording, whenever that was`, { timeout: size(300, 1500) * 1000 }, async (t) => {
+      test(`by ${way}: one job with its recording, whenever that was`, { timeout: size(600, 1500) * 1000 }, async (t) => {
         const silence = wav({ seconds: 2 });
         const files = await origin({ 'a.wav': silence });
         const at = await place(kind, { env: { URL_FETCH: 'on', URL_FETCH_ALLOW: files.allow } });
