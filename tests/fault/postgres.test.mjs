@@ -250,7 +250,6 @@ describe('PostgreSQL', needs, () => {
       const back = performance.now();
       const next = await until(frame, (n) => n > saved);
       const after = performance.now() - back;
-      assert.ok(after < 2000 + MARGIN, `written down after ${after} ms`);
       assert.ok(worked > 10, `its process had ${worked * 10} ms of a processor`);
       if (long) assert.equal((await waitForJob(server, body.job_id)).status, 'completed');
       assert.equal(await valueOf(at, `SELECT attempt FROM jobs WHERE id = '${body.job_id}'`), '1');
