@@ -165,8 +165,9 @@ describe('PostgreSQL', needs, () => {
     await postgres().ask(`ALTER DATABASE "${database}" CONNECTION LIMIT -1`);
     await sleep(700);
     await clients.stop();
-    // One wait for what comes before the recording, and one for its row: each may meet a restart of its own.
-    judge(2 * IN_TIME, history.answers, clients.reads);
+    // What an upload asks before its row, the row, and what became of it: each may meet a
+    // restart of its own, and wait for it.
+    judge(3 * IN_TIME, history.answers, clients.reads);
     await settle(at);
     const figures = history.check(at);
     const log = [...services, ...workers].map((each) => each.log()).join('');
