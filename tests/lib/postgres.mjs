@@ -133,8 +133,11 @@ export class Postgres {
     const once = (sql) => new Promise((resolve, reject) => {
       if (!child || child.exitCode !== null) child = start();
       const mine = child;
+      const handles = [mine, mine.stdin, mine.stdout, mine.stderr];
+      handles.forEach((handle) => handle.ref());
       let [out, err] = ['', ''];
       const over = (error) => {
+        handles.forEach((handle) => handle.unref()); // it keeps nobody waiting between two questions
         mine.stdout.removeAllListeners('data');
         mine.stderr.removeAllListeners('data');
         mine.removeAllListeners('close');
