@@ -59,9 +59,10 @@ class Load {
     this.streams = [];
   }
 
-  note(what, status) {
+  note(what, status, body = '') {
     this.statuses[status] = (this.statuses[status] ?? 0) + 1;
-    if (status >= 500) this.wrong.push(`${what}: ${status}`);
+    // Who says 503, the proxy or a service and why, is in its body.
+    if (status >= 500) this.wrong.push(`${what}: ${status}${status === 503 ? ` ${body.slice(0, 200)}` : ''}`);
   }
 
   /** One request; undefined when its connection broke. */
@@ -69,7 +70,7 @@ class Load {
     try {
       const response = await fetch(this.url + where, init);
       const body = await response.text();
-      this.note(what, response.status);
+      this.note(what, response.status, body);
       return { status: response.status, headers: response.headers, body };
     } catch (error) {
       this.broken.push(`${what}: ${error.cause?.code ?? error.message}`);
