@@ -59,9 +59,10 @@ class Load {
     this.streams = [];
   }
 
-  note(what, status) {
+  note(what, status, body = '') {
     this.statuses[status] = (this.statuses[status] ?? 0) + 1;
-    if (status >= 500) this.wrong.push(`${what}: ${status}`);
+    // Who says 503, the proxy or a service and why, is in its body.
+    if (status >= 500) this.wrong.push(`${what}: ${status}${status === 503 ? ` ${body.slice(0, 200)}` : ''}`);
   }
 
   /** One request; undefined when its connection broke. */
@@ -69,7 +70,7 @@ class Load {
     try {
       const response = await fetch(this.url + where, init);
       const body = await response.text();
-      this.note(what, response.status);
+      this.note(what, response.status, body);
       return { status: response.status, headers: response.headers, body };
     } catch (error) {
       this.broken.push(`${what}: ${error.cause?.code ?? error.message}`);
@@ -77,7 +78,6 @@ class Load {
     }
   }
 
-  /** Not faster than one worker transcribes, or calls that wait would wait for ever. */
   loop(work, pause) {
     this.loops.push((async () => {
       while (!this.over) {
@@ -105,6 +105,15 @@ class Load {
     const id = await this.post('upload', '/transcribe', () => form(bytes ?? unlike(number)), `key-${number}`, (a) => JSON.parse(a.body).job_id);
     this.counts.uploads++;
     return id;
+  }
+
+  /** Until a job has ended: who asks for one after the other never fills the queue. */
+  async finish(id) {
+    for (let job; id && !(job && hasEnded(job)); await sleep(200)) {
+      const answer = await this.ask('GET /jobs/', `/jobs/${id}`);
+      if (answer?.status === 200) job = JSON.parse(answer.body);
+      if (job) this.history.saw(id, job.status);
+    }
   }
 
   /** A body that takes a second and a half: it is under way when a service stops. */
@@ -174,6 +183,7 @@ class Load {
     }
     this.history.acknowledge(place, place.split('/').at(-1));
     this.counts.tus++;
+    await this.finish(place.split('/').at(-1));
   }
 
   /** OpenAI's door, which answers when the job is done. */
@@ -245,7 +255,7 @@ class Load {
     this.listen();
     this.listen();
     await until(() => this.streams.every(({ last }) => last), (all) => all);
-    for (let i = 0; i < 2; i++) this.loop(() => this.upload(), 300);
+    for (let i = 0; i < 2; i++) this.loop(async () => this.finish(await this.upload()), 100);
     for (let i = 0; i < 2; i++) this.loop(() => this.read(random), 30);
     for (const what of ['slow', 'tus', 'wait', 'follow']) this.loop(() => this[what](), 200);
   }
