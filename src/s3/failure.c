@@ -55,9 +55,13 @@ static int by_status(const struct s3 *s, const struct s3_request *r, long status
                      struct err *e)
 {
     switch (status) {
-    case 404:
-        return err_set(e, r->key ? ERR_NOT_FOUND : ERR_IO, "%s: it is not there",
-                       s3_name(s));
+    case 404: /* a server of S3 would say more, except to HEAD */
+        return !strcmp(r->method, "HEAD")
+                   ? err_set(e, ERR_NOT_FOUND, "%s: it is not there", s3_name(s))
+                   : err_set(e, ERR_IO,
+                             "%s: the answer is 404, but not in the way of S3: look at "
+                             "S3_ENDPOINT, and at proxies",
+                             s3_name(s));
     case 301:
     case 307:
         return err_set(e, ERR_IO,

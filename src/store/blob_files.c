@@ -56,10 +56,10 @@ int blob_store_open(struct blob_store **out, const char *folder, uint64_t reserv
     s->base.scratch = join(folder, "scratch");
     int status = make_folders(s, e);
     if (status) {
-        blob_store_close(&s->base);
+        blob_store_close((struct blob_store *)s);
         return status;
     }
-    *out = &s->base;
+    *out = (struct blob_store *)s;
     return 0;
 }
 
@@ -127,7 +127,7 @@ static struct blob_writer *writer_new(void)
     if (!w)
         return NULL;
     w->fd = -1;
-    return &w->base;
+    return (struct blob_writer *)w;
 }
 
 static void release(struct blob_writer *base)

@@ -104,7 +104,7 @@ describe('the recording of a job', { skip: hasModel('tiny') ? false : 'ggml-tiny
   test('is gone when its file is', async () => {
     const { body } = await transcribe(server, form(wav(), 'gone.wav'));
     await waitForJob(server, body.job_id);
-    fs.rmSync(path.join(server.folder, 'storage', 'uploads', body.job_id));
+    server.removeRecording(body.job_id);
     const { status, body: answer } = await getJson(server, `/jobs/${body.job_id}/audio`);
     assert.equal(status, 410);
     assert.equal(answer.error_code, 'recording_removed');

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import './end.mjs';
 import { databaseOf } from './postgres.mjs';
-import { recordingOf, storageOf, storedOf, wanted as onS3 } from './s3.mjs';
+import { recordingOf, removeRecordingOf, storageOf, storedOf, wanted as onS3 } from './s3.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 
@@ -103,6 +103,7 @@ export async function startServer({ folder = tempFolder(), env = {}, args = [], 
     },
     /** The bytes of a recording in the storage. */
     recording: (id) => (onS3 ? recordingOf(folder, id) : fs.readFileSync(path.join(folder, 'storage/uploads', id))),
+    removeRecording: (id) => (onS3 ? removeRecordingOf(folder, id) : fs.rmSync(path.join(folder, 'storage/uploads', id))),
     stop: () => end('SIGTERM'),
     kill: () => end('SIGKILL'),
   };
