@@ -18,7 +18,7 @@ import { tcpProxy } from '../lib/tcp.mjs';
 
 const needs = { skip: needsRedis || (hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS') };
 const shared = { skip: kinds.find(({ name }) => name === 'redis').skip };
-const limit = { timeout: 600000 };
+const limit = { timeout: 1800000 };
 const env = { WORKER_CONCURRENCY: '2', WORKER_THREADS: '1', LOG_LEVEL: 'DEBUG' };
 const silence = wav({ seconds: 1 });
 const uri = (r) => ({ REDIS_URL: r.url, REDIS_NAMESPACE: 'fault' });
@@ -232,7 +232,7 @@ describe('a queue on Redis, of a service and workers on PostgreSQL, more', { ...
         return 'cut';
       });
     });
-    for (let round = 0; round < size(1, 5); round++) {
+    for (let round = 0; round < size(1, 3); round++) {
       for (const script of known) {
         for (const what of ['before', 'after', 'forgotten', 'answer']) {
           await around(script, what);
