@@ -10,6 +10,9 @@
 #define MESSAGES_AT_ONCE 32
 /* Where nobody hears the bell, an idle process looks so often, one or another. */
 #define CLAIM_EACH_MS 25
+/* So long a worker goes on with what can be done beside each other, when what they were
+ * beside has ended. */
+#define BESIDE_MOST_NS (10 * SECOND_NS)
 /* After a crash, what waits for a moment is not to wait for a whole tick more. */
 #define RESTLESS_NS      (10 * SECOND_NS)
 #define RESTLESS_TICK_MS 100
@@ -225,8 +228,10 @@ static void dispatch(struct supervisor *v, size_t i, struct run *r, int64_t now)
         kill_for(v, i, r);
     } else if (r->working) {
         room_begin(v->room, (int)i, r->serial, &need, now);
-        if (s->state != SLOT_BUSY)
+        if (s->state != SLOT_BUSY) {
             slot_well(s);
+            s->busy_ns = now;
+        }
         s->state = SLOT_BUSY;
     }
 }
@@ -248,9 +253,13 @@ static bool any_free_worker(const struct supervisor *v)
     return false;
 }
 
-/* What may be done beside the jobs of a worker; false: nothing. */
-static bool may_be_beside(const struct supervisor *v, size_t i, struct store_wish *wish)
+/* What may be done beside the jobs of a worker; false: nothing. A worker that always
+ * found something to do beside the rest would never take what has to be done alone, so
+ * that it comes to an end now and then, and takes what is first in the queue. */
+static bool may_be_beside(const struct supervisor *v, size_t i, int64_t now,
+                          struct store_wish *wish)
 {
+    bool first = false;
     *wish = (struct store_wish){.most_bytes = QUEUE_BESIDE_BYTES};
     if (v->slots[i].state != SLOT_BUSY || any_free_worker(v))
         return false;
@@ -261,8 +270,9 @@ static bool may_be_beside(const struct supervisor *v, size_t i, struct store_wis
         if (r->job.attempt > 1 || r->end != RUN_GOES_ON)
             return false;
         wish->model = r->job.model;
+        first |= r->first;
     }
-    return wish->model != NULL;
+    return wish->model && (first || now - v->slots[i].busy_ns < BESIDE_MOST_NS);
 }
 
 /* A worker that has nothing to do takes what is next; one that has, what goes well with
@@ -274,7 +284,7 @@ static bool claim(struct supervisor *v, size_t i, int64_t now)
     struct run *r = v->runs[i];
     bool alone = v->slots[i].state == SLOT_IDLE && crew_count(v, i) == 0;
     int64_t *at_ns = alone ? &v->claim_at_ns : &v->beside_at_ns;
-    if (now < *at_ns || (!alone && !may_be_beside(v, i, &wish)))
+    if (now < *at_ns || (!alone && !may_be_beside(v, i, now, &wish)))
         return false;
     while (r < v->runs[i] + WORKER_JOBS && r->active)
         r++;
@@ -282,8 +292,10 @@ static bool claim(struct supervisor *v, size_t i, int64_t now)
         return false;
     const struct store_wish *wanted = alone ? roster_wish(&v->roster, &wish, now) : &wish;
     int status = run_claim(r, &v->context, wanted, &e);
-    if (!status)
+    if (!status) {
+        r->first = alone;
         return true;
+    }
     if (status != ERR_NOT_FOUND)
         log_error("no job can be taken from the queue: %s", e.message);
     /* Nothing is due: look again when the bell rings, or in a while. */

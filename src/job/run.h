@@ -27,6 +27,7 @@ struct bodies {
 
 struct run {
     bool active;
+    bool first;     /* its worker had nothing else when it was taken */
     bool sent;      /* a worker has got it … */
     bool working;   /* … and has not said that it is done */
     struct job job; /* owned: as the store has it, as far as we know */

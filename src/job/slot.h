@@ -21,8 +21,9 @@ struct slot {
     int fd; /* owned socket; -1: closed */
     int64_t start_at_ns;
     int64_t started_ns;
-    int deaths;     /* in a row, without a job begun */
-    char death[80]; /* how the last one ended: "signal 11 (Segmentation fault)" */
+    int64_t busy_ns; /* since when it has had something to do, without a break */
+    int deaths;      /* in a row, without a job begun */
+    char death[80];  /* how the last one ended: "signal 11 (Segmentation fault)" */
     /* It was killed, neither by us nor for lack of memory: nothing that it had to do is
      * the reason. */
     bool from_outside;

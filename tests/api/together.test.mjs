@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { form, getJson, hasModel, hold, startServer, transcribe, until, waitForJob } from '../lib/server.mjs';
+import { form, getJson, hasModel, hold, startServer, transcribe, until, waitForJob, wav } from '../lib/server.mjs';
 
 const golden = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../engine/golden');
 const needsModel = { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is not in WT_TEST_MODELS' };
@@ -71,6 +71,28 @@ describe('jobs in one worker', needsModel, () => {
     assert.equal(texts[0], texts[1]);
     assert.equal((await fetch(`${server.url}/jobs/${ids[1]}`)).status, 404);
     assert.doesNotMatch(server.log(), /died|is ended/);
+    await server.stop();
+  });
+
+  // Too large to be beside others. The stream alone would keep the worker busy for ever.
+  test('let others have their turn, however many there are', { timeout: 180000 }, async () => {
+    const server = await startServer({ env });
+    const clip = repeated('clean.wav', 1);
+    let done = 0;
+    let ended = false;
+    const client = async (n) => {
+      for (let i = 0; !ended && performance.now() < 120000; i++) {
+        await waitForJob(server, await submit(server, clip, `${n}-${i}.wav`));
+        done++;
+      }
+    };
+    const stream = Promise.all(Array.from({ length: 12 }, (_, n) => client(n)));
+    await until(() => done, (n) => n > 8);
+    const large = await submit(server, wav({ seconds: 300 }), 'large.wav');
+    const job = await Promise.race([waitForJob(server, large), stream.then(() => null)]);
+    ended = true;
+    await stream;
+    assert.equal(job?.status, 'completed', `${done} short ones went before it`);
     await server.stop();
   });
 });
