@@ -88,6 +88,20 @@ static int emit(struct multipart *m, const char *bytes, size_t length, struct er
     return m->callbacks.data(m->callbacks.arg, bytes, length, e);
 }
 
+/* How many bytes come before the delimiter, or before what may be its beginning. Carriage
+ * returns are frequent in recordings: to stop at each would hand them on in crumbs. */
+static size_t ordinary(const struct multipart *m, const char *bytes, size_t length)
+{
+    const char *found = memmem(bytes, length, m->delimiter, m->delimiter_length);
+    if (found)
+        return (size_t)(found - bytes);
+    /* A delimiter has one carriage return, its first byte. */
+    size_t tail = length < m->delimiter_length ? length : m->delimiter_length - 1;
+    const char *cr = memrchr(bytes + length - tail, '\r', tail);
+    size_t rest = cr ? (size_t)(bytes + length - cr) : 0;
+    return cr && !memcmp(cr, m->delimiter, rest) ? length - rest : length;
+}
+
 /* PREAMBLE and BODY: hand on everything up to the delimiter. Returns how many bytes were
  * used, or an error. */
 static ssize_t search(struct multipart *m, const char *bytes, size_t length,
@@ -105,8 +119,7 @@ static ssize_t search(struct multipart *m, const char *bytes, size_t length,
             if (status)
                 return status;
         } else {
-            const char *cr = memchr(bytes + i, '\r', length - i);
-            size_t run = cr ? (size_t)(cr - (bytes + i)) : length - i;
+            size_t run = ordinary(m, bytes + i, length - i);
             int status = emit(m, bytes + i, run, e);
             if (status)
                 return status;

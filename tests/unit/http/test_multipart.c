@@ -11,6 +11,7 @@
 /* What the parser told, as one text: "[name|filename|type]bytes;" for each part. */
 static struct buf told;
 static int refuse_at; /* bytes of data after which the callback refuses; -1: never */
+static int pieces;    /* in which data came */
 
 static int on_begin(void *arg, const struct multipart_part *part, struct err *e)
 {
@@ -24,6 +25,7 @@ static int on_begin(void *arg, const struct multipart_part *part, struct err *e)
 static int on_data(void *arg, const void *bytes, size_t length, struct err *e)
 {
     (void)arg;
+    pieces++;
     buf_add(&told, bytes, length);
     return refuse_at >= 0 ? err_set(e, ERR_FULL, "refused") : 0;
 }
@@ -96,6 +98,26 @@ static void is_not_fooled_by_near_boundaries(void **state)
     CHECK("--XX\r\nContent-Disposition: form-data; name=a\r\n\r\n"
           "\r\r\n\r\n-\r\n--\r\n--X\r\r\n--XY--XX\n--XX\r\n--XX--",
           0, "[a|-|]\r\r\n\r\n-\r\n--\r\n--X\r\r\n--XY--XX\n--XX;");
+}
+
+/* Each piece costs a write to the disk, and every 256th byte of a recording is a carriage
+ * return. */
+static void hands_on_what_comes_in_one_piece(void **state)
+{
+    (void)state;
+    struct buf body;
+    buf_init(&body, 1 << 20);
+    buf_printf(&body, "--XX\r\nContent-Disposition: form-data; name=a\r\n\r\n.");
+    for (int i = 0; i < 1000; i++)
+        buf_printf(&body, "%d\r\n-\r", i);
+    buf_printf(&body, "\r\n--XX--");
+    pieces = 0;
+    assert_int_equal(parse(TYPE, buf_cstr(&body), body.length, body.length), 0);
+    assert_int_equal(pieces, 1);
+    pieces = 0;
+    assert_int_equal(parse(TYPE, buf_cstr(&body), body.length, body.length / 2), 0);
+    assert_in_range(pieces, 1, 4);
+    buf_release(&body);
 }
 
 static void refuses_bodies_that_end_early(void **state)
@@ -174,6 +196,7 @@ int main(void)
         cmocka_unit_test(reads_parts_however_they_are_cut),
         cmocka_unit_test(accepts_preamble_padding_and_empty_parts),
         cmocka_unit_test(is_not_fooled_by_near_boundaries),
+        cmocka_unit_test(hands_on_what_comes_in_one_piece),
         cmocka_unit_test(refuses_bodies_that_end_early),
         cmocka_unit_test(refuses_malformed_forms),
         cmocka_unit_test(refuses_bad_types),
