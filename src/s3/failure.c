@@ -83,6 +83,14 @@ static int by_status(const struct s3 *s, const struct s3_request *r, long status
     }
 }
 
+/* Words of the server itself are for the log: nothing that is more than a word. */
+static bool is_word(const char *text)
+{
+    static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                               "0123456789-";
+    return *text && text[strspn(text, good)] == '\0';
+}
+
 int s3_failure(const struct s3 *s, const struct s3_request *r, const struct s3_answer *a,
                struct err *e)
 {
@@ -93,17 +101,14 @@ int s3_failure(const struct s3 *s, const struct s3_request *r, const struct s3_a
         if (strcmp(code, known[i].code) != 0)
             continue;
         s3_xml_find(text, a->text.length, "Region", region, sizeof region);
+        bool named = is_word(region);
         return err_set(e, known[i].error, "%s: %s%s%.40s%s", s3_name(s),
-                       known[i].what_to_do, *region ? " (" : "", region,
-                       *region ? ")" : "");
+                       known[i].what_to_do, named ? " (" : "", named ? region : "",
+                       named ? ")" : "");
     }
-    /* Words of the server itself are for the log, and no more than a few. */
-    for (const char *p = code; *p; p++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", *p))
-            code[0] = '\0';
-    return *code ? err_set(e, ERR_IO, "%s: the server answered %ld, %s", s3_name(s),
-                           a->status, code)
-                 : by_status(s, r, a->status, e);
+    return is_word(code) ? err_set(e, ERR_IO, "%s: the server answered %ld, %s",
+                                   s3_name(s), a->status, code)
+                         : by_status(s, r, a->status, e);
 }
 
 int s3_broken(const struct s3 *s, CURLcode code, const char *reason, bool *passing,

@@ -8,6 +8,7 @@
 
 #define STATE_MAX  (2u << 20)
 #define PIECES_MAX 10000
+#define BYTES_MAX  (INT64_C(1) << 48) /* so that all together have a sum */
 
 void blob_state_init(struct blob_state *s)
 {
@@ -141,7 +142,8 @@ static bool parse_pieces(struct blob_state *s, const json_t *list)
         const char *token = json_string_value(json_array_get(item, 0));
         json_int_t bytes = json_integer_value(json_array_get(item, 1));
         struct blob_piece *p =
-            token && is_token(token) && bytes >= 0 ? add_piece(s) : NULL;
+            token && is_token(token) && bytes >= 0 && bytes <= BYTES_MAX ? add_piece(s)
+                                                                         : NULL;
         if (!p)
             return false;
         (void)snprintf(p->token, sizeof p->token, "%s", token);
@@ -159,8 +161,8 @@ static bool parse_parts(struct blob_state *s, const json_t *list)
         json_int_t number = json_integer_value(json_array_get(item, 0));
         json_int_t bytes = json_integer_value(json_array_get(item, 1));
         const char *etag = json_string_value(json_array_get(item, 2));
-        if (number < s->next || number > S3_PARTS_MAX || bytes < 0 || !etag ||
-            strlen(etag) >= S3_ETAG_SIZE || s->n_parts == S3_PARTS_MAX ||
+        if (number < s->next || number > S3_PARTS_MAX || bytes < 0 || bytes > BYTES_MAX ||
+            !etag || strlen(etag) >= S3_ETAG_SIZE || s->n_parts == S3_PARTS_MAX ||
             mem_grow(&s->parts, &s->parts_capacity, s->n_parts + 1, sizeof *s->parts))
             return false;
         struct s3_part *p = &s->parts[s->n_parts++];
