@@ -68,7 +68,11 @@ static int check_pieces(struct files_writer *w, struct err *e)
 int files_resume(struct blob_writer *base, bool clean, struct err *e)
 {
     struct files_writer *w = WRITER(base);
-    int status = files_check_space(STORE(base->store), e);
+    struct files_store *s = STORE(base->store);
+    int status = files_check_space(s, e);
+    if (!status && access(s->parts, W_OK))
+        status = files_blame_us(
+            err_errno(e, "the storage folder %s cannot be written", s->parts), e);
     if (!status)
         status = check_pieces(w, e);
     if (!status && clean && base->state.n_pieces && last_piece(base)->token[0])

@@ -178,6 +178,7 @@ static void a_source_is_paused_with_what_it_has(void **state)
     src.received = 40;
     free(src.validator);
     src.validator = strdup("\"v1\"");
+    free(src.state);
     src.state = strdup("where it stands");
     CHECK(store_source_pause(s, &src, true, 5000, "trying again", e));
     assert_int_equal(store_source_claim(s, 4999, 9000, &again, NULL), ERR_NOT_FOUND);
