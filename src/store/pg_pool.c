@@ -292,6 +292,8 @@ static int find_outcome(struct pg_turn *t, int64_t number, struct err *e)
     if (until < t->until_ns)
         until = t->until_ns;
     struct err why = {0};
+    /* Whoever gets the connection next must not write where this is about to look. */
+    t->conn->slot = draw();
     give_back(t->pool, t->conn);
     t->conn = NULL;
     do {

@@ -138,6 +138,39 @@ static void a_commit_whose_answer_is_lost_is_known(void **state)
     cutter_stop(cutter);
 }
 
+/* While it is asked for, somebody else has the connection, and commits in its name. */
+static void a_lost_commit_is_not_taken_for_a_later_one(void **state)
+{
+    struct fixture *f = *state;
+    struct cutter *cutter = cutter_start(postgres_port());
+    char url[PATH_MAX + 32];
+    (void)snprintf(url, sizeof url, "postgresql://wt:%s@127.0.0.1:%d/%s?sslmode=disable",
+                   POSTGRES_PASSWORD, cutter_port(cutter), f->database);
+    FILE *files[8];
+    struct crowd c = {.f = f, .store = crowd_open(url, 1), .arg = files};
+    pthread_t crowd;
+    for (int i = 0; i < 8; i++)
+        files[i] = tmpfile();
+    assert_int_equal(pthread_create(&crowd, NULL, add_beside, &c), 0);
+    for (int i = 0; i < 20; i++) {
+        cutter_arm(cutter, "COMMIT", 1);
+        while (cutter_left(cutter))
+            usleep(1000);
+    }
+    atomic_store(&c.over, true);
+    pthread_join(crowd, NULL);
+    for (int i = 0; i < 8; i++) {
+        int status;
+        char id[ID_SIZE];
+        rewind(files[i]);
+        while (fscanf(files[i], "%d %36s", &status, id) == 2)
+            assert_int_equal(status, 0);
+        fclose(files[i]);
+    }
+    store_close(c.store);
+    cutter_stop(cutter);
+}
+
 static void add_session(struct crowd *c, int i)
 {
     struct store_session x = {.id = "00000000000000aa",
@@ -271,6 +304,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_restart_loses_nothing),
         TEST(a_commit_whose_answer_is_lost_is_known),
+        TEST(a_lost_commit_is_not_taken_for_a_later_one),
         TEST(a_deadlock_is_tried_again),
         TEST(what_is_away_is_away_in_time),
         TEST(what_is_silent_is_away_in_time),
