@@ -132,7 +132,7 @@ for (const { name: kind, skip } of kinds.filter(({ name }) => name !== 'redis'))
         const history = new History();
         let server = await at.serve(more);
         const url = () => server.url;
-        const known = () => at.rows("SELECT 1 FROM job_sources WHERE NOT fetched").length === 0;
+        const known = () => at.rows("SELECT 1 FROM job_sources s JOIN jobs j ON j.id = s.job_id WHERE NOT fetched").length === 0;
 
         // What is there to die at: the calls of one that is left alone.
         const goOn = kind === 'sqlite' ? await hold(server) : () => {};
