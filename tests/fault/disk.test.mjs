@@ -117,7 +117,7 @@ for (const { name: kind, skip } of kinds.filter(({ name }) => name !== 'redis'))
       };
       const clients = [0, 1, 2, 3].map(submitter);
       const readers = [read(server, known, more, counts), read(server, known, more, counts)];
-      const faults = fillAndEmpty(disks, Object.keys(folders), size(10, 300) * 1000);
+      const faults = fillAndEmpty(disks, Object.keys(folders), size(5, 300) * 1000);
       const times = await Promise.race([faults, ...[...clients, ...readers].map((p) => p.then(() => faults))]);
       const wellAt = Date.now();
       const first = until(() => transcribe(server, form(recordings.noisy, 'after.wav')), ({ status }) => status === 202)
