@@ -11,6 +11,7 @@ import {
   form, getJson, hasEnded, hasModel, hold, raw, startServer, tempFolder, tone, transcribe, until,
   waitForJob, wav,
 } from '../lib/server.mjs';
+import { wanted as onS3 } from '../lib/s3.mjs';
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const unknown = '01a20eeb-3efb-7eac-bbbd-01910af80753';
@@ -260,7 +261,7 @@ describe('the native door', needsModel, () => {
       request.destroy();
     });
 
-    test('that is broken off leaves nothing behind', async () => {
+    test('that is broken off leaves nothing behind', { skip: onS3 && 'what has come is not seen in a bucket' }, async () => {
       const parts = () => server.stored().filter((name) => name.endsWith('.part')).length;
       await until(parts, (n) => n === 0);
       const socket = net.connect(server.port, '127.0.0.1');
