@@ -9,7 +9,7 @@ import { History } from '../lib/history.mjs';
 import { children, getJson, hasEnded, until, waitForJob } from '../lib/server.mjs';
 import { long } from '../lib/worker.mjs';
 
-const limit = { timeout: 600000 };
+const limit = { timeout: size(600000, 3600000) };
 const LEASE_MS = 15000;
 const seconds = size(90, 600);
 const bytes = long(seconds);
