@@ -72,6 +72,26 @@ int fs_write_all(int fd, const void *bytes, size_t length, struct err *e)
     return 0;
 }
 
+int fs_open_unnamed(const char *folder, const char *prefix, struct err *e)
+{
+    char path[PATH_MAX];
+    int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        return fd;
+    /* Not every file system has O_TMPFILE (NFS, overlay on old kernels). */
+    if (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL) {
+        int n = snprintf(path, sizeof path, "%s/%sXXXXXX", folder, prefix);
+        if (n < 0 || (size_t)n >= sizeof path)
+            return err_set(e, ERR_INVALID, "the name of the scratch folder is too long");
+        fd = mkostemp(path, O_CLOEXEC);
+        if (fd >= 0) {
+            unlink(path);
+            return fd;
+        }
+    }
+    return err_errno(e, "cannot make a scratch file in %s", folder);
+}
+
 int fs_sync_folder_of(const char *path, struct err *e)
 {
     char folder[PATH_MAX];

@@ -21,6 +21,11 @@ int fs_write_atomic(const char *path, const void *bytes, size_t length, struct e
 /* All of `length` bytes, through short writes and EINTR. */
 int fs_write_all(int fd, const void *bytes, size_t length, struct err *e);
 
+/* A file without a name in `folder`, open for reading and writing; it vanishes with its
+ * last descriptor, which is returned, or a negative code. `prefix` begins the name that
+ * it has for a moment where the file system knows no other way (NFS). */
+int fs_open_unnamed(const char *folder, const char *prefix, struct err *e);
+
 /* rename(2), then fsync of the target's folder. */
 int fs_rename_durable(const char *from, const char *to, struct err *e);
 int fs_sync_folder_of(const char *path, struct err *e);

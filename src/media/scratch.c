@@ -17,24 +17,7 @@ const char *scratch_default(void)
 
 int scratch_open(const char *folder, struct err *e)
 {
-    if (!folder)
-        folder = scratch_default();
-    int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd >= 0)
-        return fd;
-    /* Not every file system has O_TMPFILE (NFS, overlay on old kernels). */
-    if (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL) {
-        char path[PATH_MAX];
-        int n = snprintf(path, sizeof path, "%s/samples-XXXXXX", folder);
-        if (n < 0 || (size_t)n >= sizeof path)
-            return err_set(e, ERR_INVALID, "the name of the scratch folder is too long");
-        fd = mkostemp(path, O_CLOEXEC);
-        if (fd >= 0) {
-            unlink(path);
-            return fd;
-        }
-    }
-    return err_errno(e, "cannot make a scratch file in %s", folder);
+    return fs_open_unnamed(folder ? folder : scratch_default(), "samples-", e);
 }
 
 static int copy_all(int from, int to, size_t max_bytes, struct err *e)

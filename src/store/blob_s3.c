@@ -116,23 +116,6 @@ static int read_blob(struct blob_store *base, const char *id, int64_t first,
     return status ? status : s3_get(STORE(base)->s3, key, first, length, data, arg, e);
 }
 
-/* A file of nobody's, on this machine. */
-static int scratch_file(const char *folder, struct err *e)
-{
-    char path[4096];
-    int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd >= 0)
-        return fd;
-    int n = snprintf(path, sizeof path, "%s/fetched-XXXXXX", folder);
-    if (n < 0 || (size_t)n >= sizeof path)
-        return err_set(e, ERR_INVALID, "SCRATCH_DIR is too long");
-    fd = mkostemp(path, O_CLOEXEC);
-    if (fd < 0)
-        return err_errno(e, "the scratch folder %s cannot be written", folder);
-    unlink(path);
-    return fd;
-}
-
 static int add_bytes(void *arg, const void *bytes, size_t length, struct err *e)
 {
     return fs_write_all(*(int *)arg, bytes, length, e);
@@ -142,7 +125,7 @@ static int add_bytes(void *arg, const void *bytes, size_t length, struct err *e)
  * a job would fail for a proxy that is wrong. */
 static int open_blob(struct blob_store *base, const char *id, struct err *e)
 {
-    int fd = scratch_file(base->scratch, e);
+    int fd = fs_open_unnamed(base->scratch, "fetched-", e);
     if (fd < 0)
         return fd;
     int status = read_blob(base, id, 0, -1, add_bytes, &fd, e);
