@@ -198,6 +198,15 @@ export function databaseText(folder) {
   return fs.readdirSync(data).map((name) => fs.readFileSync(path.join(data, name), 'latin1')).join('');
 }
 
+/** The only value of a query of the database of a folder, as text; its service may run. */
+export function readDatabase(folder, sql) {
+  if (wanted) return shared.sql(`SELECT (${sql})`.replace(/(FROM|JOIN) (\w+)/g, '$1 whisper_transcriber.$2'), shared.made.get(folder));
+  const script = 'import sqlite3,sys; print(sqlite3.connect(sys.argv[1], timeout=10).execute(sys.argv[2]).fetchone()[0])';
+  const done = spawnSync('python3', ['-c', script, path.join(folder, 'data/app.db'), sql], { encoding: 'utf8' });
+  if (done.status !== 0) throw new Error(done.stderr);
+  return done.stdout.trim();
+}
+
 /** Change the database of a folder whose service does not run. */
 export function editDatabase(folder, sql) {
   if (wanted) {

@@ -200,11 +200,17 @@ export async function getJson(server, where, init) {
   return { status: response.status, headers: response.headers, body: await response.json() };
 }
 
+// What has not come by then does not: a test that says what it saw is worth more than one
+// that is ended with its whole file.
+const longestWait = (process.env.WT_FAULTS === 'long' ? 7200 : 300) * 1000;
+
 /** Ask until `done(value)` holds: waits for an event, never for a time. */
 export async function until(ask, done) {
+  const began = Date.now();
   for (;;) {
     const value = await ask();
     if (done(value)) return value;
+    if (Date.now() - began > longestWait) throw new Error(`it has not come: ${done}; last seen: ${JSON.stringify(value)?.slice(0, 500)}`);
     await new Promise((resolve) => { setTimeout(resolve, 50); });
   }
 }
