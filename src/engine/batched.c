@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/ahead.h"
 #include "engine/pack.h"
 
 #include <pthread.h>
@@ -67,6 +68,21 @@ int batched_exchange(struct run *w, const struct heard *h, const struct said **b
     return 0;
 }
 
+/* It cannot be written yet: whoever is to go on after a break should know of it. */
+static int tell_ahead(const struct run *w, const struct post *p, struct err *e)
+{
+    struct buf b;
+    if (!w->c || !w->c->ahead)
+        return 0;
+    buf_init(&b, AHEAD_MAX_BYTES);
+    int rc =
+        ahead_write(&p->account, p->is_said ? &p->said : NULL, w->r->multilingual, &b, e);
+    if (rc == 0)
+        w->c->ahead(w->c->arg, b.data, b.length);
+    buf_release(&b);
+    return rc;
+}
+
 /* All that is done up to the first window that is not. */
 static int write_done(struct crew *c, struct err *e)
 {
@@ -98,16 +114,26 @@ static void listen_to(struct crew *c, size_t turn)
         log_debug("the window at frame %lld is done", (long long)p->window.at);
     if (rc == 0)
         rc = write_done(c, &e);
+    if (rc == 0 && turn >= c->written)
+        rc = tell_ahead(&mine, p, &e);
     if (rc < 0)
         fail(c, rc, &e);
+}
+
+/* The next window that somebody has to hear; false when there is none. */
+static bool find_next(struct crew *c)
+{
+    while (c->next < c->n && c->posts[c->next].is_done)
+        c->next++;
+    return c->next < c->n;
 }
 
 /* With the baton. */
 static void work(struct crew *c)
 {
     struct batcher *b = c->main->batcher;
-    while (c->next < c->n && batcher_wait_seat(b, c->main->member)) {
-        if (c->next < c->n) /* while it waited, others may have taken the last */
+    while (find_next(c) && batcher_wait_seat(b, c->main->member)) {
+        if (find_next(c)) /* while it waited, others may have taken the last */
             listen_to(c, c->next++);
         batcher_tell(b);
     }
@@ -169,6 +195,28 @@ static int open_crew(struct crew *c, struct run *w, int64_t at, struct err *e)
     return rc;
 }
 
+/* What an earlier attempt has told of a window, if it is this one. */
+static void recall_ahead(struct crew *c, const struct whisper_ahead *ahead)
+{
+    const struct run *w = c->main;
+    bool multilingual;
+    struct window window;
+    struct err e;
+    if (!ahead_window(ahead->bytes, ahead->length, &window, &multilingual) ||
+        multilingual != w->r->multilingual)
+        return;
+    for (size_t i = 0; i < c->n; i++) {
+        struct post *p = &c->posts[i];
+        if (p->is_done || p->window.at != window.at || p->window.frames != window.frames)
+            continue;
+        p->is_done = ahead_read(ahead->bytes, ahead->length, w->s->model->config.n_vocab,
+                                w->p->context_pass, &p->account, &p->said, &e) == 0;
+        p->is_said = p->is_done && w->p->context_pass;
+        log_debug("the window at frame %lld %s", (long long)window.at,
+                  p->is_done ? "is known" : e.message);
+    }
+}
+
 static void close_crew(struct crew *c)
 {
     for (size_t i = 0; i < c->n; i++) {
@@ -185,10 +233,15 @@ int batched_hear(struct run *w, int64_t at, struct err *e)
     int rc = open_crew(&c, w, at, e);
     if (rc == 0 && c.n > 0) {
         w->crew = &c;
+        for (size_t i = 0; i < w->p->n_ahead; i++)
+            recall_ahead(&c, &w->p->ahead[i]);
+        rc = write_done(&c, e);
         longform_free_seats(w, 0); /* listeners take them one by one */
-        work_together(&c, count_listeners(w, c.n));
+        if (rc == 0)
+            work_together(&c, count_listeners(w, c.n));
         w->crew = NULL;
-        rc = c.rc < 0 ? err_set(e, c.rc, "%s", c.why.message) : longform_check(w, e);
+        if (rc == 0)
+            rc = c.rc < 0 ? err_set(e, c.rc, "%s", c.why.message) : longform_check(w, e);
     }
     close_crew(&c);
     return rc;

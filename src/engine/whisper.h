@@ -185,6 +185,15 @@ struct whisper_params {
      */
     int64_t start_frame;
     const char *known_language; /* borrowed; NULL: none */
+    /* And windows behind that frame which were done already, as the callback `ahead` told
+     * of them; they are not heard again. What fits no window, or is damaged, is heard. */
+    const struct whisper_ahead *ahead; /* borrowed [n_ahead] */
+    size_t n_ahead;
+};
+
+struct whisper_ahead {
+    const void *bytes; /* borrowed [length] */
+    size_t length;
 };
 
 /* The reference's defaults, with condition_on_previous_text off. */
@@ -297,6 +306,10 @@ struct whisper_callbacks {
     void (*segment)(void *arg, const struct whisper_segment *segment);
     /* A window is done: everything before next_frame is transcribed. A checkpoint. */
     void (*window)(void *arg, int64_t next_frame, int64_t total_frames);
+    /* A window is done while one before it is not: what is known of it, for
+     * whisper_params.ahead, should the recording be broken off. Bytes of no meaning
+     * outside the engine, borrowed for the call; at most 1 MiB. */
+    void (*ahead)(void *arg, const void *bytes, size_t length);
     /* A note was added to the report; borrowed for the call. */
     void (*note)(void *arg, const struct whisper_note *note);
 };

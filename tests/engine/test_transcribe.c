@@ -251,6 +251,138 @@ static void going_on_gives_the_same(void **state)
     free(s.samples);
 }
 
+/* ---- windows that are done before others ------------------------------------------- */
+
+enum { AHEAD_MOST = 8 };
+
+struct early {
+    struct whisper_ahead list[AHEAD_MOST]; /* owned bytes */
+    size_t count;
+    int64_t next_frame;
+    bool stops; /* as soon as there is one */
+};
+
+static bool early_cancelled(void *arg)
+{
+    const struct early *early = arg;
+    return early->stops && early->count > 0;
+}
+
+static void early_window(void *arg, int64_t next_frame, int64_t total_frames)
+{
+    (void)total_frames;
+    ((struct early *)arg)->next_frame = next_frame;
+}
+
+static void early_ahead(void *arg, const void *bytes, size_t length)
+{
+    struct early *early = arg;
+    assert_true(early->count < AHEAD_MOST);
+    void *copy = malloc(length);
+    assert_non_null(copy);
+    memcpy(copy, bytes, length);
+    early->list[early->count++] = (struct whisper_ahead){copy, length};
+}
+
+static int hear_early(const struct sound *s, const struct whisper_params *p,
+                      struct early *early, struct whisper_result *r)
+{
+    struct err e = {0};
+    const struct whisper_callbacks c = {.arg = early,
+                                        .cancelled = early_cancelled,
+                                        .window = early_window,
+                                        .ahead = early_ahead};
+    int rc = whisper_transcribe(session, s->samples, s->count, p, &c, r, &e);
+    if (rc < 0 && rc != ERR_CANCELLED)
+        fail_msg("%s", e.message);
+    return rc;
+}
+
+static void early_release(struct early *early)
+{
+    for (size_t i = 0; i < early->count; i++)
+        free((void *)early->list[i].bytes);
+    early->count = 0;
+}
+
+/* A long window, whose text takes many steps, and short ones behind it. */
+static struct sound uneven_sound(void)
+{
+    struct sound s = {0};
+    for (int i = 0; i < 4; i++)
+        add_recording(&s, "clean");
+    for (int i = 0; i < 3; i++) {
+        add_silence(&s, 20);
+        add_recording(&s, "noisy");
+    }
+    return s;
+}
+
+/* Go on with what is known of `early`, whose bytes may be something else by now. */
+static void go_on(const struct sound *s, const struct whisper_params *given,
+                  const struct early *early, const struct whisper_ahead *ahead,
+                  struct whisper_result *first, struct whisper_result *r)
+{
+    struct whisper_params p = *given;
+    struct early again = {0};
+    p.start_frame = early->next_frame;
+    p.ahead = ahead;
+    p.n_ahead = early->count;
+    whisper_result_init(r);
+    assert_int_equal(first->n_segments, 0); /* the first window was not done */
+    assert_int_equal(hear_early(s, &p, &again, r), 0);
+    early_release(&again);
+}
+
+static void what_was_done_early_is_not_heard_again(void **state)
+{
+    (void)state;
+    struct sound s = uneven_sound();
+    struct early early = {0}, none = {0};
+    struct whisper_params p;
+    struct whisper_result whole, broken, rest;
+    whisper_params_init(&p);
+    p.language = "en";
+    p.vad_filter = false;
+    p.mode = WHISPER_MODE_BATCHED;
+    p.batch_size = 4;
+    whisper_result_init(&whole);
+    assert_int_equal(hear_early(&s, &p, &none, &whole), 0);
+    early.stops = true;
+    whisper_result_init(&broken);
+    assert_int_equal(hear_early(&s, &p, &early, &broken), ERR_CANCELLED);
+    assert_true(early.count > 0);
+
+    go_on(&s, &p, &early, early.list, &broken, &rest);
+    assert_equal_results(&whole, &rest);
+    whisper_result_release(&rest);
+
+    /* Whose window it is shows when it says something else: its temperature. */
+    unsigned char *bytes = (unsigned char *)early.list[0].bytes;
+    const float odd = 0.125f;
+    memcpy(bytes + 35, &odd, sizeof odd);
+    go_on(&s, &p, &early, early.list, &broken, &rest);
+    size_t n = 0;
+    for (size_t i = 0; i < rest.n_segments; i++)
+        n += rest.segments[i].temperature == odd;
+    assert_true(n > 0 && n < rest.n_segments);
+    whisper_result_release(&rest);
+
+    /* Damaged, it is heard. */
+    struct whisper_ahead cut[AHEAD_MOST];
+    for (size_t i = 0; i < early.count; i++)
+        cut[i] = (struct whisper_ahead){early.list[i].bytes, early.list[i].length - 1};
+    go_on(&s, &p, &early, cut, &broken, &rest);
+    assert_equal_results(&whole, &rest);
+    whisper_result_release(&rest);
+
+    early_release(&early);
+    early_release(&none);
+    whisper_result_release(&broken);
+    whisper_result_release(&whole);
+    free(s.samples);
+}
+
 static void chance_repeats_itself(void **state)
 {
     (void)state;
@@ -573,6 +705,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_words_are_there),
         cmocka_unit_test(going_on_gives_the_same),
+        cmocka_unit_test(what_was_done_early_is_not_heard_again),
         cmocka_unit_test(chance_repeats_itself),
         cmocka_unit_test(it_stops_when_asked),
         cmocka_unit_test(nothing_is_heard_in_nothing),
