@@ -78,7 +78,8 @@ static int tell_ahead(const struct run *w, const struct post *p, struct err *e)
     int rc =
         ahead_write(&p->account, p->is_said ? &p->said : NULL, w->r->multilingual, &b, e);
     if (rc == 0)
-        w->c->ahead(w->c->arg, b.data, b.length);
+        w->c->ahead(w->c->arg, timeline_recording(w->t, p->window.at + p->window.frames),
+                    b.data, b.length);
     buf_release(&b);
     return rc;
 }

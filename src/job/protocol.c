@@ -90,7 +90,7 @@ static const struct form {
                          BIT(F_MAX_SECONDS) | BIT(F_FORMATS) | BIT(F_VAD) |
                          BIT(F_COMPUTE_TYPE) | BIT(F_SCRATCH) | BIT(F_KNOWN_LANGUAGE) |
                          BIT(F_LANGUAGE) | BIT(F_PROBABILITY) | BIT(F_NEXT),
-                     1, 3},
+                     1, 4},
     [MESSAGE_CANCEL] = {"cancel", WHICH_JOB, 0, 0},
     [MESSAGE_UNLOAD] = {"unload", BIT(F_SERIAL), 0, 0},
     [MESSAGE_READY] = {"ready", 0, 0, 0},
@@ -101,6 +101,7 @@ static const struct form {
                         WHICH_JOB | BIT(F_LANGUAGE) | BIT(F_PROBABILITY) | BIT(F_NEXT) |
                             BIT(F_TOTAL),
                         0, 0},
+    [MESSAGE_AHEAD] = {"ahead", WHICH_JOB | BIT(F_NEXT), 0, 0},
     [MESSAGE_FINISHED] = {"finished",
                           WHICH_JOB | BIT(F_LANGUAGE) | BIT(F_PROBABILITY) |
                               BIT(F_SECONDS) | BIT(F_TEXT),

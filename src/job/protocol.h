@@ -18,7 +18,7 @@
 /* Fits the kernel's default socket buffer. A window of speech is some 10 KB, with the
  * times of its words some 40; what is more goes in parts. */
 #define MESSAGE_MAX_BYTES (160 << 10)
-#define MESSAGE_MAX_FDS   3
+#define MESSAGE_MAX_FDS   4
 
 enum message_type {
     /* to the worker */
@@ -31,6 +31,8 @@ enum message_type {
     MESSAGE_DECODED, /* file: its waveform, a byte for every 20 ms, if it could be made */
     MESSAGE_PART,   /* body: as of the WINDOW or FINISHED behind it, which has the rest */
     MESSAGE_WINDOW, /* body: a transcript of the window's segments and notes, if any */
+    MESSAGE_AHEAD, /* body: what is known of a window that leads to next_frame and is done
+                      early, in base64 (ahead.h) */
     MESSAGE_FINISHED, /* all windows were sent before; body: what else is in the report */
     MESSAGE_FAILED,
     MESSAGE_TYPE_COUNT
@@ -39,6 +41,7 @@ enum message_type {
 enum attached {
     ATTACHED_MODEL = 1,      /* a packed image: attach it instead of loading `path` */
     ATTACHED_CHECKPOINT = 2, /* the transcript so far */
+    ATTACHED_AHEAD = 4,      /* windows behind it that are done (ahead.h) */
 };
 
 /* Flat: each type uses the fields that protocol.c lists for it; the others are zero. */
@@ -59,7 +62,7 @@ struct message {
     char compute_type[16]; /* COMPUTE_TYPE */
     char scratch[PATH_MAX];
     char known_language[16]; /* code that an earlier attempt has found, or "" */
-    /* JOB (in a language, from a frame on), WINDOW, FINISHED */
+    /* JOB (in a language, from a frame on), WINDOW, AHEAD, FINISHED */
     char language[16];  /* code, "auto" or ""; JOB: what was asked for */
     double probability; /* of the language; JOB: of the known one */
     int64_t next_frame;

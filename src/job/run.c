@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
+#include "job/ahead.h"
 #include "job/checkpoint.h"
 #include "job/staging.h"
 #include "store/waveform.h"
@@ -56,11 +57,20 @@ static void bodies_release(struct bodies *b)
     free(b->list);
 }
 
+static void forget_ahead(struct run *r)
+{
+    for (size_t i = 0; i < r->ahead.count; i++)
+        free(r->ahead.list[i].text);
+    free(r->ahead.list);
+    r->ahead = (struct ahead_list){0};
+}
+
 static void run_release(struct run *r)
 {
     job_release(&r->job);
     bodies_release(&r->windows);
     bodies_release(&r->report);
+    forget_ahead(r);
     buf_release(&r->waveform);
     *r = (struct run){0};
 }
@@ -151,9 +161,13 @@ static int attach_recording(const struct run *r, const struct run_context *c,
     return 0;
 }
 
-/* What earlier attempts did. */
+/* What earlier attempts did, as files; -1: nothing. */
+struct known_files {
+    int checkpoint, ahead;
+};
+
 static int attach_checkpoint(struct run *r, const struct run_context *c,
-                             struct message *m, int *checkpoint_fd, struct err *e)
+                             struct message *m, struct known_files *files, struct err *e)
 {
     struct store_resume resume;
     int status = store_resume(c->jobs->store, r->job.id, &resume, e);
@@ -168,18 +182,19 @@ static int attach_checkpoint(struct run *r, const struct run_context *c,
             r->probability = resume.language_probability;
             memcpy(r->language, m->known_language, sizeof r->language);
         }
-        *checkpoint_fd = checkpoint_file(&resume, e);
-        if (*checkpoint_fd < 0)
-            status = *checkpoint_fd;
+        files->checkpoint = checkpoint_file(&resume, e);
+        if (files->checkpoint < 0)
+            status = files->checkpoint;
         log_event(LOG_INFO, r->job.id, "goes on from second %lld",
                   (long long)(resume.next_frame / 100));
     }
+    files->ahead = ahead_file(&resume);
     store_resume_release(&resume);
     return status;
 }
 
 static int compose(struct run *r, const struct run_context *c, int slot,
-                   struct message *m, int *checkpoint_fd, struct err *e)
+                   struct message *m, struct known_files *files, struct err *e)
 {
     int image_fd = -1;
     fill_message(r, c, m);
@@ -193,16 +208,20 @@ static int compose(struct run *r, const struct run_context *c, int slot,
     int answer = models_ask(c->models, m->path, slot, &m->serial, &image_fd, e);
     if (answer < 0 || answer == MODELS_LOADING)
         return answer;
-    status = attach_checkpoint(r, c, m, checkpoint_fd, e);
+    status = attach_checkpoint(r, c, m, files, e);
     if (status)
         return status;
     if (answer == MODELS_PACKED) {
         m->attached |= ATTACHED_MODEL;
         m->fds[m->n_fds++] = image_fd;
     }
-    if (*checkpoint_fd >= 0) {
+    if (files->checkpoint >= 0) {
         m->attached |= ATTACHED_CHECKPOINT;
-        m->fds[m->n_fds++] = *checkpoint_fd;
+        m->fds[m->n_fds++] = files->checkpoint;
+    }
+    if (files->ahead >= 0) {
+        m->attached |= ATTACHED_AHEAD;
+        m->fds[m->n_fds++] = files->ahead;
     }
     return answer;
 }
@@ -239,10 +258,10 @@ int run_send(struct run *r, const struct run_context *c, int slot, int fd, int64
 {
     struct message m = {0};
     struct err why = {0};
-    int checkpoint_fd = -1;
+    struct known_files files = {-1, -1};
     if (now_ns < r->not_before_ns)
         return 0;
-    int status = compose(r, c, slot, &m, &checkpoint_fd, &why);
+    int status = compose(r, c, slot, &m, &files, &why);
     if (status == MODELS_LOADING) {
         status = 0;
     } else if (status == ERR_NOT_FOUND && !any_model(c)) {
@@ -276,8 +295,10 @@ int run_send(struct run *r, const struct run_context *c, int slot, int fd, int64
     }
     if (m.n_fds > 0)
         close(m.fds[0]);
-    if (checkpoint_fd >= 0)
-        close(checkpoint_fd);
+    if (files.checkpoint >= 0)
+        close(files.checkpoint);
+    if (files.ahead >= 0)
+        close(files.ahead);
     return status;
 }
 
@@ -347,6 +368,21 @@ static int save_window(struct run *r, struct jobs *s, struct err *e)
     advance(&r->job, cp.progress, message);
     jobs_post(s, &r->job);
     return 0;
+}
+
+/* Windows that have been written since then need not be known. */
+static int save_ahead(struct run *r, struct jobs *s, struct err *e)
+{
+    int status = 0;
+    for (size_t i = 0; !status && i < r->ahead.count; i++) {
+        const struct ahead_text *a = &r->ahead.list[i];
+        if (a->until_frame > r->next_frame)
+            status = store_ahead(s->store, r->job.id, r->job.attempt, a->until_frame,
+                                 a->text, e);
+    }
+    if (!status)
+        forget_ahead(r);
+    return status;
 }
 
 static int save_finished(struct run *r, struct jobs *s, struct err *e)
@@ -495,6 +531,8 @@ void run_save(struct run *r, const struct run_context *c, int64_t now_ns)
         status = save_decoded(r, s, &e);
     if (!status && r->end != RUN_LOST && r->window_unsaved)
         status = save_window(r, s, &e);
+    if (!status && r->end != RUN_LOST && r->end != RUN_FINISHED)
+        status = save_ahead(r, s, &e);
     bool over = r->end != RUN_GOES_ON && !r->working;
     if (!status && over)
         status = save_end_and_tell(r, s, &e);

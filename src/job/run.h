@@ -25,6 +25,15 @@ struct bodies {
     size_t count, capacity;
 };
 
+/* Windows that are done early. */
+struct ahead_list {
+    struct ahead_text {
+        int64_t until_frame;
+        char *text; /* owned */
+    } * list;       /* owned [count] */
+    size_t count, capacity;
+};
+
 struct run {
     bool active;
     bool first;     /* its worker had nothing else when it was taken */
@@ -46,8 +55,9 @@ struct run {
     bool decoded_unsaved, window_unsaved;
     struct bodies windows; /* the last ones may be parts … */
     size_t n_parts;        /* … of a window whose end has not come: so many */
-    struct bodies report;  /* what came with the end */
-    struct buf waveform;   /* of what is decoded_unsaved; may be empty */
+    struct ahead_list ahead;
+    struct bodies report; /* what came with the end */
+    struct buf waveform;  /* of what is decoded_unsaved; may be empty */
 
     int64_t next_frame, total_frames;
     char language[16];

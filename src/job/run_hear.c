@@ -3,12 +3,14 @@
 #include "job/run.h"
 
 #include "base/mem.h"
+#include "job/ahead.h"
 #include "format/transcript.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define MAX_PARTS 4096 /* of one window, or of the report at the end */
+#define MAX_AHEAD 64   /* that are not in the store yet */
 
 /* A body becomes the last of a list, once it is known to be a transcript. */
 static int keep_body(struct bodies *b, const struct message *m, struct err *e)
@@ -77,6 +79,24 @@ static int hear_window(struct run *r, const struct message *m, struct err *e)
     return 0;
 }
 
+/* Only its form is looked at here: it is for another worker, which does not believe it
+ * either. */
+static int hear_ahead(struct run *r, const struct message *m, struct err *e)
+{
+    struct ahead_list *a = &r->ahead;
+    if (m->next_frame <= r->next_frame || !ahead_text_valid(m->body))
+        return err_set(e, ERR_CORRUPT, "the worker's early windows are none");
+    if (a->count >= MAX_AHEAD)
+        return 0; /* the store is away: it may be heard again */
+    if (mem_grow(&a->list, &a->capacity, a->count + 1, sizeof *a->list))
+        return err_set(e, ERR_NOMEM, "out of memory");
+    char *text = mem_strdup(m->body);
+    if (!text)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    a->list[a->count++] = (struct ahead_text){m->next_frame, text};
+    return 0;
+}
+
 /* Parts of the end belong to the report. */
 static int hear_report(struct run *r, const struct message *m, struct err *e)
 {
@@ -118,6 +138,8 @@ int run_hear(struct run *r, const struct message *m, struct err *e)
         return hear_window(r, m, e);
     case MESSAGE_PART:
         return hear_part(r, m, e);
+    case MESSAGE_AHEAD:
+        return hear_ahead(r, m, e);
     case MESSAGE_FINISHED:
         return hear_finished(r, m, e);
     case MESSAGE_FAILED:

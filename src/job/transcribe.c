@@ -196,6 +196,13 @@ static void on_window(void *arg, int64_t next_frame, int64_t total_frames)
         r->callbacks->window(r->callbacks->arg, next_frame, total_frames);
 }
 
+static void on_ahead(void *arg, int64_t next_frame, const void *bytes, size_t length)
+{
+    const struct run *r = arg;
+    if (r->rc == 0 && r->callbacks && r->callbacks->ahead)
+        r->callbacks->ahead(r->callbacks->arg, next_frame, bytes, length);
+}
+
 static int restore_words(const struct transcript_segment *s, struct whisper_segment *copy)
 {
     if (!s->words)
@@ -290,6 +297,7 @@ static int hear(struct whisper_session *session, const struct pcm *pcm, struct r
         .language = on_language,
         .segment = on_segment,
         .window = on_window,
+        .ahead = on_ahead,
         .note = on_note,
     };
     struct whisper_params params = r->options->params;

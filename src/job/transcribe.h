@@ -24,6 +24,8 @@ struct transcribe_callbacks {
     void (*segment)(void *arg, const struct transcript_segment *segment);
     /* All before next_frame is done; a checkpoint. */
     void (*window)(void *arg, int64_t next_frame, int64_t total_frames);
+    /* As in engine/whisper.h. */
+    void (*ahead)(void *arg, int64_t next_frame, const void *bytes, size_t length);
 };
 
 /* `decoding` is finished in any case. `out` is initialised by the caller and may hold the

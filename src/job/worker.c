@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "format/text.h"
+#include "job/ahead.h"
 #include "job/detect.h"
 #include "job/options.h"
 #include "job/parts.h"
@@ -132,6 +133,23 @@ static void on_window(void *arg, int64_t next_frame, int64_t total_frames)
     send_rest(t, &m, false);
 }
 
+/* What does not fit into a message is heard again after a break. */
+static void on_ahead(void *arg, int64_t next_frame, const void *bytes, size_t length)
+{
+    struct task *t = arg;
+    struct message m = {.type = MESSAGE_AHEAD, .next_frame = next_frame};
+    struct buf text;
+    buf_init(&text, MESSAGE_MAX_BYTES - MESSAGE_HEADER_BYTES);
+    ahead_encode(bytes, length, &text);
+    m.body = text.data;
+    m.body_length = text.length;
+    log_event(LOG_DEBUG, t->job.job_id, "attempt %d: heard early up to frame %lld",
+              t->job.attempt, (long long)next_frame);
+    if (!buf_failed(&text))
+        send_for(t, &m);
+    buf_release(&text);
+}
+
 /* ---- a job ---- */
 
 static int read_checkpoint(const struct message *job, struct transcript *out,
@@ -139,7 +157,7 @@ static int read_checkpoint(const struct message *job, struct transcript *out,
 {
     if (!(job->attached & ATTACHED_CHECKPOINT))
         return 0;
-    int fd = job->fds[job->n_fds - 1];
+    int fd = job->fds[job->n_fds - (job->attached & ATTACHED_AHEAD ? 2 : 1)];
     struct stat st;
     if (fstat(fd, &st) || st.st_size <= 0 || st.st_size > (off_t)MAX_CHECKPOINT_BYTES)
         return err_set(e, ERR_CORRUPT, "the checkpoint cannot be read");
@@ -150,6 +168,16 @@ static int read_checkpoint(const struct message *job, struct transcript *out,
     int status = transcript_parse(out, bytes, length, e);
     munmap(bytes, length);
     return status;
+}
+
+/* They make it faster, and are not needed. */
+static void read_ahead(const struct message *job, struct ahead_windows *out)
+{
+    struct err e;
+    *out = (struct ahead_windows){0};
+    if (job->attached & ATTACHED_AHEAD &&
+        ahead_windows_read(job->fds[job->n_fds - 1], out, &e))
+        log_event(LOG_WARNING, job->job_id, "%s", e.message);
 }
 
 static void set_options(const struct message *job, const struct job_options *options,
@@ -197,12 +225,18 @@ static int hear(struct task *t, struct decoding *decoding,
     } else {
         t->sent = parts_all(&t->transcript);
         struct transcribe_options o = {0};
+        struct ahead_windows ahead;
         set_options(&t->job, options, &o);
+        read_ahead(&t->job, &ahead);
+        o.params.ahead = ahead.list;
+        o.params.n_ahead = ahead.count;
         struct transcribe_callbacks callbacks = {.arg = t,
                                                  .cancelled = is_cancelled,
                                                  .decoded = on_decoded,
-                                                 .window = on_window};
+                                                 .window = on_window,
+                                                 .ahead = on_ahead};
         status = transcribe_file(session, decoding, &o, &callbacks, &t->transcript, e);
+        ahead_windows_release(&ahead);
     }
     if (session)
         worker_models_give_back(t->worker->models, session);

@@ -235,6 +235,15 @@ static const char sittings_sql[] =
     "ALTER TABLE job_sources ADD COLUMN state TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE job_sources ADD COLUMN taken TEXT NOT NULL DEFAULT '';";
 
+/* Windows that are done before one that lies before them. */
+static const char ahead_sql[] =
+    "CREATE TABLE job_ahead ("
+    "  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,"
+    "  until_frame INTEGER NOT NULL,"
+    "  heard TEXT NOT NULL,"
+    "  PRIMARY KEY (job_id, until_frame)"
+    ") STRICT;";
+
 static const struct migration steps_of_this_version[] = {
     {1, "jobs, checkpoints and transcripts", jobs_sql},
     {2, "retention of recordings and jobs", retention_sql},
@@ -250,6 +259,7 @@ static const struct migration steps_of_this_version[] = {
     {12, "jobs by their outcome", ended_sql},
     {13, "who works", workers_sql},
     {14, "sittings of what comes in", sittings_sql},
+    {15, "windows that are done early", ahead_sql},
 };
 
 const struct migration *migrations_all(size_t *count)

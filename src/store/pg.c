@@ -52,6 +52,7 @@ static const struct store_ops pg_store_ops = {
     .renew = pg_renew,
     .decoded = pg_decoded,
     .checkpoint = pg_checkpoint,
+    .ahead = pg_ahead,
     .resume = pg_read_resume,
     .complete = pg_complete,
     .fail_job = pg_fail,

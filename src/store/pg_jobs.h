@@ -41,6 +41,8 @@ int pg_decoded(struct store *s, const char *id, int attempt, double seconds, int
                const char *message, struct err *e);
 int pg_checkpoint(struct store *s, const char *id, int attempt,
                   const struct store_checkpoint *cp, struct err *e);
+int pg_ahead(struct store *s, const char *id, int attempt, int64_t until_frame,
+             const char *heard, struct err *e);
 int pg_complete(struct store *s, const char *id, int attempt, int64_t now_ms,
                 const struct store_result *r, struct err *e);
 int pg_fail(struct store *s, const char *id, int attempt, int64_t now_ms,

@@ -240,23 +240,33 @@ int pg_read_transcript(struct store *s, const char *id, struct buf *json, struct
     return status;
 }
 
-static int read_windows(struct pg_conn *c, const char *id, struct store_resume *out,
-                        struct err *e)
+/* The texts that a query of one job gives. */
+static int read_texts(struct pg_conn *c, const char *sql, const char *id, char ***texts,
+                      size_t *count, struct err *e)
 {
     PGresult *r;
     bool failed = false;
-    int status = pg_ask(
-        c, &r, e, "SELECT segments FROM job_windows WHERE job_id = $1 ORDER BY position",
-        "t", id);
+    int status = pg_ask(c, &r, e, sql, "t", id);
     int n = status ? 0 : PQntuples(r);
-    if (n && !(out->windows = mem_array((size_t)n, sizeof *out->windows)))
+    if (n && !(*texts = mem_array((size_t)n, sizeof **texts)))
         failed = true;
     for (int i = 0; i < n && !failed; i++) {
-        out->windows[out->n_windows] = pg_copy(r, i, 0, &failed);
-        out->n_windows += !failed;
+        (*texts)[*count] = pg_copy(r, i, 0, &failed);
+        *count += !failed;
     }
     PQclear(r);
     return failed ? err_set(e, ERR_NOMEM, "out of memory") : status;
+}
+
+static int read_windows(struct pg_conn *c, const char *id, struct store_resume *out,
+                        struct err *e)
+{
+    int status = read_texts(
+        c, "SELECT segments FROM job_windows WHERE job_id = $1 ORDER BY position", id,
+        &out->windows, &out->n_windows, e);
+    return status ? status
+                  : read_texts(c, "SELECT heard FROM job_ahead WHERE job_id = $1", id,
+                               &out->ahead, &out->n_ahead, e);
 }
 
 static int read_resume(struct pg_conn *c, const char *id, struct store_resume *out,

@@ -307,6 +307,14 @@ static const char sittings_sql[] =
 static const char rates_sql[] =
     "CREATE UNLOGGED TABLE rates (name TEXT PRIMARY KEY, whole_us BIGINT NOT NULL);";
 
+/* Windows that are done before one that lies before them. */
+static const char ahead_sql[] =
+    "CREATE TABLE job_ahead ("
+    "  job_id " TEXT_ " REFERENCES jobs (id) ON DELETE CASCADE,"
+    "  until_frame BIGINT NOT NULL, heard " TEXT_ ","
+    "  PRIMARY KEY (job_id, until_frame)"
+    ");";
+
 /* One step may be several scripts: C has a limit to the length of a literal. */
 static const struct pg_step steps_of_this_version[] = {
     {1, "jobs, transcripts and the search", tables_sql},
@@ -317,6 +325,7 @@ static const struct pg_step steps_of_this_version[] = {
     {6, "who works", workers_sql},
     {7, "sittings of what comes in", sittings_sql},
     {8, "how often somebody came", rates_sql},
+    {9, "windows that are done early", ahead_sql},
 };
 
 const struct pg_step *pg_steps(size_t *count)

@@ -195,7 +195,13 @@ static int checkpoint_with(struct pg_conn *c, const char *id, int attempt,
                    "ltditti", cp->next_frame, cp->language, cp->language_probability,
                    cp->progress, cp->message, id, attempt);
     status = fenced(n, id, e);
-    return status || written ? status : add_windows(c, id, cp, e);
+    if (!status && !written)
+        status = add_windows(c, id, cp, e);
+    if (status)
+        return status;
+    n = pg_run(c, e, "DELETE FROM job_ahead WHERE job_id = $1 AND until_frame <= $2",
+               "tl", id, cp->next_frame);
+    return n < 0 ? n : 0;
 }
 
 int pg_checkpoint(struct store *s, const char *id, int attempt,
@@ -205,6 +211,23 @@ int pg_checkpoint(struct store *s, const char *id, int attempt,
     struct pg_turn t = pg_begin(s, PG_CHANGE);
     while (pg_turn(&t, &status, e))
         status = checkpoint_with(t.conn, id, attempt, cp, e);
+    return status;
+}
+
+int pg_ahead(struct store *s, const char *id, int attempt, int64_t until_frame,
+             const char *heard, struct err *e)
+{
+    int status;
+    struct pg_turn t = pg_begin(s, PG_CHANGE);
+    while (pg_turn(&t, &status, e)) {
+        int n = pg_run(
+            t.conn, e,
+            "INSERT INTO job_ahead SELECT id, $1, $2 FROM jobs" FENCED(
+                "$3", "$4") " ON CONFLICT (job_id, until_frame) DO UPDATE SET heard = "
+                            "excluded.heard",
+            "ltti", until_frame, heard, id, attempt);
+        status = fenced(n, id, e);
+    }
     return status;
 }
 
@@ -221,6 +244,8 @@ static int put_transcript(struct pg_store *s, struct pg_conn *c, const char *id,
                    "tttt", id, r->transcript_text, r->transcript_json, r->quality_json);
     if (n >= 0)
         n = pg_run(c, e, "DELETE FROM job_windows WHERE job_id = $1", "t", id);
+    if (n >= 0)
+        n = pg_run(c, e, "DELETE FROM job_ahead WHERE job_id = $1", "t", id);
     if (n < 0)
         return n;
     return searched ? pg_index_body(s, c, id, r->transcript_text, e) : 0;

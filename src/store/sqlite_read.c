@@ -250,13 +250,12 @@ done:
     return status;
 }
 
-static int read_windows(struct sqlite_conn *c, const char *id, struct store_resume *out,
-                        struct err *e)
+/* The texts that a query of one job gives. */
+static int read_texts(struct sqlite_conn *c, const char *sql, const char *id,
+                      char ***texts, size_t *count, struct err *e)
 {
     sqlite3_stmt *stmt;
-    int status = sqlite_conn_prepare(
-        c, "SELECT segments FROM job_windows WHERE job_id = ? ORDER BY position", &stmt,
-        e);
+    int status = sqlite_conn_prepare(c, sql, &stmt, e);
     if (status)
         return status;
     sqlite_conn_bind(stmt, "t", id);
@@ -268,17 +267,27 @@ static int read_windows(struct sqlite_conn *c, const char *id, struct store_resu
             status = sqlite_conn_error(c, e);
             break;
         }
-        char *segments = sqlite_column_text(stmt, 0, &failed);
-        if (!segments || mem_grow(&out->windows, &capacity, out->n_windows + 1,
-                                  sizeof *out->windows)) {
-            free(segments);
+        char *text = sqlite_column_text(stmt, 0, &failed);
+        if (!text || mem_grow(texts, &capacity, *count + 1, sizeof **texts)) {
+            free(text);
             status = err_set(e, ERR_NOMEM, "out of memory");
         } else {
-            out->windows[out->n_windows++] = segments;
+            (*texts)[(*count)++] = text;
         }
     }
     sqlite3_reset(stmt);
     return status;
+}
+
+static int read_windows(struct sqlite_conn *c, const char *id, struct store_resume *out,
+                        struct err *e)
+{
+    int status = read_texts(
+        c, "SELECT segments FROM job_windows WHERE job_id = ? ORDER BY position", id,
+        &out->windows, &out->n_windows, e);
+    return status ? status
+                  : read_texts(c, "SELECT heard FROM job_ahead WHERE job_id = ?", id,
+                               &out->ahead, &out->n_ahead, e);
 }
 
 static int read_resume(struct sqlite_conn *c, const char *id, struct store_resume *out,

@@ -160,6 +160,15 @@ static int add_windows(struct sqlite_conn *c, const char *id,
     return 0;
 }
 
+/* What was known of windows that lead no further than `frame`. */
+static int drop_ahead(struct sqlite_conn *c, const char *id, int64_t frame, struct err *e)
+{
+    int n = sqlite_conn_run(c, e,
+                            "DELETE FROM job_ahead WHERE job_id = ? AND until_frame <= ?",
+                            "tl", id, frame);
+    return n < 0 ? n : 0;
+}
+
 static int sqlite_checkpoint(struct store *s, const char *id, int attempt,
                              const struct store_checkpoint *cp, struct err *e)
 {
@@ -177,16 +186,29 @@ static int sqlite_checkpoint(struct store *s, const char *id, int attempt,
         status = fenced(n, id, e);
         if (!status)
             status = add_windows(c, id, cp, e);
+        if (!status)
+            status = drop_ahead(c, id, cp->next_frame, e);
         status = sqlite_conn_end(c, status, e);
     }
     sqlite_store_done(c);
     return status;
 }
 
+static int sqlite_ahead(struct store *s, const char *id, int attempt, int64_t until_frame,
+                        const char *heard, struct err *e)
+{
+    struct sqlite_conn *c = WRITER(s);
+    int n = sqlite_conn_run(
+        c, e, "INSERT OR REPLACE INTO job_ahead SELECT id, ?, ? FROM jobs" FENCED, "ltti",
+        until_frame, heard, id, attempt);
+    sqlite_store_done(c);
+    return fenced(n, id, e);
+}
+
 static int drop_windows(struct sqlite_conn *c, const char *id, struct err *e)
 {
     int n = sqlite_conn_run(c, e, "DELETE FROM job_windows WHERE job_id = ?", "t", id);
-    return n < 0 ? n : 0;
+    return n < 0 ? n : drop_ahead(c, id, INT64_MAX, e);
 }
 
 static int sqlite_complete(struct store *s, const char *id, int attempt, int64_t now_ms,
@@ -464,6 +486,7 @@ const struct store_ops sqlite_store_ops = {
     .renew = sqlite_renew,
     .decoded = sqlite_decoded,
     .checkpoint = sqlite_checkpoint,
+    .ahead = sqlite_ahead,
     .resume = sqlite_read_resume,
     .complete = sqlite_complete,
     .fail_job = sqlite_fail,

@@ -38,7 +38,10 @@ void store_resume_release(struct store_resume *r)
         return;
     for (size_t i = 0; i < r->n_windows; i++)
         free(r->windows[i]);
+    for (size_t i = 0; i < r->n_ahead; i++)
+        free(r->ahead[i]);
     free(r->windows);
+    free(r->ahead);
     free(r->language);
     *r = (struct store_resume){0};
 }

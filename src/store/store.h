@@ -31,6 +31,8 @@ struct store_resume {
     double language_probability;
     char **windows; /* owned [n_windows], in order */
     size_t n_windows;
+    char **ahead; /* owned [n_ahead]: of windows behind next_frame that are done */
+    size_t n_ahead;
 };
 void store_resume_release(struct store_resume *r);
 
@@ -116,6 +118,8 @@ struct store_ops {
                    int progress, const char *message, struct err *e);
     int (*checkpoint)(struct store *s, const char *id, int attempt,
                       const struct store_checkpoint *c, struct err *e);
+    int (*ahead)(struct store *s, const char *id, int attempt, int64_t until_frame,
+                 const char *heard, struct err *e);
     int (*resume)(struct store *s, const char *id, struct store_resume *out,
                   struct err *e);
     int (*complete)(struct store *s, const char *id, int attempt, int64_t now_ms,
@@ -270,6 +274,14 @@ static inline int store_checkpoint(struct store *s, const char *id, int attempt,
                                    const struct store_checkpoint *c, struct err *e)
 {
     return s->ops->checkpoint(s, id, attempt, c, e);
+}
+
+/* A window that leads to `until_frame` is done, and one before it is not: what was heard
+ * in it, a text that only the engine reads. It goes when a checkpoint has come so far. */
+static inline int store_ahead(struct store *s, const char *id, int attempt,
+                              int64_t until_frame, const char *heard, struct err *e)
+{
+    return s->ops->ahead(s, id, attempt, until_frame, heard, e);
 }
 
 /* `out` is filled on success only; release it. */

@@ -274,9 +274,10 @@ static void early_window(void *arg, int64_t next_frame, int64_t total_frames)
     ((struct early *)arg)->next_frame = next_frame;
 }
 
-static void early_ahead(void *arg, const void *bytes, size_t length)
+static void early_ahead(void *arg, int64_t next_frame, const void *bytes, size_t length)
 {
     struct early *early = arg;
+    assert_true(next_frame > early->next_frame);
     assert_true(early->count < AHEAD_MOST);
     void *copy = malloc(length);
     assert_non_null(copy);
