@@ -306,13 +306,13 @@ struct whisper_callbacks {
     void (*segment)(void *arg, const struct whisper_segment *segment);
     /* A window is done: everything before next_frame is transcribed. A checkpoint. */
     void (*window)(void *arg, int64_t next_frame, int64_t total_frames);
+    /* A note was added to the report; borrowed for the call. */
+    void (*note)(void *arg, const struct whisper_note *note);
     /* A window is done while one before it is not: what is known of it, for
      * whisper_params.ahead, should the recording be broken off. It is of no use any more
      * when `window` has come to next_frame. Bytes of no meaning outside the engine,
      * borrowed for the call; at most 1 MiB. */
     void (*ahead)(void *arg, int64_t next_frame, const void *bytes, size_t length);
-    /* A note was added to the report; borrowed for the call. */
-    void (*note)(void *arg, const struct whisper_note *note);
 };
 
 struct vad; /* the voice detector's weights: engine/vad.h */

@@ -1,10 +1,11 @@
 // A worker that is killed at half of a long recording: it is gone on with within a second on
 // the same machine and within the lease on another, from where it was, and says the same.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { describe, test } from 'node:test';
 import { kinds, place, seed, size } from '../lib/faults.mjs';
 import { History } from '../lib/history.mjs';
-import { children, getJson, until, waitForJob } from '../lib/server.mjs';
+import { children, getJson, until, waitForJob, wav } from '../lib/server.mjs';
 import { long } from '../lib/worker.mjs';
 
 const limit = { timeout: 600000 };
@@ -131,6 +132,68 @@ async function run(kind, t) {
   if (!own) await server.stop();
   await at.redis?.kill();
 }
+
+/** Windows of one long text, and behind it such as hold a few words: these are done early. */
+function uneven(rounds) {
+  const [dense, sparse] = ['clean', 'noisy'].map((name) => {
+    const file = fs.readFileSync(new URL(`../engine/golden/${name}.wav`, import.meta.url));
+    return new Int16Array(file.buffer.slice(file.byteOffset + 44, file.byteOffset + file.length - (file.length % 2)));
+  });
+  const silence = new Int16Array(20 * 16000);
+  const parts = Array(rounds).fill([dense, dense, dense, dense, silence, sparse, silence, sparse, silence, sparse]).flat();
+  const all = new Int16Array(parts.reduce((n, part) => n + part.length, 0));
+  parts.reduce((at, part) => { all.set(part, at); return at + part.length; }, 0);
+  return wav({ seconds: all.length / 16000, sample: (t) => (all[Math.round(t * 16000)] ?? 0) / 32767 });
+}
+
+/** Of a job's windows side by side, how often each was heard to its end, by its first frame. */
+function heardToTheEnd(log) {
+  const times = {};
+  for (const [, frame] of log.matchAll(/the window at frame (\d+) is done/g)) times[frame] = (times[frame] ?? 0) + 1;
+  return times;
+}
+
+async function sideBySide(kind, t) {
+  const own = kind === 'sqlite';
+  const at = await place(kind, { env });
+  const history = new History();
+  const recording = uneven(size(2, 6));
+  const given = { fields: { language: 'en', mode: 'batched', batch_size: '4', vad_filter: 'false' } };
+  const server = await at.serve(own ? { EMBEDDED_WORKERS: 'on' } : {});
+  const first = own ? server : await at.work();
+  const calm = await history.submit(() => server.url, 'calm', recording, given);
+  const expected = await segments(server, calm);
+  const windows = Object.keys(heardToTheEnd(first.log())).length;
+  const from = first.log().length;
+
+  const id = await history.submit(() => server.url, 'disturbed', recording, given);
+  const early = () => Number(at.rows('SELECT count(*) FROM job_ahead')[0][0]);
+  await until(early, (n) => {
+    assert.notEqual(rowOf(at, id)[4], 'completed', 'no window was done early');
+    return n > 0;
+  });
+  children(first.pid).forEach(kill);
+  assert.deepEqual(await segments(server, id), expected);
+  const row = rowOf(at, id);
+  assert.deepEqual([row[2], row[3]], [2, 1], 'attempts and crashes');
+  const log = first.log().slice(from);
+  const known = (log.match(/the window at frame \d+ is known/g) ?? []).length;
+  const times = Object.values(heardToTheEnd(log));
+  const twice = times.reduce((n, each) => n + each - 1, 0);
+  assert.ok(known > 0, 'nothing was known');
+  assert.equal(times.length, windows);
+  assert.ok(twice <= 1, `${twice} windows were done twice`);
+  assert.equal(early(), 0, 'what was known has gone');
+  history.check(at);
+  t.diagnostic(JSON.stringify({ kind, windows, known, twice }));
+  if (!own) await first.stop();
+  await server.stop();
+  await at.redis?.kill();
+}
+
+describe('killed while windows are heard side by side', { concurrency: true }, () => {
+  for (const kind of kinds) test(kind.name, { skip: kind.skip, ...limit }, (t) => sideBySide(kind.name, t));
+});
 
 describe('killed at half of a long recording', { concurrency: true }, () => {
   for (const kind of kinds) test(kind.name, { skip: kind.skip, ...limit }, (t) => run(kind.name, t));
