@@ -6,12 +6,6 @@
 
 #include <stdbool.h>
 
-struct role {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *summary; /* NULL: internal, not in the help */
-};
-
 static const struct role roles[] = {
     {"serve", command_serve, "run the service: page, HTTP interface, workers"},
     {"worker", command_worker, "transcribe for services on other machines"},
@@ -51,6 +45,8 @@ int main(int argc, char **argv)
         puts("whisper-transcriber " WT_VERSION);
         return EXIT_OK;
     }
+    if (!strcmp(argv[1], "pages"))
+        return command_pages(argc - 1, argv + 1, roles, ARRAY_LENGTH(roles));
     for (size_t i = 0; i < ARRAY_LENGTH(roles); i++)
         if (roles[i].name && !strcmp(argv[1], roles[i].name))
             return roles[i].run(argc - 1, argv + 1);

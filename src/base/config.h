@@ -114,6 +114,18 @@ void config_print(const struct config *c, FILE *out);
  */
 void config_markdown(FILE *out);
 
+/* The file that is read when none is named. */
+#define CONFIG_DEFAULT_FILE "/etc/whisper-transcriber/whisper-transcriber.conf"
+
+/* The manual page of that file, and such a file with every setting commented out. */
+void config_manual(FILE *out);
+void config_example(FILE *out);
+/* `text` as a manual page writes it. */
+void config_roff(FILE *out, const char *text);
+
+/* The setting number `index` and what it means, or NULL behind the last. Static. */
+const char *config_name(size_t index, const char **help);
+
 /* "10/minute" → 10 and 60; "off" → 0 and 0. False when it is neither. */
 bool config_rate_parse(const char *text, int64_t *count, int64_t *seconds);
 

@@ -2,6 +2,8 @@
 #ifndef COMMAND_COMMAND_H
 #define COMMAND_COMMAND_H
 
+#include <stddef.h>
+
 /* Exit codes of every command, said in --help. */
 enum exit_code {
     EXIT_OK = 0,
@@ -10,6 +12,14 @@ enum exit_code {
     EXIT_INPUT = 3,    /* an input could not be used: not media, missing, too long */
     EXIT_NO_MODEL = 4, /* the model is missing or damaged */
     EXIT_INTERRUPTED = 130,
+};
+
+/* A row of the table in main.c, from which the help, the manual pages and the completions
+ * come as well. */
+struct role {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary; /* NULL: internal, not in the help */
 };
 
 int command_serve(int argc, char **argv);      /* serve.c */
@@ -21,5 +31,8 @@ int command_keys(int argc, char **argv);       /* keys.c */
 int command_queue(int argc, char **argv);      /* queue.c */
 int command_routes(int argc, char **argv);     /* routes.c: for the tests */
 int command_doctor(int argc, char **argv);     /* doctor.c: settings and their sources */
+
+/* Internal: what the build makes of these tables (pages.c). */
+int command_pages(int argc, char **argv, const struct role *roles, size_t count);
 
 #endif
