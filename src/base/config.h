@@ -98,7 +98,7 @@ struct config {
     char *wyoming_host;                        /* WYOMING_HOST, optional: host */
     int64_t model_idle_seconds;                /* MODEL_IDLE_SECONDS; 0: models stay */
     int64_t memory_limit_mb;                   /* MEMORY_LIMIT_MB, MiB; 0: decide */
-    _Atomic bool url_fetch;                    /* URL_FETCH */
+    bool url_fetch;                            /* URL_FETCH */
     char *_Atomic url_fetch_allow;             /* URL_FETCH_ALLOW, optional */
     _Atomic int64_t url_fetch_timeout_seconds; /* URL_FETCH_TIMEOUT_SECONDS: of silence */
     char *_Atomic webhook_secret;              /* WEBHOOK_SECRET, optional; never shown */
