@@ -15,6 +15,7 @@ static const struct role roles[] = {
     {"keys", command_keys, "make, list and revoke keys for the service"},
     {"queue", command_queue, "look at the queue, put jobs back, cancel, clear up"},
     {"workers", command_workers, "show who works, on every machine"},
+    {"check", command_check, "try everything that the service needs, say what to do"},
     {"doctor", command_doctor, "show every setting and check this machine"},
     {"decode", media_child_main, NULL},
     {"routes", command_routes, NULL},

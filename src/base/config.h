@@ -147,6 +147,15 @@ int config_set(struct config *c, const char *name, const char *value, struct err
  * Passwords in URLs are not shown. */
 void config_print(const struct config *c, FILE *out);
 
+/* One setting for people; `value` hides passwords. */
+struct config_shown {
+    const char *name; /* borrowed, static */
+    bool is_default;  /* nobody set it */
+    char value[2100], source[4200];
+};
+/* The setting number `index`; false behind the last. */
+bool config_show(const struct config *c, size_t index, struct config_shown *out);
+
 /* The page docs/settings.md: every setting with its default, its range and its meaning.
  */
 void config_markdown(FILE *out);

@@ -123,6 +123,19 @@ void config_source_text(const struct config *c, size_t index, char *out, size_t 
     }
 }
 
+bool config_show(const struct config *c, size_t index, struct config_shown *out)
+{
+    size_t count;
+    const struct setting *settings = config_table(&count);
+    if (index >= count)
+        return false;
+    out->name = settings[index].name;
+    out->is_default = c->sources[index].origin == FROM_DEFAULT;
+    config_value(c, &settings[index], true, out->value, sizeof out->value);
+    config_source_text(c, index, out->source, sizeof out->source);
+    return true;
+}
+
 void config_print(const struct config *c, FILE *out)
 {
     size_t count;
