@@ -32,6 +32,8 @@ static const char *const live[] = {
     "SHUTDOWN_TIMEOUT",
 };
 
+_Static_assert(ARRAY_LENGTH(live) == CONFIG_LIVE_COUNT, "the header says how many");
+
 bool config_is_live(const char *name)
 {
     for (size_t i = 0; i < ARRAY_LENGTH(live); i++)

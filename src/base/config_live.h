@@ -9,6 +9,8 @@
 
 #include "base/config.h"
 
+#define CONFIG_LIVE_COUNT 23 /* settings that do */
+
 /* Whether config_adopt takes it over; all others wait for a restart. */
 bool config_is_live(const char *name);
 
