@@ -17,6 +17,19 @@ static bool was_set(const struct config *c, const char *name)
     return config_find(name, &index) && c->sources[index].origin != FROM_DEFAULT;
 }
 
+/* Written, and not what it would be anyway: the example of a settings file holds every
+ * default. */
+static bool was_changed(const struct config *c, const char *name)
+{
+    char value[64];
+    size_t index = 0;
+    const struct setting *s = config_find(name, &index);
+    if (!s || !was_set(c, name))
+        return false;
+    config_value(c, s, false, value, sizeof value);
+    return !s->default_value || strcmp(value, s->default_value) != 0;
+}
+
 static bool starts(const char *text, const char *prefix)
 {
     return text && !strncmp(text, prefix, strlen(prefix));
@@ -45,9 +58,9 @@ static int no_wyoming(const struct config *c, struct err *e)
 
 static int no_proxy(const struct config *c, struct err *e)
 {
-    const char *name = was_set(c, "AUTH_PROXY_HEADER") ? "AUTH_PROXY_HEADER"
-                       : c->auth_proxy_scopes_header   ? "AUTH_PROXY_SCOPES_HEADER"
-                                                       : NULL;
+    const char *name = was_changed(c, "AUTH_PROXY_HEADER") ? "AUTH_PROXY_HEADER"
+                       : c->auth_proxy_scopes_header       ? "AUTH_PROXY_SCOPES_HEADER"
+                                                           : NULL;
     if (!name || c->auth == AUTH_PROXY)
         return 0;
     return err_set(e, ERR_INVALID,
@@ -97,7 +110,7 @@ static const char *bucket_setting(const struct config *c)
         "S3_SESSION_TOKEN", "S3_PATH_STYLE", "S3_CA_FILE"};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         size_t index = 0;
-        if (config_find(names[i], &index) && c->sources[index].variable &&
+        if (config_find(names[i], &index) && was_changed(c, names[i]) &&
             !strcmp(c->sources[index].variable, names[i]))
             return names[i];
     }

@@ -313,12 +313,31 @@ static int load_fallback(struct loading *l, const struct setting *s, size_t inde
                         value ? value : s->default_value, l->e);
 }
 
+/* What stands in the file is judged also where something else wins: a mistake in it is
+ * found when it is made, and not when the variable goes away. */
+static int judge_line(const struct loading *l, const struct setting *s)
+{
+    struct config scratch = {0};
+    struct found f;
+    int status = ask(l, s, from_file, &f);
+    if (status || !f.value || f.is_path)
+        return status;
+    status = config_store(&scratch, s, f.variable, f.value, l->e);
+    if (s->type == SETTING_TEXT)
+        free(config_text(&scratch, s));
+    if (status)
+        (void)err_prefix(l->e, "line %d", f.line);
+    return status;
+}
+
 static int load_setting(struct loading *l, const struct setting *s, size_t index)
 {
     struct found f;
     enum config_origin origin;
     char path[PATH_MAX];
-    int status = ask_all(l, s, index, &f, &origin);
+    int status = judge_line(l, s);
+    if (!status)
+        status = ask_all(l, s, index, &f, &origin);
     if (status)
         return status;
     bool credential =

@@ -162,6 +162,11 @@ static void an_unknown_name_in_the_file_is_refused(void **state)
     assert_non_null(strstr(e.message,
                            "line 2: MAXIMUM_FILE_SIZE_MB is not a setting; did "
                            "you mean MAX_FILE_SIZE_MB?"));
+    setenv("PORT", "1", 1); /* it wins, and yet */
+    setenv("WHISPER_CONFIG_FILE", put("c.conf", "\n\nPORT=x\n"), 1);
+    assert_int_equal(config_load(&c, &e), ERR_INVALID);
+    assert_non_null(strstr(e.message, "line 3: PORT is \"x\""));
+    unsetenv("PORT");
     setenv("WHISPER_CONFIG_FILE", put("c.conf", "https_proxy=x\n"), 1);
     assert_int_equal(config_load(&c, &e), ERR_INVALID);
     assert_non_null(strstr(e.message, "belongs into the environment"));
@@ -251,6 +256,7 @@ static void contradictions_are_refused(void **state)
     agrees("PORT=9000\nWYOMING_PORT=9000\nWYOMING_HOST=127.0.0.2");
     contradicts("WYOMING_HOST=127.0.0.1", "set WYOMING_PORT");
     contradicts("AUTH_PROXY_SCOPES_HEADER=X-Scopes", "only with AUTH=proxy");
+    agrees("AUTH_PROXY_HEADER=X-Remote-User\nS3_REGION=us-east-1"); /* the defaults */
     contradicts("AUTH=key\nAUTH_PROXY_HEADER=X-User", "only with AUTH=proxy");
     agrees("AUTH=proxy\nAUTH_PROXY_HEADER=X-User");
     contradicts("MAX_CONNECTIONS=16\nMAX_CONNECTIONS_PER_CLIENT=17", "lower the first");
