@@ -1,16 +1,11 @@
 /* One binary, many roles: the first argument chooses. */
 #include "command/command.h"
 
+#include "base/config.h"
 #include "base/mem.h"
 #include "media/decode.h"
 
 #include <stdbool.h>
-
-struct role {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *summary; /* NULL: internal, not in the help */
-};
 
 static const struct role roles[] = {
     {"serve", command_serve, "run the service: page, HTTP interface, workers"},
@@ -20,6 +15,7 @@ static const struct role roles[] = {
     {"keys", command_keys, "make, list and revoke keys for the service"},
     {"queue", command_queue, "look at the queue, put jobs back, cancel, clear up"},
     {"workers", command_workers, "show who works, on every machine"},
+    {"check", command_check, "try everything that the service needs, say what to do"},
     {"doctor", command_doctor, "show every setting and check this machine"},
     {"decode", media_child_main, NULL},
     {"routes", command_routes, NULL},
@@ -34,6 +30,17 @@ static void print_help(FILE *out)
         if (roles[i].summary)
             fprintf(out, "  %-11s %s\n", roles[i].name, roles[i].summary);
     fputs("\n`whisper-transcriber <command> --help` says more.\n", out);
+}
+
+/* Every setting may be given to every command; the internal ones have other arguments. */
+static int run(const struct role *role, int argc, char **argv)
+{
+    struct err e = {0};
+    if (role->summary && config_take_arguments(&argc, argv, &e)) {
+        fprintf(stderr, "whisper-transcriber %s: %s\n", role->name, e.message);
+        return EXIT_USAGE;
+    }
+    return role->run(argc, argv);
 }
 
 int main(int argc, char **argv)
@@ -51,9 +58,11 @@ int main(int argc, char **argv)
         puts("whisper-transcriber " WT_VERSION);
         return EXIT_OK;
     }
+    if (!strcmp(argv[1], "pages"))
+        return command_pages(argc - 1, argv + 1, roles, ARRAY_LENGTH(roles));
     for (size_t i = 0; i < ARRAY_LENGTH(roles); i++)
         if (roles[i].name && !strcmp(argv[1], roles[i].name))
-            return roles[i].run(argc - 1, argv + 1);
+            return run(&roles[i], argc - 1, argv + 1);
     fprintf(stderr, "whisper-transcriber: there is no command \"%s\"; try --help\n",
             argv[1]);
     return EXIT_USAGE;

@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/retired.h"
 #include "http/peer.h"
 
 #include <pthread.h>
@@ -11,12 +12,14 @@
 #define NOTES_PER_SECOND 5
 
 struct access {
-    const struct config *config;  /* borrowed */
-    struct store *store;          /* borrowed */
-    struct http_networks trusted; /* owned */
-    struct access_limits *limits; /* owned */
-    atomic_bool open;             /* AUTH=auto, and only this machine reaches us */
-    atomic_bool keyed;            /* a key was seen: it stays that way */
+    const struct config *config;           /* borrowed */
+    struct store *store;                   /* borrowed */
+    struct http_networks *_Atomic trusted; /* owned */
+    struct access_limits *_Atomic limits;  /* owned */
+    struct retired *retired;               /* owned: those of before a reload */
+    const char *rate;  /* borrowed from the config, which keeps it: that of the limits */
+    atomic_bool open;  /* AUTH=auto, and only this machine reaches us */
+    atomic_bool keyed; /* a key was seen: it stays that way */
     pthread_mutex_t lock;
     struct budget {
         int64_t second; /* of the clock, in which … */
@@ -24,6 +27,38 @@ struct access {
         int64_t unnoted;
     } budgets[ACCESS_EVENT_COUNT]; /* under lock */
 };
+
+static void free_limits(void *limits)
+{
+    access_limits_free(limits);
+}
+
+/* With another rate, everybody's allowance is whole again. */
+int access_reload(struct access *a, const struct config *config, struct err *e)
+{
+    struct http_networks *trusted = NULL;
+    struct access_limits *limits = NULL;
+    const char *wanted = config->rate_limit;
+    bool rate = !a->rate || strcmp(a->rate, wanted) != 0;
+    int status = http_networks_new(&trusted, config->trusted_proxies, e);
+    if (status)
+        return err_prefix(e, "TRUSTED_PROXIES");
+    if (rate)
+        status = access_limits_new(&limits, wanted, e);
+    if (status) {
+        access_limits_free(limits);
+        http_networks_free(trusted);
+        return status;
+    }
+    retire(&a->retired, a->trusted, http_networks_free);
+    a->trusted = trusted;
+    if (rate) {
+        retire(&a->retired, a->limits, free_limits);
+        a->limits = limits;
+        a->rate = wanted;
+    }
+    return 0;
+}
 
 int access_new(struct access **out, const struct config *config, struct store *store,
                struct err *e)
@@ -35,12 +70,7 @@ int access_new(struct access **out, const struct config *config, struct store *s
     a->config = config;
     a->store = store;
     pthread_mutex_init(&a->lock, NULL);
-    int status = access_limits_new(&a->limits, config->rate_limit, e);
-    if (!status) {
-        status = http_networks_parse(&a->trusted, config->trusted_proxies, e);
-        if (status)
-            err_prefix(e, "TRUSTED_PROXIES");
-    }
+    int status = access_reload(a, config, e);
     if (status) {
         access_free(a);
         return status;
@@ -54,7 +84,8 @@ void access_free(struct access *a)
     if (!a)
         return;
     access_limits_free(a->limits);
-    http_networks_release(&a->trusted);
+    http_networks_free(a->trusted);
+    retired_free(a->retired);
     pthread_mutex_destroy(&a->lock);
     free(a);
 }
@@ -76,7 +107,7 @@ struct access_limits *access_limits(struct access *a)
 
 const struct http_networks *access_trusted(const struct access *a)
 {
-    return &a->trusted;
+    return a->trusted;
 }
 
 /* A key that is made by the command while we run counts from the next request on; one
@@ -104,7 +135,7 @@ bool access_is_https(const struct access *a, const struct http_request *r)
     struct http_address peer = http_request_peer(r);
     const char *protocol = http_request_header(r, "X-Forwarded-Proto");
     return protocol && !strcmp(protocol, "https") &&
-           http_networks_hold(&a->trusted, &peer);
+           http_networks_hold(a->trusted, &peer);
 }
 
 int access_first_key(struct access *a, bool *made, char text[KEY_TEXT_SIZE],

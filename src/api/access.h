@@ -39,6 +39,9 @@ struct access;
 int access_new(struct access **out, const struct config *config, struct store *store,
                struct err *e);
 void access_free(struct access *a);
+/* RATE_LIMIT and TRUSTED_PROXIES of `config`, which is the one of before with new values,
+ * count from the next request on. On error all is as it was. For one thread. */
+int access_reload(struct access *a, const struct config *config, struct err *e);
 /* The listener is there; `loopback`: only this machine reaches it. */
 void access_listen(struct access *a, bool loopback);
 /* AUTH with "auto" decided: off, key or proxy. Asks whether a key exists. */

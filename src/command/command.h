@@ -2,6 +2,8 @@
 #ifndef COMMAND_COMMAND_H
 #define COMMAND_COMMAND_H
 
+#include <stddef.h>
+
 /* Exit codes of every command, said in --help. */
 enum exit_code {
     EXIT_OK = 0,
@@ -12,6 +14,14 @@ enum exit_code {
     EXIT_INTERRUPTED = 130,
 };
 
+/* A row of the table in main.c, from which the help, the manual pages and the completions
+ * come as well. */
+struct role {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary; /* NULL: internal, not in the help */
+};
+
 int command_serve(int argc, char **argv);      /* serve.c */
 int command_worker(int argc, char **argv);     /* worker.c */
 int command_workers(int argc, char **argv);    /* workers.c */
@@ -20,6 +30,10 @@ int command_models(int argc, char **argv);     /* models.c */
 int command_keys(int argc, char **argv);       /* keys.c */
 int command_queue(int argc, char **argv);      /* queue.c */
 int command_routes(int argc, char **argv);     /* routes.c: for the tests */
+int command_check(int argc, char **argv);      /* check.c: everything tried */
 int command_doctor(int argc, char **argv);     /* doctor.c: settings and their sources */
+
+/* Internal: what the build makes of these tables (pages.c). */
+int command_pages(int argc, char **argv, const struct role *roles, size_t count);
 
 #endif

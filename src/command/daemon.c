@@ -1,5 +1,6 @@
 #include "command/daemon.h"
 
+#include "base/config_live.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -71,7 +72,7 @@ static void on_signal(int number)
     errno = saved;
 }
 
-static const int signals[] = {SIGTERM, SIGINT, SIGUSR1};
+static const int signals[] = {SIGTERM, SIGINT, SIGUSR1, SIGHUP};
 
 static int catch_signals(struct err *e)
 {
@@ -85,16 +86,90 @@ static int catch_signals(struct err *e)
     return 0;
 }
 
-int daemon_start(const struct config *c, const char *role, struct err *e)
+static int open_log(const struct config *c, const char *role, struct err *e)
 {
     struct log_options log = {.level = c->debug ? LOG_DEBUG : c->log_level,
                               .json = c->log_json,
                               .to_stderr = c->log_to_stdout,
                               .file = c->log_file,
                               .role = role};
-    int status = log_open(&log, e);
+    return log_open(&log, e);
+}
+
+static const char *own_role;
+static bool had_terminal;
+
+int daemon_start(const struct config *c, const char *role, struct err *e)
+{
+    static const char *const levels[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
+    int status = open_log(c, role, e);
+    own_role = role;
+    had_terminal = isatty(STDIN_FILENO);
+    /* The workers look there, whatever place it came from. */
+    (void)setenv("LOG_LEVEL", levels[c->debug ? LOG_DEBUG : c->log_level], 1);
+    if (!status && c->file)
+        log_info("settings: %s", c->file);
+    if (!status && c->warning)
+        log_warning("%s", c->warning);
     return status ? status : catch_signals(e);
 }
+
+/* ---- settings that are read again ------------------------------------------------ */
+
+static void say_difference(void *context, const struct config_difference *d)
+{
+    (void)context;
+    if (d->live)
+        log_info("reload: %s: %s -> %s", d->name, d->before, d->after);
+    else
+        log_warning("reload: %s: %s -> %s needs a restart; until then the first counts",
+                    d->name, d->before, d->after);
+}
+
+/* A file for the log that cannot be opened must be known before anything has changed. */
+static int try_log_file(const char *path, struct err *e)
+{
+    int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640) : -1;
+    if (path && fd < 0)
+        return err_errno(e, "LOG_FILE: cannot open %s", path);
+    if (path)
+        close(fd);
+    return 0;
+}
+
+static int read_again(struct config *c, struct config *next,
+                      const struct daemon_reload *r, struct err *e)
+{
+    int status = config_load_again(next, c, e);
+    if (status)
+        return status;
+    status = try_log_file(next->log_file, e);
+    if (!status)
+        status = r->check(r->context, next, e);
+    if (status)
+        config_release(next);
+    return status;
+}
+
+static void reload_settings(struct config *c, const struct daemon_reload *r)
+{
+    struct config next;
+    struct err e = {0};
+    if (read_again(c, &next, r, &e)) {
+        log_error("reload: nothing was changed: %s", e.message);
+        return;
+    }
+    if (next.warning)
+        log_warning("%s", next.warning);
+    if (!config_differences(c, &next, say_difference, NULL))
+        log_info("reload: no setting is different");
+    config_adopt(c, &next);
+    if (open_log(c, own_role, &e) || r->apply(r->context, c, &e))
+        log_error("reload: %s", e.message);
+    log_info("reload: done");
+}
+
+/* ---- waiting --------------------------------------------------------------------- */
 
 /* A second signal ends the program at once: jobs lose nothing by it. */
 static void stop_catching(void)
@@ -103,12 +178,24 @@ static void stop_catching(void)
     signal(SIGINT, SIG_DFL);
 }
 
-/* SIGUSR1 was one; true for what asks us to stop. */
-static bool act_on(unsigned char number)
+/* The signal of a terminal that goes away is the same as that of an operator. */
+static bool hung_up(void)
+{
+    return had_terminal && !isatty(STDIN_FILENO);
+}
+
+/* True for what asks us to stop. */
+static bool act_on(unsigned char number, struct config *c, const struct daemon_reload *r)
 {
     struct err e;
+    if (number == SIGHUP && !hung_up()) {
+        reload_settings(c, r);
+        return false;
+    }
     if (number != SIGUSR1) {
-        log_info("stopping: %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
+        log_info("stopping: %s", number == SIGTERM  ? "SIGTERM"
+                                 : number == SIGINT ? "SIGINT"
+                                                    : "the terminal is gone");
         return true;
     }
     if (log_reopen(&e))
@@ -118,14 +205,14 @@ static bool act_on(unsigned char number)
     return false;
 }
 
-void daemon_wait(void)
+void daemon_wait(struct config *c, const struct daemon_reload *reload)
 {
     for (;;) {
         unsigned char number;
         ssize_t n = read(signal_pipe[0], &number, 1);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0 || act_on(number))
+        if (n <= 0 || act_on(number, c, reload))
             break;
     }
     stop_catching();

@@ -20,11 +20,20 @@ int daemon_take_flags(struct config *c, const struct daemon_flag *flags, size_t 
 /* Whether --help or -h is among them. */
 bool daemon_wants_help(int argc, char **argv);
 
-/* Open the log as the settings say, and hold SIGTERM, SIGINT and SIGUSR1 back for
- * daemon_wait. */
+/* What SIGHUP does besides: look at settings that were read, and act on those that were
+ * taken over. */
+struct daemon_reload {
+    void *context;
+    int (*check)(void *context, const struct config *next, struct err *e);
+    int (*apply)(void *context, const struct config *now, struct err *e);
+};
+
+/* Open the log as the settings say, and hold SIGTERM, SIGINT, SIGHUP and SIGUSR1 back for
+ * daemon_wait. Before there is a second thread. */
 int daemon_start(const struct config *c, const char *role, struct err *e);
-/* Until SIGTERM or SIGINT; SIGUSR1 opens the log file anew. After that, another of the
- * first two ends the process at once. */
-void daemon_wait(void);
+/* Until SIGTERM or SIGINT; SIGUSR1 opens the log file anew, SIGHUP reads the settings
+ * anew (base/config_live.h) and says in the log what is different; when they are wrong,
+ * nothing changes. After that, another of the first two ends the process at once. */
+void daemon_wait(struct config *c, const struct daemon_reload *reload);
 
 #endif

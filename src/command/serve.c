@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "catalog/catalog.h"
 #include "command/daemon.h"
+#include "http/address.h"
 #include "job/detector.h"
 #include "wyoming/server.h"
 
@@ -38,11 +39,15 @@ static void print_help(FILE *out)
           "workers that transcribe. Jobs survive a stop, a crash and a restart.\n\n",
           out);
     daemon_print_flags(out, flags, ARRAY_LENGTH(flags));
-    fputs("  --help                  this text\n\n"
-          "Every option is also an environment variable, and there are more of those:\n"
-          "`whisper-transcriber doctor` lists them with their values.\n\n"
-          "SIGTERM and SIGINT stop it in good order; SIGUSR1 opens the log file again.\n"
-          "Exit codes: 0 stopped, 1 it could not start, 2 the command line is wrong.\n",
+    fputs("  --config       FILE     the settings file\n"
+          "  --help                  this text\n\n"
+          "Every setting is an option: MAX_FILE_SIZE_MB is --max-file-size-mb N. Each\n"
+          "may as well be an environment variable or a line of the settings file;\n"
+          "`whisper-transcriber check` lists them with their values.\n\n"
+          "SIGTERM and SIGINT stop it in good order; SIGUSR1 opens the log file again;\n"
+          "SIGHUP reads the settings again and says in the log what is different.\n"
+          "Exit codes: 0 stopped, 1 it could not start, 2 the command line or a setting\n"
+          "is wrong.\n",
           out);
 }
 
@@ -106,7 +111,32 @@ static int open_wyoming(const struct config *c, struct jobs *jobs,
     return 0;
 }
 
-static int listen_and_serve(const struct config *c, struct api *api, struct err *e)
+struct reloading {
+    struct api *api;
+    struct http_server *server;
+};
+
+static int check_settings(void *context, const struct config *next, struct err *e)
+{
+    (void)context;
+    struct http_networks *networks;
+    int status = http_networks_new(&networks, next->trusted_proxies, e);
+    if (status)
+        return err_prefix(e, "TRUSTED_PROXIES");
+    http_networks_free(networks);
+    return jobs_check_settings(next, e);
+}
+
+static int apply_settings(void *context, const struct config *now, struct err *e)
+{
+    struct reloading *r = context;
+    int status = http_server_trust(r->server, now->trusted_proxies, e);
+    if (!status)
+        status = access_reload(r->api->access, now, e);
+    return status ? status : jobs_reload(r->api->jobs, e);
+}
+
+static int listen_and_serve(struct config *c, struct api *api, struct err *e)
 {
     struct http_server *server = NULL;
     struct http_server_options options = {
@@ -133,7 +163,8 @@ static int listen_and_serve(const struct config *c, struct api *api, struct err 
                http_server_port(server));
         fflush(stdout);
         warn(c, server);
-        daemon_wait();
+        struct reloading context = {api, server};
+        daemon_wait(c, &(struct daemon_reload){&context, check_settings, apply_settings});
         atomic_store(&api->stopping, true);
         http_server_leave(server, (int)c->shutdown_delay_seconds);
     }
@@ -143,7 +174,7 @@ static int listen_and_serve(const struct config *c, struct api *api, struct err 
     return status;
 }
 
-static int run(const struct config *c, struct err *e)
+static int run(struct config *c, struct err *e)
 {
     struct api api = {.config = c};
     struct wyoming_server *wyoming = NULL;
@@ -185,7 +216,7 @@ int command_serve(int argc, char **argv)
     }
     if (config_load(&c, &e)) {
         fprintf(stderr, "whisper-transcriber serve: %s\n", e.message);
-        return EXIT_ERROR;
+        return EXIT_USAGE;
     }
     int code = EXIT_OK;
     if (daemon_take_flags(&c, flags, ARRAY_LENGTH(flags), argc, argv, &e))

@@ -79,19 +79,34 @@ static void print_help(FILE *out)
           "its own model folder, and leaves others to other workers.\n\n",
           out);
     daemon_print_flags(out, flags, ARRAY_LENGTH(flags));
-    fputs("  --help                  this text\n\n"
-          "Every option is also an environment variable: `whisper-transcriber doctor`\n"
-          "lists them with their values. `workers ls` shows who works.\n\n"
+    fputs("  --config       FILE     the settings file\n"
+          "  --help                  this text\n\n"
+          "Every setting is an option: MAX_AUDIO_SECONDS is --max-audio-seconds N. Each\n"
+          "may as well be an environment variable or a line of the settings file;\n"
+          "`whisper-transcriber check` lists them with their values. `workers ls` shows\n"
+          "who works.\n\n"
           "SIGTERM and SIGINT stop it within seconds: its jobs go back into the queue,\n"
           "and another worker goes on from what is done. A second signal ends it at\n"
           "once; then its jobs wait for some 15 seconds. SIGUSR1 opens the log file\n"
-          "again.\n"
+          "again; SIGHUP reads the settings again.\n"
           "Exit codes: 0 stopped, 1 it could not start, 2 the command line or a setting\n"
           "is wrong; ended by a second signal, 130 or 143 in a shell.\n",
           out);
 }
 
-static int run(const struct config *c, struct err *e)
+static int check_settings(void *context, const struct config *next, struct err *e)
+{
+    (void)context;
+    return jobs_check_settings(next, e);
+}
+
+static int apply_settings(void *context, const struct config *now, struct err *e)
+{
+    (void)now;
+    return jobs_reload(context, e);
+}
+
+static int run(struct config *c, struct err *e)
 {
     struct jobs *jobs;
     int status = daemon_start(c, "worker", e);
@@ -100,7 +115,7 @@ static int run(const struct config *c, struct err *e)
     if (status)
         return status;
     log_info("version " WT_VERSION ", takes jobs");
-    daemon_wait();
+    daemon_wait(c, &(struct daemon_reload){jobs, check_settings, apply_settings});
     jobs_close(jobs);
     log_info("stopped");
     return 0;

@@ -46,6 +46,27 @@ void http_networks_release(struct http_networks *n)
     *n = (struct http_networks){0};
 }
 
+int http_networks_new(struct http_networks **out, const char *text, struct err *e)
+{
+    *out = calloc(1, sizeof **out);
+    if (!*out)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    int status = http_networks_parse(*out, text, e);
+    if (status) {
+        free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+void http_networks_free(void *networks)
+{
+    if (!networks)
+        return;
+    http_networks_release(networks);
+    free(networks);
+}
+
 static int add(struct http_networks *n, const struct http_address *a, int bits)
 {
     if (mem_grow(&n->list, &n->capacity, n->count + 1, sizeof *n->list))

@@ -36,6 +36,9 @@ struct http_networks {
  * ERR_INVALID names the entry that is none of these. `out` is empty on error. */
 int http_networks_parse(struct http_networks *out, const char *text, struct err *e);
 void http_networks_release(struct http_networks *n);
+/* The same on the heap, for a list that is replaced while others look at it. */
+int http_networks_new(struct http_networks **out, const char *text, struct err *e);
+void http_networks_free(void *networks);
 bool http_networks_hold(const struct http_networks *n, const struct http_address *a);
 
 /* Who is asking: `peer`, or when that is a trusted proxy the last address of

@@ -23,7 +23,7 @@ static void set_client(struct exchange *x)
     if (x->connection)
         peer = x->connection->peer;
     x->client_address = http_client_address(
-        &peer, http_request_header(&x->request, "X-Forwarded-For"), &x->server->trusted);
+        &peer, http_request_header(&x->request, "X-Forwarded-For"), x->server->trusted);
     http_address_text(&x->client_address, x->client);
 }
 

@@ -37,15 +37,16 @@ struct http_server {
     int listen_fd;
     int port;
     bool loopback;
-    struct http_limiter *limiter; /* owned; NULL: no limit */
-    struct http_networks trusted;
-    struct http_watch *watch;   /* owned */
-    struct http_ws_loop *ws;    /* owned */
-    struct http_pool *pool;     /* owned */
-    struct http_waiter *waiter; /* owned */
-    struct http_peers *peers;   /* owned */
-    int per_client;             /* connections of one client */
-    pthread_mutex_t lock;       /* held for moments; nothing is called under it */
+    struct http_limiter *limiter;          /* owned; NULL: no limit */
+    struct http_networks *_Atomic trusted; /* owned; see http_server_trust */
+    struct retired *retired;               /* owned: lists of before */
+    struct http_watch *watch;              /* owned */
+    struct http_ws_loop *ws;               /* owned */
+    struct http_pool *pool;                /* owned */
+    struct http_waiter *waiter;            /* owned */
+    struct http_peers *peers;              /* owned */
+    int per_client;                        /* connections of one client */
+    pthread_mutex_t lock; /* held for moments; nothing is called under it */
     pthread_cond_t idle;
     int active;          /* under lock: requests that have begun */
     bool stopping;       /* under lock: no more requests begin */

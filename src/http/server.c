@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/retired.h"
 #include "http/exchange.h"
 #include "http/listen.h"
 #include "http/peers.h"
@@ -27,7 +28,7 @@
 /* Who waits in a trusted proxy's place is told apart by it, not by us. */
 static bool is_counted(const struct http_server *s, const struct http_address *peer)
 {
-    return !http_networks_hold(&s->trusted, peer);
+    return !http_networks_hold(s->trusted, peer);
 }
 
 /* A client that holds too many is not even read from. */
@@ -171,12 +172,24 @@ void http_server_free(struct http_server *s)
     http_ws_loop_free(s->ws);
     http_waiter_free(s->waiter);
     http_limiter_free(s->limiter);
-    http_networks_release(&s->trusted);
+    http_networks_free(s->trusted);
+    retired_free(s->retired);
     http_watch_free(s->watch);
     http_peers_free(s->peers);
     pthread_cond_destroy(&s->idle);
     pthread_mutex_destroy(&s->lock);
     free(s);
+}
+
+int http_server_trust(struct http_server *s, const char *proxies, struct err *e)
+{
+    struct http_networks *networks;
+    int status = http_networks_new(&networks, proxies ? proxies : "", e);
+    if (status)
+        return err_prefix(e, "TRUSTED_PROXIES");
+    retire(&s->retired, s->trusted, http_networks_free);
+    s->trusted = networks;
+    return 0;
 }
 
 static int prepare(struct http_server *s, const struct http_server_options *o,
@@ -185,12 +198,9 @@ static int prepare(struct http_server *s, const struct http_server_options *o,
     int status = http_limiter_new(&s->limiter, o->rate_limit, e);
     if (status)
         return status;
-    status =
-        http_networks_parse(&s->trusted, o->trusted_proxies ? o->trusted_proxies : "", e);
-    if (status) {
-        err_prefix(e, "TRUSTED_PROXIES");
+    status = http_server_trust(s, o->trusted_proxies, e);
+    if (status)
         return status;
-    }
     s->watch = http_watch_new();
     s->peers = http_peers_new();
     if (!s->watch || !s->peers)

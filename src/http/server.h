@@ -48,6 +48,9 @@ struct http_server;
 /* Listen and serve. ERR_EXISTS when the port is taken, ERR_INVALID for a bad option. */
 int http_server_start(struct http_server **out, const struct http_server_options *options,
                       struct err *e);
+/* Another list of trusted proxies, from the next connection and request on; the one that
+ * is there stays when this one is wrong. For one thread. */
+int http_server_trust(struct http_server *s, const char *proxies, struct err *e);
 int http_server_port(const struct http_server *s);
 /* Whether only this machine can reach it. */
 bool http_server_loopback(const struct http_server *s);

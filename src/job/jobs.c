@@ -2,7 +2,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/retired.h"
 #include "catalog/catalog.h"
+#include "engine/whisper.h"
 #include "job/models_door.h"
 #include "job/news.h"
 #include "job/pulls.h"
@@ -15,6 +17,7 @@
 #include "job/supervisor.h"
 #include "job/webhooks.h"
 #include "job/workers.h"
+#include "media/decode.h"
 #include "net/guard.h"
 #include "queue/redis.h"
 #include "store/share.h"
@@ -155,17 +158,67 @@ static int open_common(struct jobs *s, struct err *e)
     return status ? status : go_on(s, e);
 }
 
+static int new_guards(const struct config *c, struct net_guard **fetch,
+                      struct net_guard **webhook, struct err *e)
+{
+    int status = net_guard_new(fetch, c->url_fetch_allow, e);
+    if (status)
+        return err_prefix(e, "URL_FETCH_ALLOW");
+    status = net_guard_new(webhook, c->webhook_allow, e);
+    if (!status)
+        return 0;
+    net_guard_free(*fetch);
+    return err_prefix(e, "WEBHOOK_ALLOW");
+}
+
+static void free_guard(void *guard)
+{
+    net_guard_free(guard);
+}
+
+static int set_guards(struct jobs *s, struct err *e)
+{
+    struct net_guard *fetch, *webhook;
+    int status = new_guards(s->config, &fetch, &webhook, e);
+    if (status)
+        return status;
+    retire(&s->retired, s->fetch_guard, free_guard);
+    retire(&s->retired, s->webhook_guard, free_guard);
+    s->fetch_guard = fetch;
+    s->webhook_guard = webhook;
+    return 0;
+}
+
+int jobs_check_settings(const struct config *c, struct err *e)
+{
+    struct net_guard *fetch, *webhook;
+    if (strcmp(c->language, "auto") != 0 && whisper_language_find(c->language) < 0)
+        return err_set(e, ERR_INVALID, "WHISPER_LANGUAGE is \"%s\", which is no language",
+                       c->language);
+    int status = media_formats_check(c->allowed_formats, e);
+    if (!status)
+        status = new_guards(c, &fetch, &webhook, e);
+    if (!status) {
+        net_guard_free(fetch);
+        net_guard_free(webhook);
+    }
+    return status;
+}
+
+int jobs_reload(struct jobs *s, struct err *e)
+{
+    int status = s->has_doors ? set_guards(s, e) : 0;
+    models_refresh_default(s);
+    return status;
+}
+
 /* What only a process with doors does. */
 static int open_doors(struct jobs *s, struct err *e)
 {
     const struct config *c = s->config;
-    int status = net_guard_new(&s->fetch_guard, c->url_fetch_allow, e);
-    if (status)
-        return err_prefix(e, "URL_FETCH_ALLOW");
-    status = net_guard_new(&s->webhook_guard, c->webhook_allow, e);
-    if (status)
-        return err_prefix(e, "WEBHOOK_ALLOW");
-    status = pulls_new(&s->pulls, c, e);
+    int status = set_guards(s, e);
+    if (!status)
+        status = pulls_new(&s->pulls, c, e);
     if (!status)
         status = webhooks_new(&s->webhooks, s, e);
     if (!status)
@@ -224,6 +277,7 @@ void jobs_close(struct jobs *s)
     webhooks_close(s->webhooks);
     net_guard_free(s->fetch_guard);
     net_guard_free(s->webhook_guard);
+    retired_free(s->retired);
     staging_free(s->staging);
     pours_free(s->pours);
     queue_close(s->queue);

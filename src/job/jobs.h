@@ -25,6 +25,12 @@ struct store;
  * another service uses it. The config is borrowed until jobs_close. The workers are this
  * very program, started anew as `worker --embedded`. */
 int jobs_open(struct jobs **out, const struct config *c, struct err *e);
+/* What can be told of settings without opening anything: a language that is none, an
+ * address in a list that is none. */
+int jobs_check_settings(const struct config *c, struct err *e);
+/* The config that was borrowed has new values (base/config_live.h): what was made of the
+ * old ones is made anew. For one thread. */
+int jobs_reload(struct jobs *s, struct err *e);
 /* The same without doors, beside other processes on a shared database: what `worker` is.
  * It only takes jobs and does them; nothing of this header but jobs_close and jobs_store
  * is for it. ERR_UNSUPPORTED for a database that cannot be shared. */

@@ -161,11 +161,12 @@ int models_write_default(struct store *store, const struct config *c, const char
                          struct err *e)
 {
     char path[PATH_MAX];
-    if (c->default_model)
+    const char *own = c->default_model;
+    if (own)
         return err_set(e, ERR_STATE,
                        "DEFAULT_WHISPER_MODEL is \"%s\" here, and wins: unset it to "
                        "choose the default while the service runs",
-                       c->default_model);
+                       own);
     int status = name ? catalog_path(c, name, path, e) : 0;
     return status ? status : store_setting_set(store, STORE_DEFAULT_MODEL, name, e);
 }

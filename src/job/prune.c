@@ -96,10 +96,12 @@ void prune_run(struct jobs *s)
     if (s->beside) /* of a service that died, and nobody else has started since */
         jobs_sweep(s);
     int64_t jobs = prune(s, STORE_AGED_OWN, 0), audio = 0;
-    if (c->transcript_retention_days > 0)
-        jobs += prune(s, STORE_AGED_JOBS, c->transcript_retention_days * DAY_MS);
-    if (c->upload_retention_days > 0)
-        audio = prune(s, STORE_AGED_AUDIO, c->upload_retention_days * DAY_MS);
+    /* Read once: 0 keeps for ever, and must not become an age of 0 in between. */
+    int64_t job_days = c->transcript_retention_days, days = c->upload_retention_days;
+    if (job_days > 0)
+        jobs += prune(s, STORE_AGED_JOBS, job_days * DAY_MS);
+    if (days > 0)
+        audio = prune(s, STORE_AGED_AUDIO, days * DAY_MS);
     if (jobs || audio)
         log_info("retention: removed %lld job(s) and %lld recording(s)", (long long)jobs,
                  (long long)audio);

@@ -51,7 +51,8 @@ struct jobs {
     struct events *events;
     struct supervisor *supervisor;
     struct pulls *pulls;
-    struct net_guard *fetch_guard, *webhook_guard;
+    struct net_guard *_Atomic fetch_guard, *_Atomic webhook_guard;
+    struct retired *retired; /* owned: guards of before a reload */
     struct fetcher *fetcher;
     struct resumable_list *written; /* uploads that requests are at */
     struct webhooks *webhooks;
