@@ -55,8 +55,14 @@ static unsigned not_accepted(int fd)
     return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) ? 0 : info.tcpi_unacked;
 }
 
+/* A door that the service manager holds stays open: who comes from now on waits in it for
+ * whoever is started next, and is refused by nobody. */
 static void close_door(struct http_server *s)
 {
+    if (s->given) {
+        (void)MHD_quiesce_daemon(s->daemon);
+        return;
+    }
     refuse_handshakes(s->listen_fd);
     for (int ms = 0;
          ms < DOOR_LEAST_MS || (ms < DOOR_MOST_MS && not_accepted(s->listen_fd));
