@@ -169,9 +169,13 @@ void service_manager_reloading(void)
     tell(words);
 }
 
-void service_manager_stopping(void)
+void service_manager_stopping(int64_t seconds)
 {
-    tell("STOPPING=1\nSTATUS=stopping");
+    char words[96];
+    (void)snprintf(words, sizeof words,
+                   "STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=%lld",
+                   (long long)seconds * 1000000);
+    tell(words);
 }
 
 void service_manager_watchdog(void)

@@ -20,8 +20,8 @@ bool service_manager_listens(void);
 void service_manager_ready(void);
 /* The settings are being read again; service_manager_ready ends it. */
 void service_manager_reloading(void);
-/* It stops, in good order. */
-void service_manager_stopping(void);
+/* It stops, in good order, and this may take so long. */
+void service_manager_stopping(int64_t seconds);
 /* A line for people: what it is doing. */
 void service_manager_status(const char *format, ...)
     __attribute__((format(printf, 1, 2)));

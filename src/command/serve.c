@@ -18,7 +18,8 @@
 #include "wyoming/server.h"
 
 #define LAST_SECONDS  4  /* of the time to stop; http_server_stop has one less */
-#define ALIVE_SECONDS 10 /* for an answer to ourselves */
+#define CLOSE_SECONDS 20 /* after it, for the workers and the database */
+#define ALIVE_SECONDS 10 /* for an answer to ourselves, at most */
 
 static const struct daemon_flag flags[] = {
     {"--host", "HOST", "ADDRESS", "where to listen (127.0.0.1: this machine only)"},
@@ -124,7 +125,9 @@ static void feel_pulse(void *arg)
 {
     const struct pulse *p = arg;
     struct err e;
-    if (http_server_alive(p->server, ALIVE_SECONDS, &e) || jobs_alive(p->jobs, &e))
+    int64_t third = service_manager_watchdog_ns() / 3 / 1000000000;
+    int seconds = third < 1 ? 1 : third < ALIVE_SECONDS ? (int)third : ALIVE_SECONDS;
+    if (http_server_alive(p->server, seconds, &e) || jobs_alive(p->jobs, &e))
         log_error("does not seem to live: %s", e.message);
     else
         service_manager_watchdog();
@@ -163,7 +166,8 @@ static int listen_and_serve(const struct config *c, struct api *api, struct err 
         struct pulse pulse = {server, api->jobs};
         service_manager_ready();
         daemon_wait(feel_pulse, &pulse);
-        service_manager_stopping();
+        service_manager_stopping(c->shutdown_delay_seconds + c->shutdown_timeout_seconds +
+                                 CLOSE_SECONDS);
         atomic_store(&api->stopping, true);
         http_server_leave(server, (int)c->shutdown_delay_seconds);
     }

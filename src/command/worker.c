@@ -18,6 +18,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define CLOSE_SECONDS 20 /* for the workers and the database */
+
 static bool is_worker_socket(int fd)
 {
     int type;
@@ -114,7 +116,7 @@ static int run(const struct config *c, struct err *e)
     log_info("version " WT_VERSION ", takes jobs");
     service_manager_ready();
     daemon_wait(feel_pulse, jobs);
-    service_manager_stopping();
+    service_manager_stopping(CLOSE_SECONDS);
     jobs_close(jobs);
     log_info("stopped");
     return 0;
