@@ -61,6 +61,8 @@ struct config {
     bool log_json;                        /* LOG_FORMAT: text, json */
     bool log_to_stdout;                   /* LOG_TO_STDOUT */
     char *log_file;                       /* LOG_FILE, optional */
+    bool log_to_syslog;                   /* LOG_TO_SYSLOG */
+    int log_syslog_facility;              /* LOG_SYSLOG_FACILITY, as log_facilities */
     bool debug;                           /* DEBUG */
     int64_t upload_retention_days;        /* UPLOAD_RETENTION_DAYS, 0: for ever */
     int64_t transcript_retention_days;    /* TRANSCRIPT_RETENTION_DAYS, 0: for ever */

@@ -98,8 +98,12 @@ int daemon_start(const struct config *c, const char *role, struct err *e)
                               .json = c->log_json,
                               .to_stderr = c->log_to_stdout,
                               .file = c->log_file,
+                              .to_syslog = c->log_to_syslog,
+                              .facility = c->log_syslog_facility,
                               .role = role};
     service_manager_open();
+    /* What the workers are to tell, wherever it was said. */
+    (void)setenv("LOG_LEVEL", log_level_name(log.level), 1);
     int status = log_open(&log, e);
     return status ? status : catch_signals(e);
 }

@@ -17,6 +17,8 @@
 #include "job/detector.h"
 #include "wyoming/server.h"
 
+#include <unistd.h>
+
 #define LAST_SECONDS  4  /* of the time to stop; http_server_stop has one less */
 #define CLOSE_SECONDS 20 /* after it, for the workers and the database */
 #define ALIVE_SECONDS 10 /* for an answer to ourselves, at most */
@@ -68,7 +70,8 @@ static void warn(const struct config *c, const struct http_server *server)
 }
 
 /* Others can reach us and nobody has a key yet: the first one is shown here, where who
- * started us reads it, and nowhere else. */
+ * started us reads it, and nowhere else. Where nobody does, because it would stand in a
+ * log for ever, there is none. */
 static int show_first_key(struct access *a, enum config_auth auth, bool loopback,
                           struct err *e)
 {
@@ -76,9 +79,9 @@ static int show_first_key(struct access *a, enum config_auth auth, bool loopback
     char text[KEY_TEXT_SIZE];
     if (auth == AUTH_OFF || auth == AUTH_PROXY)
         return 0;
-    if (loopback) {
+    if (loopback || service_manager_journals(STDOUT_FILENO)) {
         int known = store_key_any(access_store(a), &any, e);
-        if (!known && !any && auth == AUTH_KEY)
+        if (!known && !any && (auth == AUTH_KEY || !loopback))
             log_warning("nobody may call: there is no key yet; `whisper-transcriber keys "
                         "create --name NAME --scope admin` makes one");
         return known;

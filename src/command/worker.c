@@ -53,7 +53,12 @@ static int be_embedded(void)
     (void)signal(SIGPIPE, SIG_IGN);
     worker_ignore_stops();
     be_the_first_to_go();
-    struct log_options log = {.level = LOG_WARNING, .to_stderr = true, .role = "worker"};
+    int fd = WORKER_SOCKET_FD;
+    struct log_options log = {.level = LOG_WARNING,
+                              .to_stderr = true,
+                              .role = "worker",
+                              .relay = worker_relay,
+                              .relay_arg = &fd};
     const char *wanted = getenv("LOG_LEVEL");
     enum log_level asked;
     if (wanted && log_level_parse(wanted, &asked) && asked == LOG_DEBUG)

@@ -54,6 +54,16 @@ static struct run *find_run(struct supervisor *v, size_t i, const struct message
     return NULL;
 }
 
+/* One process keeps the log: so a file that was moved away is left by all at once. */
+static int hear_line(const struct slot *s, const struct message *m, struct err *e)
+{
+    if (m->code < LOG_DEBUG || m->code > LOG_ERROR || (*m->about && !id_valid(m->about)))
+        return err_set(e, ERR_CORRUPT, "a line for the log is malformed");
+    log_relayed((enum log_level)m->code, "worker", (int)s->pid,
+                *m->about ? m->about : NULL, m->text);
+    return 0;
+}
+
 /* A worker that breaks the protocol is not to be trusted with anything. */
 static int hear_one(struct supervisor *v, size_t i, struct message *m, struct err *e)
 {
@@ -65,6 +75,8 @@ static int hear_one(struct supervisor *v, size_t i, struct message *m, struct er
         log_info("worker %zu is up, process %d", i, (int)s->pid);
         return 0;
     }
+    if (m->type == MESSAGE_LOG)
+        return hear_line(s, m, e);
     if (m->type == MESSAGE_MODEL) {
         models_loaded(v->models, (int)i, m->serial, m->fds[0]);
         m->n_fds = 0;
