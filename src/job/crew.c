@@ -133,7 +133,7 @@ void crew_bury(struct supervisor *v, size_t i, int64_t now)
         return;
     models_released(v->models, (int)i);
     room_slot_gone(v->room, (int)i);
-    if (!busy && !atomic_load(&v->closing) && crew_count(v, i) == 0)
+    if (!busy && !atomic_load(&v->closing) && crew_count(v, i) == 0 && slot_is_news(s))
         log_warning("an idle worker died: %s", s->death);
     /* Any of them may have crashed it: the next time each is alone. */
     for (size_t k = 0; k < WORKER_JOBS; k++) {

@@ -25,8 +25,6 @@
 #define BESIDE_LATER_NS  (INT64_C(30) * 1000000)
 #define DYING_TICK_MS    10
 #define STOPPING_TICK_MS 50
-/* Deaths in a row, of every worker, after which the service calls itself not ready. */
-#define DEATHS_UNREADY 3
 
 /* ---- other threads ---- */
 
@@ -184,7 +182,7 @@ static void publish(struct supervisor *v)
     bool failing = v->count > 0;
     const char *death = "";
     for (size_t i = 0; i < v->count; i++) {
-        failing &= v->slots[i].deaths >= DEATHS_UNREADY;
+        failing &= slot_fails(&v->slots[i], clock_monotonic_ns());
         death = v->slots[i].death;
     }
     pthread_mutex_lock(&v->shared);
