@@ -10,7 +10,7 @@ import { describe, test } from 'node:test';
 import { root } from '../lib/document.mjs';
 import { available as hasPostgres, Postgres, wanted as onServer } from '../lib/postgres.mjs';
 import { redis, skip as noRedis } from '../lib/redis.mjs';
-import { wanted as onS3 } from '../lib/s3.mjs';
+import { S3, wanted as onS3 } from '../lib/s3.mjs';
 import {
   children, form, getJson, hasModel, models, startServer, tempFolder, transcribe, until, wav,
 } from '../lib/server.mjs';
@@ -102,6 +102,15 @@ describe('ready', { skip: noModel }, () => {
     await measure(t, server, 'database', () => signal('SIGSTOP'), () => signal('SIGCONT'));
     assert.equal((await server.stop()).code, 0);
     await postgres.end();
+  });
+
+  test('a bucket that is away', { skip: onS3 }, async (t) => {
+    const bucket = new S3();
+    await bucket.start();
+    const server = await startServer({ env: bucket.env() });
+    await measure(t, server, 'storage', () => bucket.stop(), () => bucket.start());
+    assert.equal((await server.stop()).code, 0);
+    await bucket.stop();
   });
 
   test('Redis that is stopped stops nothing: jobs are taken from the database', { skip: noRedis || onServer }, async () => {

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { before, describe, test } from 'node:test';
-import { root } from '../lib/document.mjs';
+import { blocks, root, runBlock } from '../lib/document.mjs';
 import { listenForDatagrams } from '../lib/notify.mjs';
 import {
   binary, children, form, freePort, getJson, hasModel, models, tempFolder, transcribe, until, waitForJob, wav,
@@ -411,4 +411,35 @@ describe('sockets that the manager holds', { skip: hasModel('tiny') ? false : 'g
     assert.equal(run.status, 1);
     assert.match(run.stderr, /ListenStream= in its \.socket unit\n$/);
   });
+});
+
+test('what docs/operations.md says about running as a service works', { skip: noSystemd || (hasModel('tiny') ? false : 'ggml-tiny.bin is not there') }, async () => {
+  const own = tempFolder();
+  const server = await start(own);
+  await until(() => getJson(server, '/health/ready'), ({ status }) => status === 200);
+  // systemd is not the first process here: what it is told must name units that there are.
+  const tools = path.join(own, 'bin');
+  fs.mkdirSync(tools);
+  for (const name of ['systemctl', 'sysctl', 'ufw']) fs.writeFileSync(path.join(tools, name), `#!/bin/sh\necho "${name} $*" >>"${own}/told"\n`, { mode: 0o755 });
+  const mayMakeNetworks = isRoot && spawnSync('unshare', ['--net', 'true']).status === 0 && !spawnSync('nft', ['--version']).error;
+  if (!mayMakeNetworks) fs.writeFileSync(path.join(tools, 'nft'), '#!/bin/sh\nexit 0\n', { mode: 0o755 });
+  for (const folder of ['units', 'sysctl.d']) fs.mkdirSync(path.join(own, folder));
+  let said = '';
+  for (const block of blocks('Run as a service').filter(({ language }) => language === 'sh')) {
+    said += runBlock(block, {
+      cwd: own,
+      env: { PATH: `${tools}:/usr/sbin:/sbin:${process.env.PATH}`, HOST: '127.0.0.1', PORT: String(server.port) },
+      command: mayMakeNetworks && /\bnft\b/.test(block.text) ? ['unshare', '--net', 'bash', '-euo', 'pipefail'] : undefined,
+      replace: [['/usr/share/whisper-transcriber/deploy', path.join(root, 'deploy')], ['/etc/systemd/system/', `${own}/units/`],
+        ['/etc/nftables.conf', `${own}/nftables.conf`], ['/etc/sysctl.d/', `${own}/sysctl.d/`]],
+    });
+  }
+  assert.match(said, /^OK: http:\/\/127\.0\.0\.1:\d+ is ready$/m);
+  assert.match(said, /exposure level for whisper-transcriber\.service: 1\.4/);
+  assert.deepEqual(fs.readdirSync(path.join(own, 'units')).sort(), units.sort());
+  const told = fs.readFileSync(path.join(own, 'told'), 'utf8');
+  for (const [unit] of told.matchAll(/whisper-transcriber[\w-]*\.(service|socket|timer)/g)) assert.ok(units.includes(unit), unit);
+  assert.match(told, /ufw limit from 192\.0\.2\.0\/24 to any port 22/);
+  assert.match(told, /sysctl --system/);
+  await server.stop();
 });
