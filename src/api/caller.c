@@ -208,6 +208,7 @@ static int identify(struct http_request *r, enum config_auth mode, int access)
     }
     int status = mode == AUTH_PROXY ? identify_proxy(r, api, c)
                                     : identify_key(r, access_store(api->access), c);
+    r->caller_id = c->id;
     return status ? status : judge(r, c, access);
 }
 

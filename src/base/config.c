@@ -6,6 +6,7 @@
 
 #include "base/config_checks.h"
 #include "base/config_table.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/near.h"
 
@@ -118,6 +119,10 @@ static const struct setting settings[] = {
     {"LOG_FILE", NULL, SETTING_TEXT, FIELD(log_file), NULL, 0, 0, NULL,
      setting_is_printable, PATH_ALLOWED,
      "log to this file as well; SIGUSR1 opens it anew"},
+    {"LOG_TO_SYSLOG", NULL, SETTING_BOOLEAN, FIELD(log_to_syslog), "false", 0, 0, NULL,
+     NULL, NULL, "log to the syslog daemon of this machine as well"},
+    {"LOG_SYSLOG_FACILITY", NULL, SETTING_CHOICE, FIELD(log_syslog_facility), "daemon", 0,
+     0, log_facilities, NULL, NULL, "what syslog files the lines under"},
     {"DEBUG", NULL, SETTING_BOOLEAN, FIELD(debug), "false", 0, 0, NULL, NULL, NULL,
      "log at the level DEBUG and say more in errors"},
     {"UPLOAD_RETENTION_DAYS", NULL, SETTING_INTEGER, FIELD(upload_retention_days), "7",

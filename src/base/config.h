@@ -75,6 +75,8 @@ struct config {
     _Atomic bool log_json;                 /* LOG_FORMAT: text, json */
     _Atomic bool log_to_stdout;            /* LOG_TO_STDOUT */
     char *_Atomic log_file;                /* LOG_FILE, optional */
+    bool log_to_syslog;                    /* LOG_TO_SYSLOG */
+    int log_syslog_facility;               /* LOG_SYSLOG_FACILITY, as log_facilities */
     _Atomic bool debug;                    /* DEBUG */
     _Atomic int64_t upload_retention_days; /* UPLOAD_RETENTION_DAYS, 0: for ever */
     _Atomic int64_t

@@ -1,11 +1,16 @@
 #include "command/daemon.h"
 
 #include "base/config_live.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/service_manager.h"
+#include "job/jobs.h"
+#include "store/queue_view.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -57,6 +62,8 @@ bool daemon_wants_help(int argc, char **argv)
     return false;
 }
 
+#define PULSE_MS 10000
+
 /* ---- signals --------------------------------------------------------------------- */
 
 /* Signals arrive as bytes of a pipe, so that what they ask for happens on the main thread
@@ -92,6 +99,8 @@ static int open_log(const struct config *c, const char *role, struct err *e)
                               .json = c->log_json,
                               .to_stderr = c->log_to_stdout,
                               .file = c->log_file,
+                              .to_syslog = c->log_to_syslog,
+                              .facility = c->log_syslog_facility,
                               .role = role};
     return log_open(&log, e);
 }
@@ -101,12 +110,12 @@ static bool had_terminal;
 
 int daemon_start(const struct config *c, const char *role, struct err *e)
 {
-    static const char *const levels[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
+    service_manager_open();
     int status = open_log(c, role, e);
     own_role = role;
     had_terminal = isatty(STDIN_FILENO);
     /* The workers look there, whatever place it came from. */
-    (void)setenv("LOG_LEVEL", levels[c->debug ? LOG_DEBUG : c->log_level], 1);
+    (void)setenv("LOG_LEVEL", log_level_name(c->debug ? LOG_DEBUG : c->log_level), 1);
     if (!status && c->file)
         log_info("settings: %s", c->file);
     if (!status && c->warning)
@@ -138,24 +147,24 @@ static int try_log_file(const char *path, struct err *e)
 }
 
 static int read_again(struct config *c, struct config *next,
-                      const struct daemon_reload *r, struct err *e)
+                      const struct daemon_work *work, struct err *e)
 {
     int status = config_load_again(next, c, e);
     if (status)
         return status;
     status = try_log_file(next->log_file, e);
     if (!status)
-        status = r->check(r->context, next, e);
+        status = work->check(work->context, next, e);
     if (status)
         config_release(next);
     return status;
 }
 
-static void reload_settings(struct config *c, const struct daemon_reload *r)
+static void reload_settings(struct config *c, const struct daemon_work *work)
 {
     struct config next;
     struct err e = {0};
-    if (read_again(c, &next, r, &e)) {
+    if (read_again(c, &next, work, &e)) {
         log_error("reload: nothing was changed: %s", e.message);
         return;
     }
@@ -164,7 +173,7 @@ static void reload_settings(struct config *c, const struct daemon_reload *r)
     if (!config_differences(c, &next, say_difference, NULL))
         log_info("reload: no setting is different");
     config_adopt(c, &next);
-    if (open_log(c, own_role, &e) || r->apply(r->context, c, &e))
+    if (open_log(c, own_role, &e) || work->apply(work->context, c, &e))
         log_error("reload: %s", e.message);
     log_info("reload: done");
 }
@@ -185,11 +194,13 @@ static bool hung_up(void)
 }
 
 /* True for what asks us to stop. */
-static bool act_on(unsigned char number, struct config *c, const struct daemon_reload *r)
+static bool act_on(unsigned char number, struct config *c, const struct daemon_work *work)
 {
     struct err e;
     if (number == SIGHUP && !hung_up()) {
-        reload_settings(c, r);
+        service_manager_reloading();
+        reload_settings(c, work);
+        service_manager_ready();
         return false;
     }
     if (number != SIGUSR1) {
@@ -205,15 +216,52 @@ static bool act_on(unsigned char number, struct config *c, const struct daemon_r
     return false;
 }
 
-void daemon_wait(struct config *c, const struct daemon_reload *reload)
+static int pulse_ms(void)
 {
+    int64_t ms = service_manager_watchdog_ns() / 3000000;
+    if (!service_manager_listens())
+        return -1;
+    return ms > 0 && ms < PULSE_MS ? (int)ms : PULSE_MS;
+}
+
+/* Whether a signal is there; until one is, the pulse is felt. */
+static bool wait_for_signal(int64_t *next_ns, const struct daemon_work *work)
+{
+    struct pollfd p = {.fd = signal_pipe[0], .events = POLLIN};
+    int every_ms = pulse_ms();
+    int64_t left_ms = (*next_ns - clock_monotonic_ns()) / 1000000;
+    if (every_ms >= 0 && left_ms <= 0) {
+        work->pulse(work->context);
+        *next_ns = clock_monotonic_ns() + every_ms * INT64_C(1000000);
+        left_ms = every_ms;
+    }
+    return poll(&p, 1, every_ms < 0 ? -1 : (int)left_ms) > 0;
+}
+
+void daemon_wait(struct config *c, const struct daemon_work *work)
+{
+    int64_t next_ns = 0;
     for (;;) {
         unsigned char number;
+        if (!wait_for_signal(&next_ns, work))
+            continue;
         ssize_t n = read(signal_pipe[0], &number, 1);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0 || act_on(number, c, reload))
+        if (n <= 0 || act_on(number, c, work))
             break;
     }
     stop_catching();
+}
+
+void daemon_tell_state(struct jobs *jobs)
+{
+    struct err e;
+    struct store_queue_figures q;
+    if (jobs_ready(jobs, &e))
+        service_manager_status("not ready: %s", e.message);
+    else if (!store_queue_figures(jobs_store(jobs), clock_now_ms(), &q, NULL))
+        service_manager_status("ready: %lld at work, %lld waiting",
+                               (long long)q.jobs[JOB_PROCESSING],
+                               (long long)q.jobs[JOB_PENDING]);
 }

@@ -6,6 +6,8 @@
 #include "base/config.h"
 #include "base/err.h"
 
+struct jobs;
+
 struct daemon_flag {
     const char *flag, *variable, *value, *help;
 };
@@ -20,20 +22,27 @@ int daemon_take_flags(struct config *c, const struct daemon_flag *flags, size_t 
 /* Whether --help or -h is among them. */
 bool daemon_wants_help(int argc, char **argv);
 
-/* What SIGHUP does besides: look at settings that were read, and act on those that were
- * taken over. */
-struct daemon_reload {
+/* What a process does beside its work. */
+struct daemon_work {
     void *context;
+    /* On SIGHUP: look at settings that were read, and act on those that were taken over.
+     */
     int (*check)(void *context, const struct config *next, struct err *e);
     int (*apply)(void *context, const struct config *now, struct err *e);
+    /* Where a service manager wants to hear of us: called three times in the time that it
+     * has patience for, or every ten seconds. */
+    void (*pulse)(void *context);
 };
 
-/* Open the log as the settings say, and hold SIGTERM, SIGINT, SIGHUP and SIGUSR1 back for
- * daemon_wait. Before there is a second thread. */
+/* Take over what the service manager says, open the log as the settings say, and hold
+ * SIGTERM, SIGINT, SIGHUP and SIGUSR1 back for daemon_wait. Before there is a second
+ * thread. */
 int daemon_start(const struct config *c, const char *role, struct err *e);
 /* Until SIGTERM or SIGINT; SIGUSR1 opens the log file anew, SIGHUP reads the settings
  * anew (base/config_live.h) and says in the log what is different; when they are wrong,
  * nothing changes. After that, another of the first two ends the process at once. */
-void daemon_wait(struct config *c, const struct daemon_reload *reload);
+void daemon_wait(struct config *c, const struct daemon_work *work);
+/* What the service does, in a line for the service manager. */
+void daemon_tell_state(struct jobs *jobs);
 
 #endif

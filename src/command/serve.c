@@ -11,13 +11,18 @@
 #include "api/vigil.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/service_manager.h"
 #include "catalog/catalog.h"
 #include "command/daemon.h"
 #include "http/address.h"
 #include "job/detector.h"
 #include "wyoming/server.h"
 
-#define LAST_SECONDS 4 /* of the time to stop; http_server_stop has one less */
+#include <unistd.h>
+
+#define LAST_SECONDS  4  /* of the time to stop; http_server_stop has one less */
+#define CLOSE_SECONDS 20 /* after it, for the workers and the database */
+#define ALIVE_SECONDS 10 /* for an answer to ourselves, at most */
 
 static const struct daemon_flag flags[] = {
     {"--host", "HOST", "ADDRESS", "where to listen (127.0.0.1: this machine only)"},
@@ -70,7 +75,8 @@ static void warn(const struct config *c, const struct http_server *server)
 }
 
 /* Others can reach us and nobody has a key yet: the first one is shown here, where who
- * started us reads it, and nowhere else. */
+ * started us reads it, and nowhere else. Where nobody does, because it would stand in a
+ * log for ever, there is none. */
 static int show_first_key(struct access *a, enum config_auth auth, bool loopback,
                           struct err *e)
 {
@@ -78,9 +84,9 @@ static int show_first_key(struct access *a, enum config_auth auth, bool loopback
     char text[KEY_TEXT_SIZE];
     if (auth == AUTH_OFF || auth == AUTH_PROXY)
         return 0;
-    if (loopback) {
+    if (loopback || service_manager_journals(STDOUT_FILENO)) {
         int known = store_key_any(access_store(a), &any, e);
-        if (!known && !any && auth == AUTH_KEY)
+        if (!known && !any && (auth == AUTH_KEY || !loopback))
             log_warning("nobody may call: there is no key yet; `whisper-transcriber keys "
                         "create --name NAME --scope admin` makes one");
         return known;
@@ -98,9 +104,10 @@ static int show_first_key(struct access *a, enum config_auth auth, bool loopback
 static int open_wyoming(const struct config *c, struct jobs *jobs,
                         struct wyoming_server **out, struct err *e)
 {
-    if (!c->wyoming_port)
+    int given = service_manager_socket("wyoming");
+    if (!c->wyoming_port && given < 0)
         return 0;
-    int status = wyoming_start(out, c, jobs, e);
+    int status = wyoming_start(out, c, jobs, given, e);
     if (status)
         return status;
     log_info("the Wyoming door is open on port %d", wyoming_port(*out));
@@ -111,9 +118,9 @@ static int open_wyoming(const struct config *c, struct jobs *jobs,
     return 0;
 }
 
-struct reloading {
-    struct api *api;
-    struct http_server *server;
+struct serving {
+    struct api *api;            /* borrowed */
+    struct http_server *server; /* borrowed */
 };
 
 static int check_settings(void *context, const struct config *next, struct err *e)
@@ -129,19 +136,37 @@ static int check_settings(void *context, const struct config *next, struct err *
 
 static int apply_settings(void *context, const struct config *now, struct err *e)
 {
-    struct reloading *r = context;
-    int status = http_server_trust(r->server, now->trusted_proxies, e);
+    struct serving *s = context;
+    int status = http_server_trust(s->server, now->trusted_proxies, e);
     if (!status)
-        status = access_reload(r->api->access, now, e);
-    return status ? status : jobs_reload(r->api->jobs, e);
+        status = access_reload(s->api->access, now, e);
+    return status ? status : jobs_reload(s->api->jobs, e);
+}
+
+/* Before the service manager's patience is over it has been looked three times whether
+ * the doors, the supervisor and the database do anything at all; what they do may well be
+ * to fail, which another start would not mend. */
+static void feel_pulse(void *context)
+{
+    const struct serving *s = context;
+    struct err e;
+    int64_t third = service_manager_watchdog_ns() / 3 / 1000000000;
+    int seconds = third < 1 ? 1 : third < ALIVE_SECONDS ? (int)third : ALIVE_SECONDS;
+    if (http_server_alive(s->server, seconds, &e) || jobs_alive(s->api->jobs, &e))
+        log_error("does not seem to live: %s", e.message);
+    else
+        service_manager_watchdog();
+    daemon_tell_state(s->api->jobs);
 }
 
 static int listen_and_serve(struct config *c, struct api *api, struct err *e)
 {
     struct http_server *server = NULL;
+    int given = service_manager_socket("http");
     struct http_server_options options = {
         .host = c->host,
         .port = (int)c->port,
+        .given_socket = given < 0 ? 0 : given,
         .rate_limit = "off", /* counted by api_admit, which knows the keys as well */
         .trusted_proxies = c->trusted_proxies,
         .max_connections = (int)c->max_connections,
@@ -163,8 +188,12 @@ static int listen_and_serve(struct config *c, struct api *api, struct err *e)
                http_server_port(server));
         fflush(stdout);
         warn(c, server);
-        struct reloading context = {api, server};
-        daemon_wait(c, &(struct daemon_reload){&context, check_settings, apply_settings});
+        struct serving serving = {api, server};
+        service_manager_ready();
+        daemon_wait(c, &(struct daemon_work){&serving, check_settings, apply_settings,
+                                             feel_pulse});
+        service_manager_stopping(c->shutdown_delay_seconds + c->shutdown_timeout_seconds +
+                                 CLOSE_SECONDS);
         atomic_store(&api->stopping, true);
         http_server_leave(server, (int)c->shutdown_delay_seconds);
     }

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/service_manager.h"
 #include "command/cli.h"
 #include "command/daemon.h"
 #include "job/jobs.h"
@@ -16,6 +17,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define CLOSE_SECONDS 20 /* for the workers and the database */
 
 static bool is_worker_socket(int fd)
 {
@@ -50,7 +53,12 @@ static int be_embedded(void)
     (void)signal(SIGPIPE, SIG_IGN);
     worker_ignore_stops();
     be_the_first_to_go();
-    struct log_options log = {.level = LOG_WARNING, .to_stderr = true, .role = "worker"};
+    int fd = WORKER_SOCKET_FD;
+    struct log_options log = {.level = LOG_WARNING,
+                              .to_stderr = true,
+                              .role = "worker",
+                              .relay = worker_relay,
+                              .relay_arg = &fd};
     const char *wanted = getenv("LOG_LEVEL");
     enum log_level asked;
     if (wanted && log_level_parse(wanted, &asked) && asked == LOG_DEBUG)
@@ -106,6 +114,17 @@ static int apply_settings(void *context, const struct config *now, struct err *e
     return jobs_reload(context, e);
 }
 
+/* See serve.c; here there are no doors. */
+static void feel_pulse(void *context)
+{
+    struct err e;
+    if (jobs_alive(context, &e))
+        log_error("does not seem to live: %s", e.message);
+    else
+        service_manager_watchdog();
+    daemon_tell_state(context);
+}
+
 static int run(struct config *c, struct err *e)
 {
     struct jobs *jobs;
@@ -115,7 +134,10 @@ static int run(struct config *c, struct err *e)
     if (status)
         return status;
     log_info("version " WT_VERSION ", takes jobs");
-    daemon_wait(c, &(struct daemon_reload){jobs, check_settings, apply_settings});
+    service_manager_ready();
+    daemon_wait(c,
+                &(struct daemon_work){jobs, check_settings, apply_settings, feel_pulse});
+    service_manager_stopping(CLOSE_SECONDS);
     jobs_close(jobs);
     log_info("stopped");
     return 0;

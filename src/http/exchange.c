@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 
 #include <strings.h>
 
@@ -56,7 +57,9 @@ static void run_task(struct http_task *task)
 {
     struct exchange *x =
         (struct exchange *)((char *)task - offsetof(struct exchange, task));
+    log_request_begin(x->id); /* copied: x may be gone after its work */
     x->work(x);
+    log_request_end();
 }
 
 void exchange_work(struct exchange *x, void (*work)(struct exchange *x))
@@ -117,9 +120,27 @@ static void log_access(const struct exchange *x)
     enum log_level level = status < 400 && !strncmp(x->uri, "/health", 7) ? LOG_DEBUG
                            : status >= 500                                ? LOG_WARNING
                                                                           : LOG_INFO;
-    log_event(level, NULL, "%s %s %s %.400s -> %d, %lld in, %zu out, %.1f ms%s", x->id,
-              x->client, x->method, x->uri, status, (long long)x->body.total,
-              x->answered_bytes, ms, x->broken_off && !status ? ", broken off" : "");
+    const struct http_request *r = &x->request;
+    const struct log_field fields[] = {
+        {"client", x->client, 0},
+        {"method", x->method, 0},
+        {"path", x->uri, 0},
+        {"route", x->route ? x->route->pattern : "", 0},
+        {"status", NULL, status},
+        {"bytes_in", NULL, (double)x->body.total},
+        {"bytes_out", NULL, (double)x->answered_bytes},
+        {"milliseconds", NULL, ms},
+        {"caller", r->caller_id ? r->caller_id : "", 0},
+    };
+    bool known = r->caller_id && *r->caller_id;
+    log_request_begin(x->id);
+    log_event_fields(level, fields, ARRAY_LENGTH(fields),
+                     "%s %s %.400s -> %d, %lld in, %zu out, %.1f ms%s%s%s", x->client,
+                     x->method, x->uri, status, (long long)x->body.total,
+                     x->answered_bytes, ms, known ? ", caller " : "",
+                     known ? r->caller_id : "",
+                     x->broken_off && !status ? ", broken off" : "");
+    log_request_end();
 }
 
 static void end_counting(struct http_server *s)

@@ -21,11 +21,12 @@ struct http_request {
     struct http_params query;    /* decoded */
     struct http_params captures; /* {name} parts of the path, decoded */
     struct http_response response;
-    void *state;   /* the handler's own, between its callbacks */
-    void *caller;  /* who asks: set by http_server_options.admit */
-    bool gone;     /* see http_defer; at the end: the answer was not sent whole */
-    bool stopping; /* see http_defer */
-    bool is_head;  /* HEAD: the body of the answer is not sent */
+    void *state;           /* the handler's own, between its callbacks */
+    void *caller;          /* who asks: set by http_server_options.admit */
+    const char *caller_id; /* the same for the log, borrowed of caller; or NULL */
+    bool gone;             /* see http_defer; at the end: the answer was not sent whole */
+    bool stopping;         /* see http_defer */
+    bool is_head;          /* HEAD: the body of the answer is not sent */
     /* For this layer only. */
     const struct http_head *head;
     struct http_later *later;

@@ -54,6 +54,16 @@ static struct run *find_run(struct supervisor *v, size_t i, const struct message
     return NULL;
 }
 
+/* One process keeps the log: so a file that was moved away is left by all at once. */
+static int hear_line(const struct slot *s, const struct message *m, struct err *e)
+{
+    if (m->code < LOG_DEBUG || m->code > LOG_ERROR || (*m->about && !id_valid(m->about)))
+        return err_set(e, ERR_CORRUPT, "a line for the log is malformed");
+    log_relayed((enum log_level)m->code, "worker", (int)s->pid,
+                *m->about ? m->about : NULL, m->text);
+    return 0;
+}
+
 /* A worker that breaks the protocol is not to be trusted with anything. */
 static int hear_one(struct supervisor *v, size_t i, struct message *m, struct err *e)
 {
@@ -65,6 +75,8 @@ static int hear_one(struct supervisor *v, size_t i, struct message *m, struct er
         log_info("worker %zu is up, process %d", i, (int)s->pid);
         return 0;
     }
+    if (m->type == MESSAGE_LOG)
+        return hear_line(s, m, e);
     if (m->type == MESSAGE_MODEL) {
         models_loaded(v->models, (int)i, m->serial, m->fds[0]);
         m->n_fds = 0;
@@ -121,7 +133,7 @@ void crew_bury(struct supervisor *v, size_t i, int64_t now)
         return;
     models_released(v->models, (int)i);
     room_slot_gone(v->room, (int)i);
-    if (!busy && !atomic_load(&v->closing) && crew_count(v, i) == 0)
+    if (!busy && !atomic_load(&v->closing) && crew_count(v, i) == 0 && slot_is_news(s))
         log_warning("an idle worker died: %s", s->death);
     /* Any of them may have crashed it: the next time each is alone. */
     for (size_t k = 0; k < WORKER_JOBS; k++) {

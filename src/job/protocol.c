@@ -40,6 +40,7 @@ enum field_id {
     F_SECONDS,
     F_CODE,
     F_TEXT,
+    F_ABOUT,
     F_COUNT
 };
 
@@ -74,6 +75,7 @@ static const struct field {
     [F_SECONDS] = FIELD("seconds", seconds, KIND_NUMBER),
     [F_CODE] = FIELD("code", code, KIND_INT),
     [F_TEXT] = FIELD("text", text, KIND_TEXT),
+    [F_ABOUT] = FIELD("about", about, KIND_TEXT),
 };
 
 #define BIT(field) (1u << (field))
@@ -107,6 +109,7 @@ static const struct form {
                               BIT(F_SECONDS) | BIT(F_TEXT),
                           0, 0},
     [MESSAGE_FAILED] = {"failed", WHICH_JOB | BIT(F_CODE) | BIT(F_TEXT), 0, 0},
+    [MESSAGE_LOG] = {"log", BIT(F_CODE) | BIT(F_TEXT) | BIT(F_ABOUT), 0, 0},
 };
 
 void message_release(struct message *m)

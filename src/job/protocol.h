@@ -35,6 +35,7 @@ enum message_type {
                       early, in base64 (ahead.h) */
     MESSAGE_FINISHED, /* all windows were sent before; body: what else is in the report */
     MESSAGE_FAILED,
+    MESSAGE_LOG, /* a line for the log */
     MESSAGE_TYPE_COUNT
 };
 
@@ -68,8 +69,9 @@ struct message {
     int64_t next_frame;
     int64_t total_frames;
     double seconds; /* DECODED, FINISHED: of audio */
-    int code;       /* FAILED: enum err_code */
-    char text[500]; /* FAILED: the reason; FINISHED: a warning or "" */
+    int code;       /* FAILED: enum err_code; LOG: enum log_level */
+    char text[500]; /* FAILED: the reason; FINISHED: a warning or ""; LOG: the line */
+    char about[ID_SIZE]; /* LOG: the job that it is about, or "" */
 
     char *body; /* owned, NUL-terminated; NULL: none */
     size_t body_length;

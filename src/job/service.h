@@ -50,6 +50,7 @@ struct jobs {
     struct pours *pours;
     struct events *events;
     struct supervisor *supervisor;
+    struct health *health;
     struct pulls *pulls;
     struct net_guard *_Atomic fetch_guard, *_Atomic webhook_guard;
     struct retired *retired; /* owned: guards of before a reload */

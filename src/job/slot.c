@@ -11,9 +11,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MS                 (INT64_C(1000000))
-#define FIRST_RESTART_NS   (200 * MS)
-#define LONGEST_RESTART_NS (30000 * MS)
+#define MS               (INT64_C(1000000))
+#define FIRST_RESTART_NS (200 * MS)
+/* However often it has died: what was in its way may be gone, and the service is to be
+ * ready again within two seconds then. */
+#define LONGEST_RESTART_NS (800 * MS)
+/* Deaths in a row after which a worker counts as one that cannot live, and how long the
+ * next one must have lived to be believed. */
+#define DEATHS_FAILING 3
+#define WELL_NS        (750 * MS)
 /* A dying process closes its socket shortly before it is dead. */
 #define LEFT_NS (500 * MS)
 
@@ -127,6 +133,17 @@ void slot_left(struct slot *s, int64_t now_ns)
 void slot_well(struct slot *s)
 {
     s->oom_kills = machine_oom_kills();
+}
+
+bool slot_fails(const struct slot *s, int64_t now_ns)
+{
+    bool up = s->state == SLOT_IDLE || s->state == SLOT_BUSY;
+    return s->deaths >= DEATHS_FAILING && !(up && now_ns - s->started_ns > WELL_NS);
+}
+
+bool slot_is_news(const struct slot *s)
+{
+    return (s->deaths & (s->deaths - 1)) == 0;
 }
 
 /* Whether it is dead; not reaped yet, so that its number is still its own. What it had

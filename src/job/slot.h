@@ -47,6 +47,11 @@ void slot_left(struct slot *s, int64_t now_ns);
 /* It is well, and about to begin something that may need memory. */
 void slot_well(struct slot *s);
 
+/* Whether its processes keep dying at once. */
+bool slot_fails(const struct slot *s, int64_t now_ns);
+/* Whether its last death is to be told of: the first ones, and then fewer and fewer. */
+bool slot_is_news(const struct slot *s);
+
 /* Whether a dying process is gone; then the slot is empty, to be started again after a
  * pause that grows with deaths in a row, and `death` and `from_outside` say how it ended.
  */

@@ -25,8 +25,6 @@
 #define BESIDE_LATER_NS  (INT64_C(30) * 1000000)
 #define DYING_TICK_MS    10
 #define STOPPING_TICK_MS 50
-/* Deaths in a row, of every worker, after which the service calls itself not ready. */
-#define DEATHS_UNREADY 3
 
 /* ---- other threads ---- */
 
@@ -70,17 +68,29 @@ int supervisor_threads(const struct supervisor *v)
     return v->context.threads;
 }
 
+static int check_seen(const struct supervisor *v, struct err *e)
+{
+    return clock_monotonic_ns() <= v->seen_ns + STUCK_NS
+               ? 0
+               : err_set(e, ERR_TIMEOUT,
+                         "the supervisor does not respond: look whether the disk of the "
+                         "database is stuck");
+}
+
 int supervisor_ready(struct supervisor *v, struct err *e)
 {
     pthread_mutex_lock(&v->shared);
-    int status = 0;
-    if (v->failing)
-        status =
-            err_set(e, ERR_CRASH, "every worker process dies at once (%s)", v->death);
-    else if (clock_monotonic_ns() > v->seen_ns + STUCK_NS)
-        status = err_set(e, ERR_TIMEOUT,
-                         "the supervisor does not respond: look whether the disk of the "
-                         "database is stuck");
+    int status = v->failing ? err_set(e, ERR_CRASH,
+                                      "every worker process dies at once (%s)", v->death)
+                            : check_seen(v, e);
+    pthread_mutex_unlock(&v->shared);
+    return status;
+}
+
+int supervisor_alive(struct supervisor *v, struct err *e)
+{
+    pthread_mutex_lock(&v->shared);
+    int status = check_seen(v, e);
     pthread_mutex_unlock(&v->shared);
     return status;
 }
@@ -172,7 +182,7 @@ static void publish(struct supervisor *v)
     bool failing = v->count > 0;
     const char *death = "";
     for (size_t i = 0; i < v->count; i++) {
-        failing &= v->slots[i].deaths >= DEATHS_UNREADY;
+        failing &= slot_fails(&v->slots[i], clock_monotonic_ns());
         death = v->slots[i].death;
     }
     pthread_mutex_lock(&v->shared);

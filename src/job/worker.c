@@ -8,6 +8,7 @@
 #include "job/options.h"
 #include "job/parts.h"
 #include "job/protocol.h"
+#include "job/service.h"
 #include "job/transcribe.h"
 #include "job/worker_models.h"
 #include "media/peaks.h"
@@ -374,6 +375,15 @@ void worker_ignore_stops(void)
     (void)signal(SIGHUP, SIG_IGN);
     worker_stops(&stops);
     (void)sigprocmask(SIG_UNBLOCK, &stops, NULL);
+}
+
+bool worker_relay(void *arg, enum log_level level, const char *job, const char *message)
+{
+    const int *fd = arg;
+    struct message m = {.type = MESSAGE_LOG, .code = (int)level};
+    jobs_copy_cut(m.text, sizeof m.text, message);
+    (void)snprintf(m.about, sizeof m.about, "%s", job ? job : "");
+    return !message_send(*fd, &m, true, NULL);
 }
 
 int worker_run(int fd)

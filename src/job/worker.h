@@ -6,6 +6,8 @@
 #ifndef JOB_WORKER_H
 #define JOB_WORKER_H
 
+#include "base/log.h"
+
 #include <signal.h>
 
 /* The descriptor on which the service's socket is inherited. */
@@ -27,6 +29,10 @@ void worker_stops(sigset_t *out);
  * put their jobs back; a worker that went by itself would look as if its job had crashed
  * it. */
 void worker_ignore_stops(void);
+
+/* For log_options.relay, with the address of the socket's descriptor: the service writes
+ * the line. False when it cannot be told. */
+bool worker_relay(void *arg, enum log_level level, const char *job, const char *message);
 
 /* Serve jobs that come over `fd` until the other side closes it. Returns 0, or a negative
  * error when the protocol was broken. */

@@ -14,7 +14,7 @@
 /* How long a bucket that took a probe is not asked again. */
 #define READY_NS INT64_C(15000000000)
 /* The same for one that did not. */
-#define AWAY_NS  INT64_C(5000000000)
+#define AWAY_NS  INT64_C(1000000000)
 
 #define STORE(s) ((struct s3_store *)(s))
 
@@ -174,13 +174,30 @@ static int try(struct blob_store *base, struct err *e)
     return status ? status : gone;
 }
 
-/* Asked by probes every few seconds: a bucket is tried now and then only. */
+/* Whether the bucket still answers, which costs one small request: what is asked for is
+ * not there, and who may not know that is refused, which is an answer, too. */
+static int answers(struct s3_store *s, struct err *e)
+{
+    char key[S3_KEY_SIZE];
+    int64_t bytes;
+    struct err why = {0};
+    int status = make_key(key, e, "%sprobe/none", s->prefix);
+    if (!status)
+        status = s3_size(s->s3, key, &bytes, &why);
+    if (!status || status == ERR_NOT_FOUND || status == ERR_DENIED)
+        return 0;
+    if (e)
+        *e = why;
+    return status;
+}
+
+/* Asked by probes every few seconds: a bucket is tried in whole now and then only. */
 static int ready(struct blob_store *base, struct err *e)
 {
     struct s3_store *s = STORE(base);
     int64_t now = clock_monotonic_ns();
     if (now < atomic_load(&s->ready_ns))
-        return 0;
+        return answers(s, e);
     if (now < atomic_load(&s->away_ns))
         return err_set(e, ERR_IO, "%s: it did not take anything a moment ago",
                        s3_name(s->s3));
