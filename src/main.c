@@ -1,6 +1,7 @@
 /* One binary, many roles: the first argument chooses. */
 #include "command/command.h"
 
+#include "base/config.h"
 #include "base/mem.h"
 #include "media/decode.h"
 
@@ -30,6 +31,17 @@ static void print_help(FILE *out)
     fputs("\n`whisper-transcriber <command> --help` says more.\n", out);
 }
 
+/* Every setting may be given to every command; the internal ones have other arguments. */
+static int run(const struct role *role, int argc, char **argv)
+{
+    struct err e = {0};
+    if (role->summary && config_take_arguments(&argc, argv, &e)) {
+        fprintf(stderr, "whisper-transcriber %s: %s\n", role->name, e.message);
+        return EXIT_USAGE;
+    }
+    return role->run(argc, argv);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -49,7 +61,7 @@ int main(int argc, char **argv)
         return command_pages(argc - 1, argv + 1, roles, ARRAY_LENGTH(roles));
     for (size_t i = 0; i < ARRAY_LENGTH(roles); i++)
         if (roles[i].name && !strcmp(argv[1], roles[i].name))
-            return roles[i].run(argc - 1, argv + 1);
+            return run(&roles[i], argc - 1, argv + 1);
     fprintf(stderr, "whisper-transcriber: there is no command \"%s\"; try --help\n",
             argv[1]);
     return EXIT_USAGE;

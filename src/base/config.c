@@ -1,7 +1,7 @@
 /* One table of settings: what they are called, what they may be and what they mean.
  *
- * Environment, command line, `doctor` and docs/settings.md are all read from it, so none
- * of them can drift from the others. */
+ * Environment, file, command line, `doctor`, the manual page and docs/settings.md are all
+ * read from it, so none of them can drift from the others. */
 #include "base/config.h"
 
 #include "base/config_checks.h"
@@ -12,8 +12,6 @@
 #include <errno.h>
 #include <stddef.h>
 #include <strings.h>
-
-extern char **environ;
 
 /* ---- the table ------------------------------------------------------------------- */
 
@@ -95,16 +93,11 @@ static const struct setting settings[] = {
     {"S3_REGION", NULL, SETTING_TEXT, FIELD(s3_region), "us-east-1", 0, 0, NULL,
      setting_is_model_name, "a region's name", "region of the bucket", "AWS_REGION"},
     {"S3_ACCESS_KEY_ID", NULL, SETTING_TEXT, FIELD(s3_key_id), NULL, 0, 0, NULL,
-     setting_is_printable, "the name of a key",
+     setting_is_key_id, "the name of a key",
      "key for the bucket; unset: AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"},
-    {"S3_ACCESS_KEY_ID_FILE", NULL, SETTING_TEXT, FIELD(s3_key_id_file), NULL, 0, 0, NULL,
-     setting_is_printable, PATH_ALLOWED, "file that holds S3_ACCESS_KEY_ID, and wins"},
     {"S3_SECRET_ACCESS_KEY", NULL, SETTING_TEXT, FIELD(s3_secret), NULL, 0, 0, NULL,
      setting_is_secret, "8 to 256 characters",
      "secret of the key; unset: AWS_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"},
-    {"S3_SECRET_ACCESS_KEY_FILE", NULL, SETTING_TEXT, FIELD(s3_secret_file), NULL, 0, 0,
-     NULL, setting_is_printable, PATH_ALLOWED,
-     "file that holds S3_SECRET_ACCESS_KEY, and wins"},
     {"S3_SESSION_TOKEN", NULL, SETTING_TEXT, FIELD(s3_token), NULL, 0, 0, NULL,
      setting_is_token, "8 to 2000 characters",
      "session token of a temporary key; unset: AWS_SESSION_TOKEN", "AWS_SESSION_TOKEN"},
@@ -226,13 +219,22 @@ const struct setting *config_table(size_t *count)
     return settings;
 }
 
-static const struct setting *find_setting(const char *name)
+const struct setting *config_find(const char *name, size_t *index)
 {
     for (size_t i = 0; i < ARRAY_LENGTH(settings); i++)
         if (!strcmp(settings[i].name, name) ||
-            (settings[i].alias && !strcmp(settings[i].alias, name)))
+            (settings[i].alias && !strcmp(settings[i].alias, name))) {
+            *index = i;
             return &settings[i];
+        }
     return NULL;
+}
+
+bool setting_is_confidential(const struct setting *s)
+{
+    return s->check == setting_is_secret || s->check == setting_is_token ||
+           s->check == setting_is_key_id || s->check == setting_is_database_url ||
+           s->check == setting_is_redis_url;
 }
 
 /* ---- reading a value ------------------------------------------------------------- */
@@ -240,6 +242,43 @@ static const struct setting *find_setting(const char *name)
 static void *field_of(struct config *c, const struct setting *s)
 {
     return (char *)c + s->offset;
+}
+
+char *config_text(const struct config *c, const struct setting *s)
+{
+    char *const *field = (char *const *)(const void *)((const char *)c + s->offset);
+    return __atomic_load_n(field, __ATOMIC_SEQ_CST);
+}
+
+void config_put_text(struct config *c, const struct setting *s, char *text)
+{
+    __atomic_store_n((char **)field_of(c, s), text, __ATOMIC_SEQ_CST);
+}
+
+static void put_integer(void *field, int64_t value)
+{
+    __atomic_store_n((int64_t *)field, value, __ATOMIC_SEQ_CST);
+}
+
+static void put_boolean(void *field, bool value)
+{
+    __atomic_store_n((bool *)field, value, __ATOMIC_SEQ_CST);
+}
+
+static void put_choice(void *field, int value)
+{
+    __atomic_store_n((int *)field, value, __ATOMIC_SEQ_CST);
+}
+
+void config_copy(struct config *to, const struct config *from, const struct setting *s)
+{
+    const void *field = (const char *)from + s->offset;
+    if (s->type == SETTING_INTEGER)
+        put_integer(field_of(to, s), *(const int64_t *)field);
+    else if (s->type == SETTING_BOOLEAN)
+        put_boolean(field_of(to, s), *(const bool *)field);
+    else if (s->type == SETTING_CHOICE)
+        put_choice(field_of(to, s), *(const int *)field);
 }
 
 static int refuse(const struct setting *s, const char *name, const char *value,
@@ -293,8 +332,7 @@ static bool parse_boolean(const struct setting *s, const char *value, bool *out)
     return false;
 }
 
-/* `value` may be NULL for an optional text. */
-static int store(struct config *c, const struct setting *s, const char *name,
+int config_store(struct config *c, const struct setting *s, const char *name,
                  const char *value, struct err *e)
 {
     void *field = field_of(c, s);
@@ -305,17 +343,17 @@ static int store(struct config *c, const struct setting *s, const char *name,
     case SETTING_INTEGER:
         if (!parse_integer(s, value, &number))
             return refuse(s, name, value, e);
-        *(int64_t *)field = number;
+        put_integer(field, number);
         return 0;
     case SETTING_BOOLEAN:
         if (!parse_boolean(s, value, &truth))
             return refuse(s, name, value, e);
-        *(bool *)field = truth;
+        put_boolean(field, truth);
         return 0;
     case SETTING_CHOICE:
         if (!parse_choice(s, value, &choice))
             return refuse(s, name, value, e);
-        *(int *)field = choice;
+        put_choice(field, choice);
         return 0;
     case SETTING_TEXT:
         break;
@@ -325,9 +363,8 @@ static int store(struct config *c, const struct setting *s, const char *name,
     char *copy = mem_strdup(value);
     if (value && !copy)
         return err_set(e, ERR_NOMEM, "out of memory");
-    char **text = field;
-    free(*text);
-    *text = copy;
+    free(config_text(c, s));
+    config_put_text(c, s, copy);
     return 0;
 }
 
@@ -343,8 +380,7 @@ static bool is_near(const char *name, size_t length, const char *ours)
     return near_distance(name, length, ours, ours_length) <= limit;
 }
 
-/* The setting that `name` is a misspelling of, or NULL. */
-static const char *misspelt(const char *name, size_t length)
+const char *config_misspelt(const char *name, size_t length)
 {
     if (length > NEAR_MAX_LENGTH)
         return NULL;
@@ -355,86 +391,4 @@ static const char *misspelt(const char *name, size_t length)
             return settings[i].alias;
     }
     return NULL;
-}
-
-static int refuse_misspelt(struct err *e)
-{
-    for (char **entry = environ; entry && *entry; entry++) {
-        size_t length = strcspn(*entry, "=");
-        if (length >= NEAR_MAX_LENGTH)
-            continue;
-        char name[NEAR_MAX_LENGTH];
-        memcpy(name, *entry, length);
-        name[length] = '\0';
-        if (find_setting(name))
-            continue;
-        const char *ours = misspelt(name, length);
-        if (ours)
-            return err_set(e, ERR_INVALID,
-                           "the variable %s is not a setting; did you mean %s?", name,
-                           ours);
-    }
-    return 0;
-}
-
-/* ---- loading --------------------------------------------------------------------- */
-
-static const char *environment(const char *name)
-{
-    const char *value = name ? getenv(name) : NULL;
-    return value && *value ? value : NULL;
-}
-
-static int load_setting(struct config *c, size_t index, struct err *e)
-{
-    const struct setting *s = &settings[index];
-    const char *first = environment(s->name), *second = environment(s->alias);
-    if (first && second && strcmp(first, second))
-        return err_set(e, ERR_INVALID,
-                       "%s is \"%.60s\" and %s is \"%.60s\", but they are one setting; "
-                       "keep one of them",
-                       s->name, first, s->alias, second);
-    const char *name = first ? s->name : second ? s->alias : NULL;
-    if (!name && (second = environment(s->fallback)))
-        name = s->fallback;
-    if (!name)
-        return store(c, s, s->name, s->default_value, e);
-    c->sources[index].variable = name;
-    return store(c, s, name, first ? first : second, e);
-}
-
-int config_load(struct config *c, struct err *e)
-{
-    *c = (struct config){0};
-    int status = refuse_misspelt(e);
-    for (size_t i = 0; !status && i < ARRAY_LENGTH(settings); i++)
-        status = load_setting(c, i, e);
-    if (status)
-        config_release(c);
-    return status;
-}
-
-void config_release(struct config *c)
-{
-    if (!c)
-        return;
-    for (size_t i = 0; i < ARRAY_LENGTH(settings); i++)
-        if (settings[i].type == SETTING_TEXT)
-            free(*(char **)field_of(c, &settings[i]));
-    *c = (struct config){0};
-}
-
-int config_set(struct config *c, const char *name, const char *value, struct err *e)
-{
-    const struct setting *s = find_setting(name);
-    if (!s) {
-        const char *ours = misspelt(name, strlen(name));
-        return err_set(e, ERR_INVALID, "there is no setting \"%.60s\"%s%s%s", name,
-                       ours ? "; did you mean " : "", ours ? ours : "", ours ? "?" : "");
-    }
-    int status = store(c, s, s->name, value, e);
-    if (!status)
-        c->sources[s - settings] =
-            (struct config_source){.variable = s->name, .command_line = true};
-    return status;
 }

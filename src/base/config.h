@@ -1,8 +1,13 @@
-/* Settings: one typed table from which the environment, the command line, `doctor` and
- * the documentation all come.
+/* Settings: one typed table from which the environment, the settings file, the command
+ * line, `doctor`, the manual page and the documentation all come.
  *
- * Precedence: command line, environment, default. A value that is out of range, or a
- * variable whose name is nearly ours, is an error that names it. */
+ * Precedence: command line, environment, file, default. A value that is out of range, a
+ * name that is unknown in the file or nearly ours in the environment, and settings that
+ * contradict each other are errors that name them.
+ *
+ * Fields that are _Atomic may change while the program runs (base/config_live.h): every
+ * thread may read them at any time, and what a pointer led to stays until
+ * config_release. Whoever needs one twice reads it once into a variable. */
 #ifndef BASE_CONFIG_H
 #define BASE_CONFIG_H
 
@@ -16,11 +21,21 @@
 enum config_path_style { PATH_STYLE_AUTO, PATH_STYLE_ON, PATH_STYLE_OFF };
 enum config_auth { AUTH_AUTO, AUTH_OFF, AUTH_KEY, AUTH_PROXY };
 
-/* Where a value came from, for `doctor`: the variable (its name or its alias), the
- * command line, or nowhere (NULL): the default. */
+/* Where a value came from, for `doctor` and `check`. */
+enum config_origin {
+    FROM_DEFAULT,
+    FROM_FILE,        /* a line of the settings file */
+    FROM_ENVIRONMENT, /* a variable: the setting's name, its alias or its fallback */
+    FROM_SECRET_FILE, /* the file that NAME_FILE names */
+    FROM_CREDENTIAL,  /* a credential of systemd */
+    FROM_COMMAND_LINE,
+};
+
 struct config_source {
-    const char *variable; /* borrowed, static */
-    bool command_line;
+    const char *variable; /* borrowed, static: as which name; NULL: the default */
+    enum config_origin origin;
+    int line;     /* of the settings file */
+    bool in_file; /* what was said there, be it only where the value is */
 };
 #define CONFIG_MAX_SETTINGS 96
 
@@ -35,72 +50,94 @@ struct config {
     int64_t database_connections; /* DATABASE_CONNECTIONS, to a server at most */
     char *redis_url;              /* REDIS_URL, optional */
     char *model_dir;              /* WHISPER_MODEL_DIR */
-    char *default_model;          /* DEFAULT_WHISPER_MODEL, optional: the best present */
-    char *language;               /* WHISPER_LANGUAGE */
+    char *_Atomic default_model;  /* DEFAULT_WHISPER_MODEL, optional: the best present */
+    char *_Atomic language;       /* WHISPER_LANGUAGE */
     int64_t worker_concurrency;   /* WORKER_CONCURRENCY, CELERY_CONCURRENCY; 0: decide */
     int64_t worker_threads;       /* WORKER_THREADS per transcription; 0: decide */
     bool embedded_workers;        /* EMBEDDED_WORKERS: `serve` has workers, too */
     int64_t prefetch;             /* CELERY_WORKER_PREFETCH_MULTIPLIER */
-    int64_t time_limit_seconds;   /* CELERY_TASK_TIME_LIMIT, WHISPER_TIMEOUT_SECONDS */
-    int64_t max_file_size_mb;     /* MAX_FILE_SIZE_MB */
-    int64_t max_audio_seconds;    /* MAX_AUDIO_SECONDS */
-    char *allowed_formats;        /* ALLOWED_AUDIO_FORMATS */
-    char *storage_dir;            /* STORAGE_DIR */
-    char *storage_url;            /* STORAGE_URL, optional: storage_dir */
-    char *scratch_dir;            /* SCRATCH_DIR, optional: in the storage, or TMPDIR */
-    char *s3_endpoint;            /* S3_ENDPOINT, optional: Amazon's */
-    char *s3_region;              /* S3_REGION */
-    char *s3_key_id;              /* S3_ACCESS_KEY_ID, optional */
-    char *s3_key_id_file;         /* S3_ACCESS_KEY_ID_FILE, optional */
-    char *s3_secret;              /* S3_SECRET_ACCESS_KEY, optional; never shown */
-    char *s3_secret_file;         /* S3_SECRET_ACCESS_KEY_FILE, optional */
-    char *s3_token;               /* S3_SESSION_TOKEN, optional; never shown */
-    enum config_path_style s3_path_style; /* S3_PATH_STYLE */
-    char *s3_ca_file;                     /* S3_CA_FILE, optional: the system's */
-    enum log_level log_level;             /* LOG_LEVEL */
-    bool log_json;                        /* LOG_FORMAT: text, json */
-    bool log_to_stdout;                   /* LOG_TO_STDOUT */
-    char *log_file;                       /* LOG_FILE, optional */
-    bool debug;                           /* DEBUG */
-    int64_t upload_retention_days;        /* UPLOAD_RETENTION_DAYS, 0: for ever */
-    int64_t transcript_retention_days;    /* TRANSCRIPT_RETENTION_DAYS, 0: for ever */
-    char *backup_dir;                     /* BACKUP_DIR, optional */
-    int64_t backup_retention_days;        /* BACKUP_RETENTION_DAYS */
-    char *rate_limit;                     /* RATE_LIMIT */
-    char *trusted_proxies;                /* TRUSTED_PROXIES */
-    char *allowed_hosts;                  /* ALLOWED_HOSTS, optional */
-    enum config_auth auth;                /* AUTH */
-    char *auth_proxy_header;              /* AUTH_PROXY_HEADER */
-    char *auth_proxy_scopes_header;       /* AUTH_PROXY_SCOPES_HEADER, optional */
-    char *compute_type;                   /* COMPUTE_TYPE: auto, f32 … */
+    _Atomic int64_t
+        time_limit_seconds; /* CELERY_TASK_TIME_LIMIT, WHISPER_TIMEOUT_SECONDS */
+    _Atomic int64_t max_file_size_mb;  /* MAX_FILE_SIZE_MB */
+    _Atomic int64_t max_audio_seconds; /* MAX_AUDIO_SECONDS */
+    char *_Atomic allowed_formats;     /* ALLOWED_AUDIO_FORMATS */
+    char *storage_dir;                 /* STORAGE_DIR */
+    char *storage_url;                 /* STORAGE_URL, optional: storage_dir */
+    char *scratch_dir; /* SCRATCH_DIR, optional: in the storage, or TMPDIR */
+    char *s3_endpoint; /* S3_ENDPOINT, optional: Amazon's */
+    char *s3_region;   /* S3_REGION */
+    char *s3_key_id;   /* S3_ACCESS_KEY_ID, optional */
+    char *s3_secret;   /* S3_SECRET_ACCESS_KEY, optional; never shown */
+    char *s3_token;    /* S3_SESSION_TOKEN, optional; never shown */
+    enum config_path_style s3_path_style;  /* S3_PATH_STYLE */
+    char *s3_ca_file;                      /* S3_CA_FILE, optional: the system's */
+    _Atomic enum log_level log_level;      /* LOG_LEVEL */
+    _Atomic bool log_json;                 /* LOG_FORMAT: text, json */
+    _Atomic bool log_to_stdout;            /* LOG_TO_STDOUT */
+    char *_Atomic log_file;                /* LOG_FILE, optional */
+    _Atomic bool debug;                    /* DEBUG */
+    _Atomic int64_t upload_retention_days; /* UPLOAD_RETENTION_DAYS, 0: for ever */
+    _Atomic int64_t
+        transcript_retention_days;         /* TRANSCRIPT_RETENTION_DAYS, 0: for ever */
+    char *backup_dir;                      /* BACKUP_DIR, optional */
+    _Atomic int64_t backup_retention_days; /* BACKUP_RETENTION_DAYS */
+    char *_Atomic rate_limit;              /* RATE_LIMIT */
+    char *_Atomic trusted_proxies;         /* TRUSTED_PROXIES */
+    char *_Atomic allowed_hosts;           /* ALLOWED_HOSTS, optional */
+    enum config_auth auth;                 /* AUTH */
+    char *auth_proxy_header;               /* AUTH_PROXY_HEADER */
+    char *auth_proxy_scopes_header;        /* AUTH_PROXY_SCOPES_HEADER, optional */
+    char *compute_type;                    /* COMPUTE_TYPE: auto, f32 … */
     char *model_base_url;          /* WHISPER_MODEL_URL: where models are pulled from */
     char *model_mirror_url;        /* WHISPER_MODEL_MIRROR: tried next, optional */
     int64_t model_timeout_seconds; /* WHISPER_MODEL_TIMEOUT_SECONDS: of silence */
     char *vad_model; /* VAD_MODEL: the voice detector's file, optional: in model_dir */
-    int64_t max_connections;            /* MAX_CONNECTIONS */
-    int64_t max_connections_per_client; /* MAX_CONNECTIONS_PER_CLIENT */
-    int64_t wyoming_port;               /* WYOMING_PORT; 0: no such door */
-    char *wyoming_host;                 /* WYOMING_HOST, optional: host */
-    int64_t model_idle_seconds;         /* MODEL_IDLE_SECONDS; 0: models stay */
-    int64_t memory_limit_mb;            /* MEMORY_LIMIT_MB, MiB; 0: decide */
-    bool url_fetch;                     /* URL_FETCH */
-    char *url_fetch_allow;              /* URL_FETCH_ALLOW, optional */
-    int64_t url_fetch_timeout_seconds;  /* URL_FETCH_TIMEOUT_SECONDS: of silence */
-    char *webhook_secret;               /* WEBHOOK_SECRET, optional; never shown */
-    char *webhook_allow;                /* WEBHOOK_ALLOW, optional */
-    char *redis_ca_file;                /* REDIS_CA_FILE, optional: the system's */
-    char *redis_namespace;              /* REDIS_NAMESPACE */
-    int64_t shutdown_delay_seconds;     /* SHUTDOWN_DELAY */
-    int64_t shutdown_timeout_seconds;   /* SHUTDOWN_TIMEOUT */
+    int64_t max_connections;                   /* MAX_CONNECTIONS */
+    int64_t max_connections_per_client;        /* MAX_CONNECTIONS_PER_CLIENT */
+    int64_t wyoming_port;                      /* WYOMING_PORT; 0: no such door */
+    char *wyoming_host;                        /* WYOMING_HOST, optional: host */
+    int64_t model_idle_seconds;                /* MODEL_IDLE_SECONDS; 0: models stay */
+    int64_t memory_limit_mb;                   /* MEMORY_LIMIT_MB, MiB; 0: decide */
+    _Atomic bool url_fetch;                    /* URL_FETCH */
+    char *_Atomic url_fetch_allow;             /* URL_FETCH_ALLOW, optional */
+    _Atomic int64_t url_fetch_timeout_seconds; /* URL_FETCH_TIMEOUT_SECONDS: of silence */
+    char *_Atomic webhook_secret;              /* WEBHOOK_SECRET, optional; never shown */
+    char *_Atomic webhook_allow;               /* WEBHOOK_ALLOW, optional */
+    char *redis_ca_file;                       /* REDIS_CA_FILE, optional: the system's */
+    char *redis_namespace;                     /* REDIS_NAMESPACE */
+    _Atomic int64_t shutdown_delay_seconds;    /* SHUTDOWN_DELAY */
+    _Atomic int64_t shutdown_timeout_seconds;  /* SHUTDOWN_TIMEOUT */
     struct config_source sources[CONFIG_MAX_SETTINGS]; /* in the order of the table */
+    char *file;         /* the settings file that was read; NULL: none */
+    char *file_problem; /* why the file at the usual place was not read; NULL: it was, or
+                           there is none */
+    char *warning;      /* what is allowed and not wise; NULL: nothing */
+    struct retired *retired; /* owned: texts that were replaced while running */
 };
 
-/* Fill from defaults and the environment. An empty variable counts as unset.
- * ERR_INVALID names the variable, its value and what is allowed; also for a name that is
- * nearly one of ours, and for a setting and its alias that say different things. On error
- * nothing needs releasing. */
+/* Fill from defaults, the settings file, the environment and what config_override was
+ * told. An empty variable counts as unset. ERR_INVALID names the variable, its value and
+ * what is allowed; also for a name that is nearly one of ours, and for a setting and its
+ * alias that say different things. On error nothing needs releasing. */
 int config_load(struct config *c, struct err *e);
+/* The same for a program that runs with `old`: what had come from the file may come from
+ * nowhere else now, although the manager that started us had put it into the environment
+ * as well; and what was set after loading (config_set) stays. */
+int config_load_again(struct config *c, const struct config *old, struct err *e);
 void config_release(struct config *c);
+
+/* Before config_load, from the first thread: take what is on the command line for every
+ * command out of argv, that is `--config FILE` and `--max-file-size-mb N`, a setting with
+ * its name in small letters and hyphens. Everything up to `--`. ERR_INVALID when a value
+ * is missing. */
+int config_take_arguments(int *argc, char **argv, struct err *e);
+/* Forget them; for tests. */
+void config_forget_arguments(void);
+
+/* Settings that make no sense together, such as those of a bucket without one:
+ * ERR_INVALID with a sentence that says what to do. config_load and config_load_again ask
+ * it. */
+int config_contradictions(const struct config *c, struct err *e);
 
 /* Set one setting by its variable name or alias, as the command line does ("PORT",
  * "8001"). On error the setting is as it was. */

@@ -119,6 +119,12 @@ bool setting_is_name_list(const char *value)
     return true;
 }
 
+/* Not secret by itself, but half of one. */
+bool setting_is_key_id(const char *value)
+{
+    return *value && setting_is_printable(value);
+}
+
 bool setting_is_secret(const char *value)
 {
     size_t length = strlen(value);

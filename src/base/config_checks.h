@@ -26,6 +26,7 @@ bool setting_is_header_name(const char *value);
 bool setting_is_host_list(const char *value);
 /* Names of hosts, with a dot in front or not, or a star. */
 bool setting_is_name_list(const char *value);
+bool setting_is_key_id(const char *value);
 /* Never shown, not even in an error. */
 bool setting_is_secret(const char *value);
 bool setting_is_token(const char *value); /* the same, longer */

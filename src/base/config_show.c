@@ -1,6 +1,9 @@
 /* Settings as people read them: their values for `doctor`, and docs/settings.md. */
 #include "base/config_checks.h"
+#include "base/config_live.h"
 #include "base/config_table.h"
+
+#include <limits.h>
 
 static const void *field_in(const struct config *c, const struct setting *s)
 {
@@ -63,8 +66,8 @@ static void print_url(const char *url, char *out, size_t size)
         hide_in_query(out);
 }
 
-static void print_value(const struct config *c, const struct setting *s, char *out,
-                        size_t size)
+void config_value(const struct config *c, const struct setting *s, bool masked, char *out,
+                  size_t size)
 {
     const void *field = field_in(c, s);
     const char *text;
@@ -82,14 +85,41 @@ static void print_value(const struct config *c, const struct setting *s, char *o
         (void)snprintf(out, size, "%s", text);
         return;
     case SETTING_TEXT:
-        text = *(char *const *)field;
-        if (text && (s->check == setting_is_secret || s->check == setting_is_token))
+        text = config_text(c, s);
+        if (text && masked &&
+            (s->check == setting_is_secret || s->check == setting_is_token))
             (void)snprintf(out, size, "(set)");
-        else if (text)
+        else if (text && masked)
             print_url(text, out, size);
         else
-            (void)snprintf(out, size, "(unset)");
+            (void)snprintf(out, size, "%s", text ? text : "(unset)");
         return;
+    }
+}
+
+void config_source_text(const struct config *c, size_t index, char *out, size_t size)
+{
+    const struct config_source *source = &c->sources[index];
+    const char *name = source->variable ? source->variable : "";
+    switch (source->origin) {
+    case FROM_DEFAULT:
+        (void)snprintf(out, size, "default");
+        break;
+    case FROM_FILE:
+        (void)snprintf(out, size, "%s, line %d", c->file, source->line);
+        break;
+    case FROM_ENVIRONMENT:
+        (void)snprintf(out, size, "environment variable %s", name);
+        break;
+    case FROM_SECRET_FILE:
+        (void)snprintf(out, size, "the file that %s_FILE names", name);
+        break;
+    case FROM_CREDENTIAL:
+        (void)snprintf(out, size, "the credential %s", name);
+        break;
+    case FROM_COMMAND_LINE:
+        (void)snprintf(out, size, "command line");
+        break;
     }
 }
 
@@ -98,16 +128,11 @@ void config_print(const struct config *c, FILE *out)
     size_t count;
     const struct setting *settings = config_table(&count);
     for (size_t i = 0; i < count; i++) {
-        const struct setting *s = &settings[i];
-        const struct config_source *source = &c->sources[i];
-        char value[1024];
-        print_value(c, s, value, sizeof value);
-        fprintf(out, "%s = %s\n    %s%s; %s\n", s->name, value,
-                source->command_line ? "command line"
-                : source->variable   ? "environment variable "
-                                     : "default",
-                source->variable && !source->command_line ? source->variable : "",
-                s->help);
+        char value[2100], source[PATH_MAX + 100];
+        config_value(c, &settings[i], true, value, sizeof value);
+        config_source_text(c, i, source, sizeof source);
+        fprintf(out, "%s = %s\n    %s; %s\n", settings[i].name, value, source,
+                settings[i].help);
     }
 }
 
@@ -129,12 +154,21 @@ void config_markdown(FILE *out)
         "# Settings\n\n"
         "<!-- Made by `whisper-transcriber doctor --settings-markdown`; change the table "
         "in src/base/config.c instead. -->\n\n"
-        "Every setting is an environment variable. The command line wins over the "
-        "environment, the\nenvironment over the default. A value that is not allowed, "
-        "or a variable whose name is\nnearly one of these, stops the program with a "
-        "sentence that names it. An empty variable counts\nas unset. "
-        "`whisper-transcriber doctor` prints every effective value and where it came "
-        "from.\n\n"
+        "Every setting is a line `NAME=value` of the settings file, an environment "
+        "variable and an option\nof every command (`MAX_FILE_SIZE_MB` is "
+        "`--max-file-size-mb`). The command line wins over the\nenvironment, the "
+        "environment over the file, the file over the default. A value that is not "
+        "allowed,\na name in the file that is none of these, a variable whose name is "
+        "nearly one of these, and\nsettings that contradict each other stop the program "
+        "with a sentence that says what to do. An\nempty variable counts as unset. "
+        "`whisper-transcriber check` prints every effective value, where it\ncame from, "
+        "and whether everything works with it.\n\n"
+        "The file is what `--config` or `WHISPER_CONFIG_FILE` names, else\n"
+        "`" CONFIG_DEFAULT_FILE "`, if it is there.\nIts form is that of systemd's "
+        "`EnvironmentFile=`. SIGHUP makes a service read it again; what is\ntaken over "
+        "then is marked with *, the rest waits for a restart. A setting marked with † "
+        "may also\nbe read from a file of its own, which `NAME_FILE` names, or from a "
+        "systemd credential of its name.\n\n"
         "| variable | default | allowed | meaning |\n|---|---|---|---|\n",
         out);
     for (size_t i = 0; i < count; i++) {
@@ -142,6 +176,10 @@ void config_markdown(FILE *out)
         char allowed[600];
         config_describe_allowed(s, allowed, sizeof allowed);
         fprintf(out, "| `%s`", s->name);
+        if (config_is_live(s->name))
+            fputs(" *", out);
+        if (setting_is_confidential(s))
+            fputs(" †", out);
         if (s->alias)
             fprintf(out, ", also `%s`", s->alias);
         if (s->default_value)
