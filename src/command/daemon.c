@@ -1,10 +1,15 @@
 #include "command/daemon.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/service_manager.h"
+#include "job/jobs.h"
+#include "store/queue_view.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -56,6 +61,8 @@ bool daemon_wants_help(int argc, char **argv)
     return false;
 }
 
+#define PULSE_MS 10000
+
 /* ---- signals --------------------------------------------------------------------- */
 
 /* Signals arrive as bytes of a pipe, so that what they ask for happens on the main thread
@@ -92,6 +99,7 @@ int daemon_start(const struct config *c, const char *role, struct err *e)
                               .to_stderr = c->log_to_stdout,
                               .file = c->log_file,
                               .role = role};
+    service_manager_open();
     int status = log_open(&log, e);
     return status ? status : catch_signals(e);
 }
@@ -118,10 +126,35 @@ static bool act_on(unsigned char number)
     return false;
 }
 
-void daemon_wait(void)
+static int pulse_ms(void)
 {
+    int64_t ms = service_manager_watchdog_ns() / 3000000;
+    if (!service_manager_listens())
+        return -1;
+    return ms > 0 && ms < PULSE_MS ? (int)ms : PULSE_MS;
+}
+
+/* Whether a signal is there; until one is, the pulse is felt. */
+static bool wait_for_signal(int64_t *next_ns, void (*pulse)(void *arg), void *arg)
+{
+    struct pollfd p = {.fd = signal_pipe[0], .events = POLLIN};
+    int every_ms = pulse_ms();
+    int64_t left_ms = (*next_ns - clock_monotonic_ns()) / 1000000;
+    if (every_ms >= 0 && left_ms <= 0) {
+        pulse(arg);
+        *next_ns = clock_monotonic_ns() + every_ms * INT64_C(1000000);
+        left_ms = every_ms;
+    }
+    return poll(&p, 1, every_ms < 0 ? -1 : (int)left_ms) > 0;
+}
+
+void daemon_wait(void (*pulse)(void *arg), void *arg)
+{
+    int64_t next_ns = 0;
     for (;;) {
         unsigned char number;
+        if (!wait_for_signal(&next_ns, pulse, arg))
+            continue;
         ssize_t n = read(signal_pipe[0], &number, 1);
         if (n < 0 && errno == EINTR)
             continue;
@@ -129,4 +162,16 @@ void daemon_wait(void)
             break;
     }
     stop_catching();
+}
+
+void daemon_tell_state(struct jobs *jobs)
+{
+    struct err e;
+    struct store_queue_figures q;
+    if (jobs_ready(jobs, &e))
+        service_manager_status("not ready: %s", e.message);
+    else if (!store_queue_figures(jobs_store(jobs), clock_now_ms(), &q, NULL))
+        service_manager_status("ready: %lld at work, %lld waiting",
+                               (long long)q.jobs[JOB_PROCESSING],
+                               (long long)q.jobs[JOB_PENDING]);
 }

@@ -11,12 +11,15 @@
 #include "api/vigil.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/service_manager.h"
 #include "catalog/catalog.h"
 #include "command/daemon.h"
 #include "job/detector.h"
 #include "wyoming/server.h"
 
-#define LAST_SECONDS 4 /* of the time to stop; http_server_stop has one less */
+#define LAST_SECONDS  4  /* of the time to stop; http_server_stop has one less */
+#define CLOSE_SECONDS 20 /* after it, for the workers and the database */
+#define ALIVE_SECONDS 10 /* for an answer to ourselves, at most */
 
 static const struct daemon_flag flags[] = {
     {"--host", "HOST", "ADDRESS", "where to listen (127.0.0.1: this machine only)"},
@@ -93,9 +96,10 @@ static int show_first_key(struct access *a, enum config_auth auth, bool loopback
 static int open_wyoming(const struct config *c, struct jobs *jobs,
                         struct wyoming_server **out, struct err *e)
 {
-    if (!c->wyoming_port)
+    int given = service_manager_socket("wyoming");
+    if (!c->wyoming_port && given < 0)
         return 0;
-    int status = wyoming_start(out, c, jobs, e);
+    int status = wyoming_start(out, c, jobs, given, e);
     if (status)
         return status;
     log_info("the Wyoming door is open on port %d", wyoming_port(*out));
@@ -106,12 +110,38 @@ static int open_wyoming(const struct config *c, struct jobs *jobs,
     return 0;
 }
 
+/* ---- what the service manager hears ---------------------------------------------------
+ */
+
+struct pulse {
+    const struct http_server *server; /* borrowed */
+    struct jobs *jobs;                /* borrowed */
+};
+
+/* Before its patience is over it has been looked three times whether the doors, the
+ * supervisor and the database do anything at all; what they do may well be to fail, which
+ * another start would not mend. */
+static void feel_pulse(void *arg)
+{
+    const struct pulse *p = arg;
+    struct err e;
+    int64_t third = service_manager_watchdog_ns() / 3 / 1000000000;
+    int seconds = third < 1 ? 1 : third < ALIVE_SECONDS ? (int)third : ALIVE_SECONDS;
+    if (http_server_alive(p->server, seconds, &e) || jobs_alive(p->jobs, &e))
+        log_error("does not seem to live: %s", e.message);
+    else
+        service_manager_watchdog();
+    daemon_tell_state(p->jobs);
+}
+
 static int listen_and_serve(const struct config *c, struct api *api, struct err *e)
 {
     struct http_server *server = NULL;
+    int given = service_manager_socket("http");
     struct http_server_options options = {
         .host = c->host,
         .port = (int)c->port,
+        .given_socket = given < 0 ? 0 : given,
         .rate_limit = "off", /* counted by api_admit, which knows the keys as well */
         .trusted_proxies = c->trusted_proxies,
         .max_connections = (int)c->max_connections,
@@ -133,7 +163,11 @@ static int listen_and_serve(const struct config *c, struct api *api, struct err 
                http_server_port(server));
         fflush(stdout);
         warn(c, server);
-        daemon_wait();
+        struct pulse pulse = {server, api->jobs};
+        service_manager_ready();
+        daemon_wait(feel_pulse, &pulse);
+        service_manager_stopping(c->shutdown_delay_seconds + c->shutdown_timeout_seconds +
+                                 CLOSE_SECONDS);
         atomic_store(&api->stopping, true);
         http_server_leave(server, (int)c->shutdown_delay_seconds);
     }

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/service_manager.h"
 #include "command/cli.h"
 #include "command/daemon.h"
 #include "job/jobs.h"
@@ -16,6 +17,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define CLOSE_SECONDS 20 /* for the workers and the database */
 
 static bool is_worker_socket(int fd)
 {
@@ -91,6 +94,17 @@ static void print_help(FILE *out)
           out);
 }
 
+/* See serve.c; here there are no doors. */
+static void feel_pulse(void *arg)
+{
+    struct err e;
+    if (jobs_alive(arg, &e))
+        log_error("does not seem to live: %s", e.message);
+    else
+        service_manager_watchdog();
+    daemon_tell_state(arg);
+}
+
 static int run(const struct config *c, struct err *e)
 {
     struct jobs *jobs;
@@ -100,7 +114,9 @@ static int run(const struct config *c, struct err *e)
     if (status)
         return status;
     log_info("version " WT_VERSION ", takes jobs");
-    daemon_wait();
+    service_manager_ready();
+    daemon_wait(feel_pulse, jobs);
+    service_manager_stopping(CLOSE_SECONDS);
     jobs_close(jobs);
     log_info("stopped");
     return 0;

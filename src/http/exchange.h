@@ -35,6 +35,7 @@ struct http_server {
     http_error_shape (*error_shape)(const char *path);
     struct MHD_Daemon *daemon; /* owned */
     int listen_fd;
+    bool given; /* the service manager holds listen_fd, too */
     int port;
     bool loopback;
     struct http_limiter *limiter; /* owned; NULL: no limit */
@@ -45,6 +46,7 @@ struct http_server {
     struct http_waiter *waiter; /* owned */
     struct http_peers *peers;   /* owned */
     int per_client;             /* connections of one client */
+    unsigned max_connections;   /* of all */
     pthread_mutex_t lock;       /* held for moments; nothing is called under it */
     pthread_cond_t idle;
     int active;          /* under lock: requests that have begun */

@@ -3,6 +3,7 @@
 #include "http/address.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <unistd.h>
@@ -74,5 +75,32 @@ int http_listen(const char *host, int port, int *bound_port, bool *loopback,
     freeaddrinfo(list);
     if (fd >= 0)
         *bound_port = port_of(fd);
+    return fd;
+}
+
+static int option_of(int fd, int name)
+{
+    int value = -1;
+    socklen_t length = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, name, &value, &length) ? -1 : value;
+}
+
+/* Another one than its number says would be read from as if it were a client. */
+int http_listen_given(int fd, int *bound_port, bool *loopback, struct err *e)
+{
+    struct sockaddr_storage sa = {0};
+    socklen_t length = sizeof sa;
+    struct http_address address = {0};
+    if (option_of(fd, SO_TYPE) != SOCK_STREAM || option_of(fd, SO_ACCEPTCONN) != 1 ||
+        getsockname(fd, (struct sockaddr *)&sa, &length) ||
+        !http_address_from((const struct sockaddr *)&sa, &address))
+        return err_set(e, ERR_INVALID,
+                       "the socket that the service manager hands over is not one that "
+                       "listens for TCP: look at ListenStream= in its .socket unit");
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK))
+        return err_errno(e, "the socket of the service manager cannot be used");
+    *loopback = http_address_loopback(&address);
+    *bound_port = port_of(fd);
     return fd;
 }

@@ -12,4 +12,8 @@
 int http_listen(const char *host, int port, int *bound_port, bool *loopback,
                 struct err *e);
 
+/* The same for one that listens already and that somebody else holds, too (socket
+ * activation): its descriptor, or ERR_INVALID when it is not such a socket. */
+int http_listen_given(int fd, int *bound_port, bool *loopback, struct err *e);
+
 #endif

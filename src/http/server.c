@@ -146,6 +146,7 @@ static struct MHD_Daemon *start_daemon(struct http_server *s,
                      MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG;
     unsigned connections = possible_connections(
         o->max_connections ? (unsigned)o->max_connections : CONNECTIONS);
+    s->max_connections = connections;
     unsigned idle = o->idle_seconds ? (unsigned)o->idle_seconds : IDLE_SECONDS;
     /* What a strict library would refuse (a space in the path, no Host) we refuse: this
      * one sends the head of such a refusal twice. The logger stands first: it is also
@@ -200,7 +201,10 @@ static int prepare(struct http_server *s, const struct http_server_options *o,
         status = http_waiter_new(&s->waiter, e);
     if (status)
         return status;
-    s->listen_fd = http_listen(o->host, o->port, &s->port, &s->loopback, e);
+    s->given = o->given_socket > 0;
+    s->listen_fd = s->given
+                       ? http_listen_given(o->given_socket, &s->port, &s->loopback, e)
+                       : http_listen(o->host, o->port, &s->port, &s->loopback, e);
     if (s->listen_fd < 0)
         return s->listen_fd;
     return http_ws_loop_start(&s->ws, on_tick, s, e);

@@ -26,6 +26,7 @@ struct http_route {
 struct http_server_options {
     const char *host;                /* borrowed: a name or an address */
     int port;                        /* 0: any free one */
+    int given_socket;                /* one that listens already; 0: none */
     const char *rate_limit;          /* borrowed: see http_limiter_new */
     const char *trusted_proxies;     /* borrowed: see http_networks_parse */
     int max_connections;             /* 0: a sensible number */
@@ -51,6 +52,9 @@ int http_server_start(struct http_server **out, const struct http_server_options
 int http_server_port(const struct http_server *s);
 /* Whether only this machine can reach it. */
 bool http_server_loopback(const struct http_server *s);
+/* Whether its threads still take connections: by coming in as a client would. ERR_TIMEOUT
+ * when nobody has come to the door in `seconds`. */
+int http_server_alive(const struct http_server *s, int seconds, struct err *e);
 /* The beginning of the end: from now on every answer ends its connection, so that who
  * keeps one goes elsewhere. After `delay_seconds` no new connections are taken, and those
  * that were on their way here are in. */

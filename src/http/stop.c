@@ -55,8 +55,14 @@ static unsigned not_accepted(int fd)
     return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) ? 0 : info.tcpi_unacked;
 }
 
+/* A door that the service manager holds stays open: who comes from now on waits in it for
+ * whoever is started next, and is refused by nobody. */
 static void close_door(struct http_server *s)
 {
+    if (s->given) {
+        (void)MHD_quiesce_daemon(s->daemon);
+        return;
+    }
     refuse_handshakes(s->listen_fd);
     for (int ms = 0;
          ms < DOOR_LEAST_MS || (ms < DOOR_MOST_MS && not_accepted(s->listen_fd));
@@ -103,15 +109,17 @@ static bool end_if_idle(struct http_server *s)
     return idle;
 }
 
-/* Until all are answered, those included who have only just come in. False when the time
- * is up before. */
+/* Until all are answered, those included who have only just come in. Where the door stays
+ * open, nobody is to notice at all: who has just been answered, and was not told that the
+ * connection ends, may be asking again at this moment. False when the time is up before.
+ */
 static bool end_in_time(struct http_server *s, double seconds)
 {
     double end = clock_monotonic_seconds() + seconds, now;
     while ((now = clock_monotonic_seconds()) < end) {
         if (wait_until_idle(s, end - now))
             return false;
-        if (!http_watch_fresh(s->watch, now - FRESH_SECONDS) && end_if_idle(s))
+        if (!http_watch_fresh(s->watch, now - FRESH_SECONDS, s->given) && end_if_idle(s))
             return true;
         pause_ms(STEP_MS);
     }

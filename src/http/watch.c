@@ -185,12 +185,13 @@ void http_watch_cut_off(struct http_watch *w)
     pthread_mutex_unlock(&w->lock);
 }
 
-bool http_watch_fresh(struct http_watch *w, double since_seconds)
+bool http_watch_fresh(struct http_watch *w, double since_seconds, bool kept)
 {
     bool any = false;
     pthread_mutex_lock(&w->lock);
     for (struct http_watched *c = w->list; c && !any; c = c->next)
-        any = c->fresh && c->since_seconds > since_seconds;
+        any = (c->fresh || (kept && c->phase == HTTP_PHASE_HEAD)) &&
+              c->since_seconds > since_seconds;
     pthread_mutex_unlock(&w->lock);
     return any;
 }

@@ -47,8 +47,9 @@ void http_watch_abandon(int fd);
 /* Shut down every connection that is past its deadline; call it about once a second.
  * Returns how many. */
 size_t http_watch_sweep(struct http_watch *w, double now_seconds);
-/* Whether any has opened since then and not asked for anything yet. */
-bool http_watch_fresh(struct http_watch *w, double since_seconds);
+/* Whether any has opened since then and not asked for anything yet; with `kept` also one
+ * that has been answered since then, and may ask again. */
+bool http_watch_fresh(struct http_watch *w, double since_seconds, bool kept);
 /* Shut down all of them. */
 void http_watch_cut_off(struct http_watch *w);
 

@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "catalog/catalog.h"
+#include "job/health.h"
 #include "job/models_door.h"
 #include "job/news.h"
 #include "job/pulls.h"
@@ -192,6 +192,8 @@ static int open_as(struct jobs **out, const struct config *c, bool has_doors,
         status = supervisor_start(&s->supervisor, s, e);
     if (!status && has_doors)
         status = fetcher_start(s->fetcher, e);
+    if (!status)
+        status = health_start(&s->health, s, e);
     if (status) {
         jobs_close(s);
         return status;
@@ -216,6 +218,7 @@ void jobs_close(struct jobs *s)
     if (!s)
         return;
     news_stop(s);
+    health_stop(s->health);
     blob_store_stop(s->blobs);
     pulls_free(s->pulls);
     fetcher_close(s->fetcher);
@@ -470,24 +473,11 @@ void jobs_unsubscribe(struct jobs *s, int handle)
 
 int jobs_ready(struct jobs *s, struct err *e)
 {
-    struct err own;
-    if (!e)
-        e = &own;
-    char model[64];
-    const char *part = "database";
-    int status = store_probe(s->store, e);
-    if (!status) {
-        part = "storage";
-        status = blob_store_ready(s->blobs, e);
-    }
-    if (!status) {
-        part = "worker";
-        status =
-            s->has_workers ? supervisor_ready(s->supervisor, e) : jobs_any_worker(s, e);
-    }
-    if (!status) {
-        part = "model";
-        status = catalog_default(s->config, model, e);
-    }
-    return status ? err_prefix(e, "%s", part) : 0;
+    return health_ready(s->health, e);
+}
+
+int jobs_alive(struct jobs *s, struct err *e)
+{
+    int status = supervisor_alive(s->supervisor, e);
+    return status ? status : health_alive(s->health, e);
 }

@@ -177,7 +177,12 @@ int jobs_at_once(struct jobs *s);
 /* Whether the service can do its job: database answers, storage writable with space left,
  * a worker alive (here, or with EMBEDDED_WORKERS=off anywhere), a model present. ERR with
  * the failing part first in the message
- * ("database: …"). Cheap enough to be asked once a second. */
+ * ("database: …"). Cheap enough to be asked once a second, and answered within two, also
+ * when a part does not answer. */
 int jobs_ready(struct jobs *s, struct err *e);
+
+/* Whether its threads do anything at all, be it to fail: what another start would mend,
+ * and nothing else. For who watches the process. */
+int jobs_alive(struct jobs *s, struct err *e);
 
 #endif

@@ -50,6 +50,7 @@ struct jobs {
     struct pours *pours;
     struct events *events;
     struct supervisor *supervisor;
+    struct health *health;
     struct pulls *pulls;
     struct net_guard *fetch_guard, *webhook_guard;
     struct fetcher *fetcher;

@@ -70,17 +70,29 @@ int supervisor_threads(const struct supervisor *v)
     return v->context.threads;
 }
 
+static int check_seen(const struct supervisor *v, struct err *e)
+{
+    return clock_monotonic_ns() <= v->seen_ns + STUCK_NS
+               ? 0
+               : err_set(e, ERR_TIMEOUT,
+                         "the supervisor does not respond: look whether the disk of the "
+                         "database is stuck");
+}
+
 int supervisor_ready(struct supervisor *v, struct err *e)
 {
     pthread_mutex_lock(&v->shared);
-    int status = 0;
-    if (v->failing)
-        status =
-            err_set(e, ERR_CRASH, "every worker process dies at once (%s)", v->death);
-    else if (clock_monotonic_ns() > v->seen_ns + STUCK_NS)
-        status = err_set(e, ERR_TIMEOUT,
-                         "the supervisor does not respond: look whether the disk of the "
-                         "database is stuck");
+    int status = v->failing ? err_set(e, ERR_CRASH,
+                                      "every worker process dies at once (%s)", v->death)
+                            : check_seen(v, e);
+    pthread_mutex_unlock(&v->shared);
+    return status;
+}
+
+int supervisor_alive(struct supervisor *v, struct err *e)
+{
+    pthread_mutex_lock(&v->shared);
+    int status = check_seen(v, e);
     pthread_mutex_unlock(&v->shared);
     return status;
 }

@@ -31,5 +31,8 @@ int supervisor_threads(const struct supervisor *v);
 int64_t supervisor_peers(const struct supervisor *v);
 /* Whether workers live: ERR_CRASH while all of them keep dying. Any thread. */
 int supervisor_ready(struct supervisor *v, struct err *e);
+/* Whether its thread still comes round: ERR_TIMEOUT when it has not for a minute. Any
+ * thread. */
+int supervisor_alive(struct supervisor *v, struct err *e);
 
 #endif

@@ -31,13 +31,16 @@
 
 #define NOBODY 65534
 
+/* As many walls as the kernel, or whoever started us, allows: a service's settings may
+ * leave the network's alone. */
 static void leave_identity(void)
 {
+    static const int walls[] = {CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWNS, CLONE_NEWNET};
     if (geteuid() == 0 && !setgroups(0, NULL) && !setresgid(NOBODY, NOBODY, NOBODY))
         (void)!setresuid(NOBODY, NOBODY, NOBODY);
-    int walls = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWNS;
-    if (unshare(CLONE_NEWUSER | walls))
-        (void)!unshare(walls);
+    for (size_t i = 0; i < ARRAY_LENGTH(walls); i++)
+        if (!unshare(CLONE_NEWUSER | walls[i]) || !unshare(walls[i]))
+            return;
 }
 
 /* ---- 2. process ---- */

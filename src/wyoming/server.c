@@ -132,14 +132,16 @@ static void forget_left(struct jobs *jobs)
     }
 }
 
-static int start(struct wyoming_server *s, struct err *e)
+static int start(struct wyoming_server *s, int given, struct err *e)
 {
     const struct config *c = s->options.config;
     const char *host = c->wyoming_host ? c->wyoming_host : c->host;
     s->options.stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->options.stop_fd < 0)
         return err_errno(e, "cannot make a doorbell");
-    s->listen_fd = http_listen(host, (int)c->wyoming_port, &s->port, &s->loopback, e);
+    s->listen_fd =
+        given >= 0 ? http_listen_given(given, &s->port, &s->loopback, e)
+                   : http_listen(host, (int)c->wyoming_port, &s->port, &s->loopback, e);
     if (s->listen_fd < 0) {
         int status = s->listen_fd;
         s->listen_fd = -1;
@@ -153,7 +155,7 @@ static int start(struct wyoming_server *s, struct err *e)
 }
 
 int wyoming_start(struct wyoming_server **out, const struct config *c, struct jobs *jobs,
-                  struct err *e)
+                  int given, struct err *e)
 {
     *out = NULL;
     struct wyoming_server *s = mem_array(1, sizeof *s);
@@ -163,7 +165,7 @@ int wyoming_start(struct wyoming_server **out, const struct config *c, struct jo
     s->listen_fd = -1;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->ended, NULL);
-    int status = start(s, e);
+    int status = start(s, given, e);
     if (status) {
         wyoming_stop(s);
         return status;

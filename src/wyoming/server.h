@@ -15,10 +15,11 @@
 
 struct wyoming_server;
 
-/* Listen on WYOMING_HOST and WYOMING_PORT; both arguments are borrowed. Utterances that a
- * former process left are deleted: nobody waits for them. */
+/* Listen on WYOMING_HOST and WYOMING_PORT, or on a socket that the service manager hands
+ * over (`given`; below 0: none); both pointers are borrowed. Utterances that a former
+ * process left are deleted: nobody waits for them. */
 int wyoming_start(struct wyoming_server **out, const struct config *c, struct jobs *jobs,
-                  struct err *e);
+                  int given, struct err *e);
 int wyoming_port(const struct wyoming_server *s);
 /* Whether only this machine can reach it. */
 bool wyoming_loopback(const struct wyoming_server *s);
