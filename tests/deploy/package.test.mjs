@@ -141,6 +141,13 @@ async function way(t, file, archive) {
     assert.match(runBlock(transcript, document), /stew for dinner/);
   });
 
+  await step('size and tune', async () => {
+    assert.match(runSection('Size', document).join(''), /WORKER_CONCURRENCY/);
+    const [tuned] = runSection('Tune', document);
+    assert.match(tuned, /^MODEL_IDLE_SECONDS = 0$/m);
+    await ask('/health/live');
+  });
+
   await step('upgrade while it serves', async () => {
     fs.copyFileSync(nextVersion(t, file), machine.at('/root/next.deb'));
     const { job_id: id } = await upload();
