@@ -1,5 +1,5 @@
 # Fresh systems in folders, for packages and their tests. Sourced after lib.sh.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2054,SC2154 # commas are mmdebstrap's; build_packages is of lib.sh
 
 root_systems=(debian:12 debian:13 ubuntu:22.04 ubuntu:24.04)
 root_store=${PACKAGE_ROOTS:-$root/build-packages/roots}

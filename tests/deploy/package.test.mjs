@@ -3,7 +3,8 @@
  * and its return, removed, purged; by the commands of docs/operations.md. For CI on a layer
  * over this machine's own system, with a package of what is built already. With
  * WT_PACKAGE_SYSTEMS="debian:12 debian:13 ubuntu:22.04 ubuntu:24.04" (or some of them) in a
- * fresh root of each, with packages that script/package has made.
+ * fresh root of each, with packages that script/package has made. WT_PACKAGE names a package
+ * that is to be taken instead of making one for this system.
  */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
@@ -190,7 +191,7 @@ async function way(t, file, archive) {
 
 if (systems.length === 0) {
   test('a package for this system, the whole way', options, async (t) => {
-    await way(t, makePackage(['--here', '--build', path.dirname(path.dirname(fs.realpathSync(process.env.WT_BINARY)))]));
+    await way(t, process.env.WT_PACKAGE ?? makePackage(['--here', '--build', path.dirname(path.dirname(fs.realpathSync(process.env.WT_BINARY)))]));
   });
 }
 for (const system of systems) {
