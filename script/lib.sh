@@ -21,11 +21,12 @@ build_packages=(
 # shellcheck disable=SC2034 # script/test uses it
 # Only the tests need these: their framework, a browser, sound makers, a media encoder,
 # a table of Chinese characters, servers for the database and the queue, proxies,
-# certificates; what the files of deploy/ are for: systemd's tools, logrotate, firewalls.
+# certificates; what the files of deploy/ are for: systemd's tools, logrotate, firewalls,
+# what makes packages.
 test_packages=(
   libcmocka-dev nodejs npm chromium ffmpeg sox espeak-ng opencc clang clang-format
   shellcheck curl zzuf postgresql redis-server nginx caddy openssl
-  systemd logrotate nftables ufw iproute2
+  systemd logrotate nftables ufw iproute2 debhelper
 )
 
 as_root() {
@@ -109,7 +110,7 @@ compile() {
 build_optimised() {
   need_packages "${build_packages[@]}"
   [ -e build/src/whisper-transcriber ] || say "building; the first time takes some minutes"
-  configure build -Dtests=false
+  configure build -Dtests=false --prefix=/usr
   compile build
   # One fixed place, whatever the layout of the build folder.
   [ build/whisper-transcriber -ef build/src/whisper-transcriber ] ||

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "command/cli.h"
 #include "command/command.h"
+#include "command/owner.h"
 
 #include <unistd.h>
 
@@ -29,6 +30,8 @@ int database_open(const struct config *c, bool creates, struct store **out)
                   file);
         return EXIT_ERROR;
     }
+    if (owner_become_of_data(c))
+        return EXIT_ERROR;
     return store_open(out, c->database_url, &options, &e) ? database_fail(&e) : EXIT_OK;
 }
 
@@ -38,7 +41,8 @@ void database_log(const struct config *c, const char *role)
         .level = LOG_WARNING, .to_stderr = true, .role = role};
     const struct log_options shared = {
         .level = LOG_INFO, .json = c->log_json, .file = c->log_file, .role = role};
-    if (!c->log_file || log_open(&shared, NULL))
+    bool ours = c->log_file && !owner_become_of_data(c);
+    if (!ours || log_open(&shared, NULL))
         (void)log_open(&quiet, NULL);
 }
 

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "catalog/catalog.h"
 #include "command/cli.h"
+#include "command/owner.h"
 #include "job/models_door.h"
 #include "store/settings.h"
 
@@ -396,6 +397,8 @@ int command_models(int argc, char **argv)
         return code;
     if (model_dir)
         code = cli_set(&c, "WHISPER_MODEL_DIR", model_dir);
+    if (!code)
+        code = owner_become(c.model_dir);
     if (!code)
         code = run(&c, argv + optind, argc - optind);
     int output = cli_finish_output();

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/clock.h"
 #include "command/cli.h"
+#include "command/owner.h"
 #include "job/workers.h"
 
 #include <unistd.h>
@@ -124,6 +125,8 @@ int command_workers(int argc, char **argv)
     (void)log_open(&log, NULL);
     if (url)
         code = cli_set(&c, "DATABASE_URL", url);
+    if (!code)
+        code = owner_become_of_data(&c);
     if (!code)
         code = run(&c, as_json);
     int output = cli_finish_output();
