@@ -61,7 +61,7 @@ export function sample(at, server, began) {
 /** Apart from its noise, each of these may rise in the second half by a share, or by so much. */
 const bounds = {
   'serve: memory, MiB': { share: 0.05, least: 2 },
-  'serve: descriptors': { share: 0, least: 4 },
+  'serve: descriptors': { share: 0, least: 12 }, // the clients' connections among them
   'serve: threads': { share: 0, least: 2 },
   'worker: memory, MiB': { share: 0.05, least: 8 },
   'worker: descriptors': { share: 0, least: 3 },
@@ -155,6 +155,15 @@ class Clients {
   }
 }
 
+/** The service's pool of threads grows as it is needed, up to a limit, and stays: let it. */
+async function widen(server) {
+  const threads = () => processNow(server.pid).threads;
+  for (let [before, rounds] = [0, 0]; rounds < 3; rounds = threads() > before ? 0 : rounds + 1) {
+    before = threads();
+    await Promise.all([...Array(200)].map(async () => (await fetch(`${server.url}/jobs?limit=500`)).arrayBuffer()));
+  }
+}
+
 /** Deeds in a second when eight are under way all the time. */
 async function capacity(clients, seconds) {
   let done = 0;
@@ -206,7 +215,8 @@ export async function soak(at, { minutes, load = 0.7, everySeconds = 10, killSec
   const clients = new Clients(at, server, chance('clients'));
   await capacity(clients, measure / 2); // all of it in memory
   const most = await capacity(clients, measure);
-  await sleep(1000);
+  await widen(server);
+  await sleep(5000); // the connections of clients close by themselves
   const idle = sample(at, server, Date.now());
   const rate = most * load;
   say(`capacity ${most.toFixed(2)} deeds/s, load ${rate.toFixed(2)}/s for ${minutes} minutes`);
