@@ -84,8 +84,7 @@ static const char *below(const char *path, char whole[2 * PATH_MAX])
         return NULL;
     const char *name = whole + folder_length;
     size_t length = strlen(name);
-    if (strstr(name, "/scratch/") ||
-        (length > 4 && !strcmp(name + length - 4, "-shm")))
+    if (strstr(name, "/scratch/") || (length > 4 && !strcmp(name + length - 4, "-shm")))
         return NULL;
     return name;
 }
