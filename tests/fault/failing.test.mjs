@@ -41,7 +41,10 @@ async function ask(server, where, init = {}) {
     return null;
   }
   let body = null;
-  if (/json/.test(headers.get('content-type') ?? '') && bytes.length) body = JSON.parse(bytes.toString());
+  if (/json/.test(headers.get('content-type') ?? '') && bytes.length) {
+    try { body = JSON.parse(bytes.toString()); } catch (error) { throw new Error(`${where}: ${status} ${error.message}: ${bytes}`); }
+  }
+  if (status === 200 && where.startsWith('/jobs/') && !/audio|download/.test(where)) assert.ok(body, `${where}: 200 and no JSON: ${JSON.stringify([...headers])}`);
   if (status >= 400 && status < 500 && ![404, 409, 410, 423, 429].includes(status)) throw new Error(`${init.method ?? 'GET'} ${where} blames its client: ${status} ${bytes.subarray(0, 300)}`);
   if (status >= 500 && init.method !== 'HEAD') assert.ok(body?.error_code, `${where}: an error without its JSON: ${status} ${bytes.subarray(0, 200)}`);
   return { status, headers, bytes, body };
@@ -114,7 +117,7 @@ async function follow(server, id, known) {
     if (!hasEnded(job)) await new Promise((resolve) => { setTimeout(resolve, 15); });
   }
   if (job.status === 'failed') {
-    assert.ok(job.error_message?.length > 5, `${id} failed without a reason`);
+    assert.ok(job.error_message?.length > 5, `${id} failed without a reason: ${JSON.stringify(job)}`);
     known.failed = (known.failed ?? 0) + 1;
     assert.doesNotMatch(job.error_message, /not a media|damaged|cannot be read as/i, `the recording is blamed: ${job.error_message}`);
     return;

@@ -26,7 +26,6 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -407,8 +406,7 @@ CALL(int, epoll_wait, (int fd, struct epoll_event *e, int n, int ms), (fd, e, n,
 CALL(int, poll, (struct pollfd * of, nfds_t n, int ms), (of, n, ms), -1, EINTR, ENOMEM)
 CALL(int, eventfd, (unsigned n, int flags), (n, flags), -1, EMFILE)
 CALL(int, pipe2, (int out[2], int flags), (out, flags), -1, EMFILE)
-CALL(ssize_t, getrandom, (void *to, size_t n, unsigned flags), (to, n, flags), -1, EINTR,
-     EAGAIN)
+/* getrandom gives the few bytes that anybody here asks for, or the kernel is broken. */
 
 int pthread_create(pthread_t *out, const pthread_attr_t *how, void *(*run)(void *),
                    void *arg)
