@@ -4,6 +4,7 @@
 #include "api/errors.h"
 #include "api/intake.h"
 #include "api/segments.h"
+#include "base/json_text.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
 #include "http/disposition.h"
@@ -212,7 +213,7 @@ static int write_json(const struct transcript *t, struct buf *out)
     transcript_text(t, &text);
     json_t *root = json_pack("{s:s, s:o, s:s}", "text", buf_cstr(&text), "segments",
                              segments_json(t, true), "language", t->language);
-    char *dumped = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
+    char *dumped = root ? json_text(root, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
     if (dumped)
         buf_str(out, dumped);
     int status = dumped && !text.failed ? 0 : ERR_NOMEM;

@@ -2,6 +2,7 @@
 
 #include "api/errors.h"
 #include "api/refusals.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "http/later.h"
@@ -107,7 +108,7 @@ static int make_request(const struct http_request *r, struct job_request *out,
 {
     const struct intake *in = r->state;
     const struct api_options *o = &in->options;
-    *json = o->rest ? json_dumps(o->rest, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    *json = o->rest ? json_text(o->rest, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     if (o->rest && !*json)
         return ERR_NOMEM;
     *out = (struct job_request){.caller = api_owner(r),

@@ -5,6 +5,7 @@
 #include "api/vigil.h"
 
 #include "base/clock.h"
+#include "base/json_text.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
 #include "engine/whisper.h"
@@ -235,7 +236,7 @@ static void on_pull(void *arg, const struct pull_view *v)
                   state_name(v->state), "progress", progress_of(v), "done_bytes",
                   (json_int_t)v->done, "total_bytes", (json_int_t)v->total, "message",
                   v->message, "timestamp", time_or_null(v->time_ms));
-    char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    char *text = o ? json_text(o, JSON_COMPACT) : NULL;
     json_decref(o);
     if (text)
         http_ws_send(w->ws, text, strlen(text));

@@ -3,6 +3,7 @@
 #include "api/openai.h"
 
 #include "api/refusals.h"
+#include "base/json_text.h"
 #include "base/mem.h"
 #include "engine/whisper.h"
 #include "job/options.h"
@@ -192,7 +193,7 @@ static int take_chunking_object(struct http_request *r, const char *param, json_
     int status = 0;
     json_object_foreach(object, key, value)
     {
-        char *dumped = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
+        char *dumped = json_is_string(value) ? NULL : json_text(value, JSON_ENCODE_ANY);
         const char *text = dumped ? dumped : json_string_value(value);
         if (!status)
             status = take_chunking_key(r, param, key, text ? text : "");

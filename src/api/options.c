@@ -1,5 +1,6 @@
 #include "api/options.h"
 
+#include "base/json_text.h"
 #include "base/mem.h"
 #include "job/jobs.h"
 #include "job/options.h"
@@ -106,7 +107,7 @@ int api_subtitle_options(const char *job_options, const struct http_params *quer
         if (option && option->group == GROUP_SUBTITLES && *p->value)
             status = job_options_put(&all, option, p->value, e);
     }
-    char *json = !status && all ? json_dumps(all, JSON_COMPACT) : NULL;
+    char *json = !status && all ? json_text(all, JSON_COMPACT) : NULL;
     struct job_options parsed;
     if (!status)
         status = job_options_parse(&parsed, json, e);

@@ -1,6 +1,7 @@
 #include "api/present.h"
 
 #include "base/clock.h"
+#include "base/json_text.h"
 #include "http/params.h"
 
 #include <math.h>
@@ -85,7 +86,7 @@ char *present_progress(const char *job_id, enum job_status status, int progress,
                           job_status_name(status), "progress", progress, "message",
                           buf_cstr(&clean), "timestamp", time_or_null(time_ms));
     buf_release(&clean);
-    char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    char *text = o ? json_text(o, JSON_COMPACT) : NULL;
     json_decref(o);
     return text;
 }
@@ -99,7 +100,7 @@ char *present_event(const struct store_event *v)
                                        "progress", v->progress, "message", v->message,
                                        "timestamp", time_or_null(v->time_ms), "filename",
                                        text_or_null(v->filename));
-    char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    char *text = o ? json_text(o, JSON_COMPACT) : NULL;
     json_decref(o);
     return text;
 }

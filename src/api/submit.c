@@ -9,6 +9,7 @@
 #include "api/present.h"
 #include "api/refusals.h"
 
+#include "base/json_text.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -61,7 +62,7 @@ static int make_request(const struct http_request *r, struct job_request *out,
                         char **json)
 {
     struct submission *s = r->state;
-    *json = s->options.rest ? json_dumps(s->options.rest, JSON_COMPACT | JSON_SORT_KEYS)
+    *json = s->options.rest ? json_text(s->options.rest, JSON_COMPACT | JSON_SORT_KEYS)
                             : NULL;
     if (s->options.rest && !*json)
         return ERR_NOMEM;

@@ -3,6 +3,7 @@
 #include "api/openai.h"
 #include "api/vigil.h"
 #include "base/clock.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "format/text.h"
 #include "http/later.h"
@@ -151,7 +152,7 @@ static void say(struct telling *x, const char *bytes, size_t length, bool last)
 /* Takes the reference. */
 static void say_event(struct telling *x, json_t *event, bool last)
 {
-    char *text = event ? json_dumps(event, JSON_COMPACT) : NULL;
+    char *text = event ? json_text(event, JSON_COMPACT) : NULL;
     struct buf frame;
     buf_init(&frame, 2 * TEXT_MAX_BYTES);
     if (text)

@@ -3,6 +3,7 @@
 
 #include "api/extras.h"
 #include "base/clock.h"
+#include "base/json_text.h"
 #include "base/log.h"
 
 #define FINISHED_AT_ONCE 100
@@ -40,7 +41,7 @@ static int wishes_from(struct wishes *w, json_t *params, const char *owner, stru
         if (status)
             return status;
     }
-    w->rest = w->options.rest ? json_dumps(w->options.rest, JSON_COMPACT | JSON_SORT_KEYS)
+    w->rest = w->options.rest ? json_text(w->options.rest, JSON_COMPACT | JSON_SORT_KEYS)
                               : NULL;
     if (w->options.rest && !w->rest)
         return err_set(e, ERR_NOMEM, "out of memory");
@@ -84,7 +85,7 @@ int tus_read_params(struct http_request *r, char **out)
         status = wishes_from(&w, params, api_owner(r), &e);
     if (!status)
         status = jobs_check(api->jobs, &w.request, &e);
-    *out = status ? NULL : json_dumps(params, JSON_COMPACT);
+    *out = status ? NULL : json_text(params, JSON_COMPACT);
     if (!status && !*out)
         status = err_set(&e, ERR_NOMEM, "out of memory");
     wishes_release(&w);

@@ -18,7 +18,7 @@ void buf_release(struct buf *b)
 void buf_reset(struct buf *b)
 {
     b->length = 0;
-    b->failed = false;
+    b->failed = b->starved = false;
     if (b->data)
         b->data[0] = '\0';
 }
@@ -40,7 +40,7 @@ static bool reserve(struct buf *b, size_t more)
         grown = wanted;
     char *data = realloc(b->data, grown);
     if (!data) {
-        b->failed = true;
+        b->failed = b->starved = true;
         return false;
     }
     b->data = data;
@@ -88,6 +88,11 @@ void buf_printf(struct buf *b, const char *format, ...)
 bool buf_failed(const struct buf *b)
 {
     return b->failed;
+}
+
+bool buf_starved(const struct buf *b)
+{
+    return b->starved;
 }
 
 const char *buf_cstr(const struct buf *b)

@@ -15,6 +15,7 @@ struct buf {
     size_t capacity; /* bytes allocated */
     size_t maximum;  /* never more than this many bytes */
     bool failed;
+    bool starved; /* for want of memory, not because of the maximum */
 };
 
 void buf_init(struct buf *b, size_t maximum);
@@ -29,6 +30,8 @@ void buf_printf(struct buf *b, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 bool buf_failed(const struct buf *b);
+/* Whether it failed for want of memory: whoever sent the bytes is not to blame. */
+bool buf_starved(const struct buf *b);
 /* The bytes as a C string; "" for an empty buffer. Borrowed. */
 const char *buf_cstr(const struct buf *b);
 /* Hand the bytes to the caller, who frees them; the buffer is empty again. NULL when the

@@ -7,6 +7,18 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+/* A folder without its name on the disk takes all that is in it along when the power
+ * goes. Also one that was there is synced: whoever made it may have been killed just
+ * then. Of those above that only others may read, others have taken care. */
+static int make_folder(const char *path, struct err *e)
+{
+    bool made = !mkdir(path, 0750);
+    if (!made && errno != EEXIST)
+        return err_errno(e, "cannot make the folder %s", path);
+    int status = fs_sync_folder_of(path, made ? e : NULL);
+    return made && status != ERR_DENIED ? status : 0;
+}
+
 int fs_mkdirs(const char *path, struct err *e)
 {
     char part[PATH_MAX];
@@ -18,8 +30,9 @@ int fs_mkdirs(const char *path, struct err *e)
         if (part[i] != '/' && part[i] != '\0')
             continue;
         part[i] = '\0';
-        if (mkdir(part, 0750) && errno != EEXIST)
-            return err_errno(e, "cannot make the folder %s", part);
+        int status = make_folder(part, e);
+        if (status)
+            return status;
         if (i < length)
             part[i] = '/';
     }

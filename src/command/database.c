@@ -1,5 +1,6 @@
 #include "command/database.h"
 
+#include "base/json_text.h"
 #include "base/log.h"
 #include "command/cli.h"
 #include "command/command.h"
@@ -48,7 +49,7 @@ void database_log(const struct config *c, const char *role)
 
 void database_print_json(json_t *o)
 {
-    char *text = o ? json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) : NULL;
+    char *text = o ? json_text(o, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) : NULL;
     puts(text ? text : "null");
     free(text);
     json_decref(o);

@@ -1,5 +1,6 @@
 #include "command/request.h"
 
+#include "base/json_text.h"
 #include "base/mem.h"
 #include "catalog/catalog.h"
 #include "command/cli.h"
@@ -22,7 +23,7 @@ static int wrong(const struct err *e)
 static int parse_model_options(struct request *r, json_t *options)
 {
     struct err e = {0};
-    char *text = json_dumps(options, JSON_COMPACT);
+    char *text = json_text(options, JSON_COMPACT);
     if (!text) {
         cli_error("out of memory");
         return EXIT_ERROR;

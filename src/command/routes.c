@@ -2,6 +2,8 @@
  * table itself. */
 #include "command/command.h"
 
+#include "base/json_text.h"
+
 #include "api/access.h"
 #include "api/api.h"
 #include "command/cli.h"
@@ -36,7 +38,7 @@ int command_routes(int argc, char **argv)
                               : r->form ? "form"
                               : r->body ? "body"
                                         : "plain");
-        char *text = json_dumps(o, JSON_COMPACT);
+        char *text = json_text(o, JSON_COMPACT);
         puts(text ? text : "");
         free(text);
         json_decref(o);

@@ -1,6 +1,7 @@
 /* Who works: the rows of the processes that have workers. */
 #include "command/command.h"
 
+#include "base/json_text.h"
 #include "base/log.h"
 #include "base/clock.h"
 #include "command/cli.h"
@@ -60,7 +61,7 @@ static int list(struct store *s, bool as_json)
             print_row(&l.workers[i]);
     store_worker_list_release(&l);
     if (as_json) {
-        char *text = json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+        char *text = json_text(all, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
         puts(text ? text : "null");
         free(text);
         json_decref(all);

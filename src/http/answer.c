@@ -3,6 +3,7 @@
 #include "http/exchange.h"
 #include "http/refuse.h"
 
+#include <errno.h>
 #include <strings.h>
 
 /* What every answer carries unless the handler said otherwise. */
@@ -24,6 +25,24 @@ static void add_standard_headers(struct exchange *x)
         if (!http_params_get(&r->headers, standard[i].name))
             http_response_header(r, standard[i].name, standard[i].value);
     http_response_header(r, "X-Request-Id", x->id);
+}
+
+/* All of them, or there is no answer. The library also refuses what no header may hold:
+ * that one is left out. */
+static struct MHD_Response *add_headers(struct MHD_Response *m,
+                                        const struct http_response *r)
+{
+    bool lacking = r->lacking;
+    for (size_t i = 0; m && i < r->headers.count; i++) {
+        errno = 0;
+        if (!MHD_add_response_header(m, r->headers.list[i].name,
+                                     r->headers.list[i].value))
+            lacking |= errno == ENOMEM;
+    }
+    if (!m || !lacking)
+        return m;
+    MHD_destroy_response(m);
+    return NULL;
 }
 
 static struct MHD_Response *make_response(struct exchange *x)
@@ -54,10 +73,7 @@ static struct MHD_Response *make_response(struct exchange *x)
         if (m)
             buf_init(&r->body, HTTP_BODY_MAX); /* the bytes are the library's now */
     }
-    for (size_t i = 0; m && i < r->headers.count; i++)
-        (void)MHD_add_response_header(m, r->headers.list[i].name,
-                                      r->headers.list[i].value);
-    return m;
+    return add_headers(m, r);
 }
 
 static enum MHD_Result queue(struct exchange *x, struct MHD_Response *m)
@@ -76,6 +92,8 @@ enum MHD_Result exchange_refuse(struct exchange *x)
     if (x->connection)
         http_watch_phase(x->server->watch, x->connection->watched, HTTP_PHASE_DRAIN);
     add_standard_headers(x);
+    if (x->request.response.lacking)
+        return MHD_NO;
     x->answered_bytes = http_refuse(exchange_fd(x), &x->request.response, x->is_head);
     /* Who asks before it sends has sent nothing that would be in the way. */
     return x->expects ? MHD_NO : MHD_YES;
@@ -114,10 +132,7 @@ static struct MHD_Response *make_upgrade(struct exchange *x)
 {
     struct http_response *r = &x->request.response;
     struct MHD_Response *m = MHD_create_response_for_upgrade(on_upgraded, x->server);
-    for (size_t i = 0; m && i < r->headers.count; i++)
-        (void)MHD_add_response_header(m, r->headers.list[i].name,
-                                      r->headers.list[i].value);
-    return m;
+    return add_headers(m, r);
 }
 
 enum MHD_Result exchange_answer(struct exchange *x)

@@ -54,6 +54,9 @@ static int find_route(struct exchange *x)
         http_respond_error(&r->response, 400, "bad_request",
                            "the path has a broken %% escape, or is not UTF-8");
         break;
+    case HTTP_NO_MEMORY:
+        http_respond_json(&r->response, 500, NULL);
+        break;
     case HTTP_NO_PATH:
         http_respond_error(&r->response, 404, "not_found",
                            "there is nothing at this path");
@@ -69,7 +72,10 @@ static int parse_query(struct exchange *x)
     struct http_request *r = &x->request;
     if (!http_query_parse(&r->query, x->query, &e))
         return 0;
-    http_respond_error(&r->response, 400, "bad_request", "%s", e.message);
+    if (e.code == ERR_NOMEM)
+        http_respond_json(&r->response, 500, NULL);
+    else
+        http_respond_error(&r->response, 400, "bad_request", "%s", e.message);
     return e.code;
 }
 

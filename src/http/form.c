@@ -15,7 +15,8 @@ struct http_form {
     size_t all_fields; /* bytes of all fields so far */
 };
 
-static int begin_file(struct http_form *f, const struct multipart_part *part)
+static int begin_file(struct http_form *f, const struct multipart_part *part,
+                      struct err *e)
 {
     int most = f->handler->max_files > 0 ? f->handler->max_files : 1;
     if (f->files >= most) {
@@ -29,17 +30,17 @@ static int begin_file(struct http_form *f, const struct multipart_part *part)
     struct buf name;
     buf_init(&name, 1024);
     http_display_name(&name, part->filename ? part->filename : "");
-    int status = f->handler->file_begin(f->request, buf_cstr(&name));
+    int status = buf_starved(&name) ? err_set(e, ERR_NOMEM, "out of memory")
+                                    : f->handler->file_begin(f->request, buf_cstr(&name));
     buf_release(&name);
     return status;
 }
 
 static int on_begin(void *arg, const struct multipart_part *part, struct err *e)
 {
-    (void)e;
     struct http_form *f = arg;
     if (!strcmp(part->name, f->handler->file_field))
-        return begin_file(f, part);
+        return begin_file(f, part, e);
     if (part->filename) {
         http_respond_error(&f->request->response, 400, "invalid",
                            "the form has a file in the part \"%.60s\"; the recording "
@@ -55,13 +56,14 @@ static int on_begin(void *arg, const struct multipart_part *part, struct err *e)
 
 static int on_data(void *arg, const void *bytes, size_t length, struct err *e)
 {
-    (void)e;
     struct http_form *f = arg;
     if (!f->in_file) {
         f->all_fields += length;
         buf_add(&f->value, bytes, length);
         if (!buf_failed(&f->value) && f->all_fields <= HTTP_FIELDS_MAX)
             return 0;
+        if (buf_starved(&f->value))
+            return err_set(e, ERR_NOMEM, "out of memory");
         http_respond_error(&f->request->response, 413, "too_large",
                            "the form field \"%s\" is too long: at most %zu KiB", f->name,
                            HTTP_FIELD_MAX >> 10);

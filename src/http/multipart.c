@@ -66,11 +66,14 @@ int multipart_new(struct multipart **out, const char *content_type,
         buf_init(&m->head, MULTIPART_HEAD_MAX);
         *out = m;
     }
+    bool starved = buf_starved(&boundary) || (good && !m);
     buf_release(&boundary);
+    if (starved)
+        return err_set(e, ERR_NOMEM, "out of memory");
     if (!good)
         return err_set(e, ERR_INVALID,
                        "the form's boundary is missing or malformed in Content-Type");
-    return m ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+    return 0;
 }
 
 void multipart_free(struct multipart *m)
@@ -158,8 +161,9 @@ static int after_boundary(struct multipart *m, char c, struct err *e)
     return 0;
 }
 
-/* The value of a header line of the part, trimmed; NULL when there is none. */
-static char *header_value(const char *head, const char *name)
+/* The value of a header line of the part, trimmed; NULL when there is none, or (*starved)
+ * no memory for it. */
+static char *header_value(const char *head, const char *name, bool *starved)
 {
     size_t length = strlen(name);
     for (const char *line = head; *line;) {
@@ -171,7 +175,9 @@ static char *header_value(const char *head, const char *name)
                 value++;
             while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
                 end--;
-            return strndup(value, (size_t)(end - value));
+            char *copy = strndup(value, (size_t)(end - value));
+            *starved |= !copy;
+            return copy;
         }
         line += n;
         line += strspn(line, "\r\n");
@@ -183,7 +189,8 @@ static char *header_value(const char *head, const char *name)
 static int read_disposition(const char *head, struct buf *name, struct buf *filename,
                             bool *is_file, struct err *e)
 {
-    char *disposition = header_value(head, "Content-Disposition");
+    bool starved = false;
+    char *disposition = header_value(head, "Content-Disposition", &starved);
     bool good = disposition && !strncasecmp(disposition, "form-data", 9) &&
                 http_disposition_param(disposition, "name", name);
     if (good) {
@@ -194,6 +201,8 @@ static int read_disposition(const char *head, struct buf *name, struct buf *file
         }
     }
     free(disposition);
+    if (starved || buf_starved(name) || buf_starved(filename))
+        return err_set(e, ERR_NOMEM, "out of memory");
     return good ? 0
                 : err_set(e, ERR_INVALID,
                           "a part of the form has no \"Content-Disposition: form-data\" "
@@ -210,9 +219,9 @@ static int begin_part(struct multipart *m, struct err *e)
     buf_init(&filename, MULTIPART_HEAD_MAX);
     buf_init(&repaired_name, 3 * MULTIPART_HEAD_MAX);
     buf_init(&repaired, 3 * MULTIPART_HEAD_MAX);
-    bool is_file = false;
+    bool is_file = false, starved = false;
     int status = read_disposition(head, &name, &filename, &is_file, e);
-    char *type = header_value(head, "Content-Type");
+    char *type = header_value(head, "Content-Type", &starved);
     if (!status) {
         http_utf8_repair(&repaired_name, buf_cstr(&name), name.length);
         http_utf8_repair(&repaired, buf_cstr(&filename), filename.length);
@@ -221,7 +230,9 @@ static int begin_part(struct multipart *m, struct err *e)
             .filename = is_file ? buf_cstr(&repaired) : NULL,
             .content_type = type ? type : "",
         };
-        status = m->callbacks.begin(m->callbacks.arg, &part, e);
+        status = starved || buf_failed(&repaired_name) || buf_failed(&repaired)
+                     ? err_set(e, ERR_NOMEM, "out of memory")
+                     : m->callbacks.begin(m->callbacks.arg, &part, e);
     }
     free(type);
     buf_release(&name);
@@ -237,6 +248,8 @@ static int begin_part(struct multipart *m, struct err *e)
 static int add_head(struct multipart *m, char c, struct err *e)
 {
     buf_char(&m->head, c);
+    if (buf_starved(&m->head))
+        return err_set(e, ERR_NOMEM, "out of memory");
     if (buf_failed(&m->head))
         return err_set(e, ERR_TOO_LARGE,
                        "the header of a part of the form is longer than %d bytes",

@@ -1,6 +1,7 @@
 #include "http/response.h"
 
 #include "base/clock.h"
+#include "base/json_text.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -33,9 +34,10 @@ void http_response_header(struct http_response *r, const char *name, const char 
 {
     if (strpbrk(value, "\r\n"))
         value = "";
-    /* Out of memory loses the header; the answer itself still goes out. */
-    if (http_params_add(&r->headers, name, value))
+    if (http_params_add(&r->headers, name, value)) {
+        r->lacking = true;
         return;
+    }
     struct http_param *last = &r->headers.list[r->headers.count - 1];
     for (struct http_param *h = r->headers.list; h < last; h++)
         if (!strcasecmp(h->name, name)) {
@@ -97,7 +99,7 @@ void http_respond_file(struct http_response *r, int status, const char *content_
 
 void http_respond_json(struct http_response *r, int status, json_t *body)
 {
-    char *text = body ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
+    char *text = body ? json_text(body, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
     json_decref(body);
     if (!text) {
         out_of_memory(r);

@@ -23,6 +23,7 @@ struct http_response {
     struct buf body;   /* owned */
     const void *fixed; /* borrowed, lives as long as the program; instead of body */
     size_t fixed_length;
+    bool lacking;           /* a header was lost for want of memory */
     int fd;                 /* owned; -1: none: instead of both */
     int64_t offset, length; /* of the file */
 };
@@ -31,7 +32,8 @@ void http_response_init(struct http_response *r);
 void http_response_release(struct http_response *r);
 
 /* Set a header; one of that name is replaced. A value with a line break is a defect of
- * the caller and becomes an empty one. */
+ * the caller and becomes an empty one. Without the memory for it nothing is answered, and
+ * the connection ends: an answer without it may say something else. */
 void http_response_header(struct http_response *r, const char *name, const char *value);
 
 /* Each of these replaces whatever answer was there, but keeps the headers. */

@@ -23,7 +23,7 @@ static enum http_match match_segment(const char *pattern, size_t pattern_length,
         return HTTP_NO_PATH;
     char name[32];
     (void)snprintf(name, sizeof name, "%.*s", (int)pattern_length - 2, pattern + 1);
-    return http_params_add(captures, name, value) ? HTTP_NO_PATH : HTTP_MATCH;
+    return http_params_add(captures, name, value) ? HTTP_NO_MEMORY : HTTP_MATCH;
 }
 
 enum http_match http_path_match(const char *pattern, const char *path,
@@ -45,7 +45,7 @@ enum http_match http_path_match(const char *pattern, const char *path,
         result = HTTP_NO_PATH;
     for (size_t i = 0; result == HTTP_MATCH && i < found.count; i++)
         if (http_params_add(captures, found.list[i].name, found.list[i].value))
-            result = HTTP_NO_PATH;
+            result = HTTP_NO_MEMORY;
     http_params_release(&found);
     return result;
 }
@@ -77,6 +77,8 @@ enum http_match http_router_find(const struct http_route *routes, size_t count,
             return HTTP_MATCH;
         }
         http_params_release(&found);
+        if (match == HTTP_NO_MEMORY)
+            return match;
         if (match == HTTP_BAD_PATH)
             result = HTTP_BAD_PATH;
         if (match == HTTP_MATCH) {

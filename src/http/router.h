@@ -11,12 +11,13 @@ enum http_match {
     HTTP_NO_PATH,   /* 404 */
     HTTP_NO_METHOD, /* 405; `allow` lists what would do */
     HTTP_BAD_PATH,  /* 400: a broken escape, a NUL, not UTF-8 */
+    HTTP_NO_MEMORY, /* 500 */
 };
 
 /* Whether the undecoded `path` has the shape of `pattern`, whose segments are literal or
  * "{name}" (one segment, not empty). Segments are decoded after they are split, so that
  * %2F is no slash. Captures are appended to `captures` only on a match. Returns
- * HTTP_MATCH, HTTP_NO_PATH or HTTP_BAD_PATH. */
+ * HTTP_MATCH, HTTP_NO_PATH, HTTP_BAD_PATH or HTTP_NO_MEMORY. */
 enum http_match http_path_match(const char *pattern, const char *path,
                                 struct http_params *captures);
 

@@ -2,6 +2,7 @@
  * is stored and parsed is JSON. */
 #include "job/options.h"
 
+#include "base/json_text.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -107,7 +108,7 @@ static int judge(const char *name, const json_t *value, struct err *e)
     struct job_options parsed;
     json_t *alone = json_object();
     (void)json_object_set(alone, name, (json_t *)value);
-    char *text = json_dumps(alone, JSON_COMPACT);
+    char *text = json_text(alone, JSON_COMPACT);
     json_decref(alone);
     int status = text ? job_options_parse(&parsed, text, e)
                       : err_set(e, ERR_NOMEM, "out of memory");

@@ -1,6 +1,7 @@
 #include "job/protocol.h"
 
 #include "base/buf.h"
+#include "base/json_text.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -239,7 +240,7 @@ static int write_message(const struct message *m, struct buf *out, struct err *e
         if (forms[m->type].fields & BIT(i))
             failed |=
                 json_object_set_new(root, fields[i].name, field_value(m, &fields[i]));
-    char *text = failed ? NULL : json_dumps(root, JSON_COMPACT);
+    char *text = failed ? NULL : json_text(root, JSON_COMPACT);
     json_decref(root);
     if (!text)
         return err_set(e, ERR_INVALID, "a message cannot be written as JSON");

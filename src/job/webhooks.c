@@ -1,6 +1,7 @@
 #include "job/webhooks.h"
 
 #include "base/clock.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "job/service.h"
 #include "net/fetch.h"
@@ -79,7 +80,7 @@ static char *compose(struct webhooks *w, const struct store_delivery *d, struct 
     json_t *all = json_pack("{s:s, s:s, s:o}", "event", d->event, "timestamp",
                             clock_iso(d->created_ms, time), "job", shown);
     job_release(&job);
-    char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;
+    char *text = all ? json_text(all, JSON_COMPACT) : NULL;
     json_decref(all);
     if (!text)
         (void)err_set(e, ERR_NOMEM, "out of memory");

@@ -258,14 +258,19 @@ static int transcribe(struct task *t, struct err *e)
     return status;
 }
 
-/* A sentence that JSON can hold. */
+/* A sentence that JSON can hold; also where there is no memory to make one, which may be
+ * what it is about. */
 static void copy_clean(char *out, size_t size, const char *text)
 {
+    const char *start = text;
     struct buf b;
     buf_init(&b, size - 1);
-    while (*text && b.length + 4 < size)
+    while (*text && !buf_failed(&b) && b.length + 4 < size)
         text_put(&b, text_next(&text));
-    (void)snprintf(out, size, "%s", buf_cstr(&b));
+    (void)snprintf(out, size, "%s", buf_failed(&b) ? start : buf_cstr(&b));
+    for (char *c = out; buf_failed(&b) && *c; c++)
+        if ((unsigned char)*c >= 0x80)
+            *c = '?';
     buf_release(&b);
 }
 

@@ -1,5 +1,6 @@
 #include "store/blob_state.h"
 
+#include "base/json_text.h"
 #include "base/mem.h"
 
 #include <ctype.h>
@@ -118,7 +119,7 @@ int blob_state_print(const struct blob_state *s, struct buf *out, struct err *e)
     json_t *o = json_pack("{s:o, s:o*, s:s*, s:o}", "pieces", print_pieces(s), "hash",
                           s->hashed ? print_hash(&s->hash) : NULL, "upload", s->upload_id,
                           "parts", print_parts(s));
-    char *text = o ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char *text = o ? json_text(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(o);
     if (text)
         buf_str(out, text);

@@ -1,5 +1,6 @@
 #include "wyoming/protocol.h"
 
+#include "base/json_text.h"
 #include "base/mem.h"
 
 #define VERSION                                                                          \
@@ -200,12 +201,12 @@ int wyoming_parser_feed(struct wyoming_parser *p, const void *bytes, size_t leng
 
 int wyoming_event_write(struct buf *out, const char *type, json_t *data)
 {
-    char *body = data ? json_dumps(data, JSON_COMPACT) : NULL;
+    char *body = data ? json_text(data, JSON_COMPACT) : NULL;
     size_t length = body ? strlen(body) : 0;
     json_t *header = length ? json_pack("{s:s, s:s, s:I}", "type", type, "version",
                                         VERSION, "data_length", (json_int_t)length)
                             : json_pack("{s:s, s:s}", "type", type, "version", VERSION);
-    char *line = header ? json_dumps(header, JSON_COMPACT) : NULL;
+    char *line = header ? json_text(header, JSON_COMPACT) : NULL;
     int status = line && (body || !data) ? 0 : ERR_NOMEM;
     if (!status) {
         buf_str(out, line);

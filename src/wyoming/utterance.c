@@ -1,5 +1,6 @@
 #include "wyoming/utterance.h"
 
+#include "base/json_text.h"
 #include "base/mem.h"
 #include "wyoming/info.h"
 
@@ -142,7 +143,7 @@ int utterance_submit(struct utterance *u, const char *caller, struct job *out,
         status = upload_all(u, e);
     if (!status && u->hot_words) {
         json_t *o = json_pack("{s:s}", "hotwords", u->hot_words);
-        options = o ? json_dumps(o, JSON_COMPACT) : NULL;
+        options = o ? json_text(o, JSON_COMPACT) : NULL;
         json_decref(o);
         if (!options)
             status = err_set(e, ERR_NOMEM, "out of memory");

@@ -1,12 +1,12 @@
 // A wall clock that can be set for one process alone, while it runs: see
-// tests/fault/shifted_clock.c, which is built here.
+// tests/lib/shifted_clock.c, which is built here.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { tempFolder } from './server.mjs';
 
-const source = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../fault/shifted_clock.c');
+const source = path.resolve(path.dirname(fileURLToPath(import.meta.url)), 'shifted_clock.c');
 const folder = tempFolder();
 const library = path.join(folder, 'shifted_clock.so');
 const built = spawnSync('cc', ['-shared', '-fPIC', '-O2', '-o', library, source], { encoding: 'utf8' });
