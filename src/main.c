@@ -20,6 +20,8 @@ static const struct role roles[] = {
     {"keys", command_keys, "make, list and revoke keys for the service"},
     {"queue", command_queue, "look at the queue, put jobs back, cancel, clear up"},
     {"workers", command_workers, "show who works, on every machine"},
+    {"backup", command_backup, "copy all that is kept, look at copies, try them"},
+    {"restore", command_restore, "bring a copy back"},
     {"doctor", command_doctor, "show every setting and check this machine"},
     {"decode", media_child_main, NULL},
     {"routes", command_routes, NULL},

@@ -66,6 +66,7 @@ struct config {
     int64_t transcript_retention_days;    /* TRANSCRIPT_RETENTION_DAYS, 0: for ever */
     char *backup_dir;                     /* BACKUP_DIR, optional */
     int64_t backup_retention_days;        /* BACKUP_RETENTION_DAYS */
+    char *backup_key_file;                /* BACKUP_KEY_FILE, optional */
     char *rate_limit;                     /* RATE_LIMIT */
     char *trusted_proxies;                /* TRUSTED_PROXIES */
     char *allowed_hosts;                  /* ALLOWED_HOSTS, optional */

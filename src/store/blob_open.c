@@ -3,68 +3,20 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
-
-#include <ctype.h>
-
-#define SECRET_MAX 4096
-
-/* What a file holds, without the line's end; NULL when none is named. */
-static int read_secret(const char *path, char **out, struct err *e)
-{
-    struct buf b;
-    *out = NULL;
-    if (!path)
-        return 0;
-    buf_init(&b, SECRET_MAX);
-    int status = fs_read(path, &b, e);
-    while (!status && b.length && isspace((unsigned char)b.data[b.length - 1]))
-        b.data[--b.length] = '\0';
-    if (!status && !(*out = buf_take(&b)))
-        status = err_set(e, ERR_NOMEM, "out of memory");
-    buf_release(&b);
-    return status;
-}
-
-static int open_bucket(struct blob_store **out, const struct config *c,
-                       const char *key_id, const char *secret, struct err *e)
-{
-    const char *name = c->storage_url + strlen("s3://");
-    size_t length = strcspn(name, "/");
-    char bucket[64];
-    const char *tmp = getenv("TMPDIR");
-    if (length >= sizeof bucket)
-        return err_set(e, ERR_INVALID, "the bucket's name in STORAGE_URL is too long");
-    memcpy(bucket, name, length);
-    bucket[length] = '\0';
-    const struct s3_options options = {
-        .bucket = bucket,
-        .endpoint = c->s3_endpoint,
-        .region = c->s3_region,
-        .key_id = key_id,
-        .secret = secret,
-        .token = c->s3_token,
-        .ca_file = c->s3_ca_file,
-        .path_style = c->s3_path_style == PATH_STYLE_ON ||
-                      (c->s3_path_style == PATH_STYLE_AUTO && c->s3_endpoint),
-    };
-    return blob_store_open_s3(out, &options, name + length,
-                              c->scratch_dir ? c->scratch_dir
-                              : tmp && *tmp  ? tmp
-                                             : "/var/tmp",
-                              e);
-}
+#include "store/bucket.h"
 
 static int open_s3(struct blob_store **out, const struct config *c, struct err *e)
 {
-    char *key_id = NULL, *secret = NULL;
-    int status = read_secret(c->s3_key_id_file, &key_id, e);
+    struct bucket b;
+    const char *tmp = getenv("TMPDIR");
+    int status = bucket_init(&b, c, c->storage_url, "STORAGE_URL", e);
     if (!status)
-        status = read_secret(c->s3_secret_file, &secret, e);
-    if (!status)
-        status = open_bucket(out, c, key_id ? key_id : c->s3_key_id,
-                             secret ? secret : c->s3_secret, e);
-    free(key_id);
-    free(secret);
+        status = blob_store_open_s3(out, &b.options, b.prefix,
+                                    c->scratch_dir ? c->scratch_dir
+                                    : tmp && *tmp  ? tmp
+                                                   : "/var/tmp",
+                                    e);
+    bucket_release(&b);
     return status;
 }
 
