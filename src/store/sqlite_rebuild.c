@@ -67,14 +67,13 @@ static int make_folder(const char *path, struct err *e)
 int sqlite_rebuild_look(const char *path, bool *there, struct err *e)
 {
     struct stat st;
-    int status = make_folder(path, e);
-    if (status)
-        return status;
+    if (stat(path, &st)) /* nor is it made: looking changes nothing */
+        return 0;
     int fd = take_lock(path, e);
     if (fd < 0)
         return fd;
     close(fd);
-    *there = !stat(path, &st) && st.st_size > 0;
+    *there = st.st_size > 0;
     return 0;
 }
 
@@ -244,7 +243,7 @@ static int begin(struct sqlite_rebuild *r, const char *path, const char *scratch
     char folder[PATH_MAX];
     int status = name_of(r->place, path, "", e);
     if (!status && scratch)
-        status = name_of(folder, scratch, "/snapshot-XXXXXX", e);
+        status = name_of(folder, scratch, "/drill-XXXXXX", e);
     if (!status && scratch) {
         r->fd = mkostemp(folder, O_CLOEXEC);
         if (r->fd < 0)

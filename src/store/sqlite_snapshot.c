@@ -9,6 +9,7 @@
 #include "store/hold.h"
 #include "store/sqlite_conn.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -18,6 +19,7 @@
 
 #define SNAPSHOT(s) ((struct sqlite_snapshot *)(s))
 #define BLOCK_BYTES (256u << 10)
+#define PREFIX      "snapshot-"
 
 struct sqlite_snapshot {
     struct snapshot base;
@@ -278,20 +280,32 @@ static int hand_over(int fd, blob_data_fn data, void *arg, struct err *e)
     return status;
 }
 
-/* The file loses its name as soon as it is open: nothing is left when we are killed. */
+/* What one that was killed has left: only one works at a time. A service that begins
+ * clears its scratch folder, too. */
+static void remove_left(const char *scratch)
+{
+    DIR *dir = opendir(scratch);
+    const struct dirent *entry;
+    while (dir && (entry = readdir(dir)))
+        if (!strncmp(entry->d_name, PREFIX, strlen(PREFIX)))
+            (void)unlinkat(dirfd(dir), entry->d_name, 0);
+    if (dir)
+        closedir(dir);
+}
+
 static int pour(struct snapshot *base, const char *scratch, blob_data_fn data, void *arg,
                 struct err *e)
 {
     char path[PATH_MAX];
     struct sqlite_conn to = {0};
-    int n = snprintf(path, sizeof path, "%s/snapshot-XXXXXX", scratch);
-    if (n < 0 || (size_t)n >= sizeof path)
+    int n = snprintf(path, sizeof path, "%s/" PREFIX "XXXXXX", scratch);
+    if (n < 0 || (size_t)n >= sizeof path - strlen("-journal"))
         return err_set(e, ERR_INVALID, "the name of the scratch folder is too long");
+    remove_left(scratch);
     int fd = mkostemp(path, O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, "cannot make a copy of the database in %s", scratch);
     int status = sqlite_conn_open(&to, path, false, e);
-    unlink(path);
     if (!status)
         status = make_copy(SNAPSHOT(base), &to, e);
     if (status == ERR_FULL)
@@ -299,9 +313,11 @@ static int pour(struct snapshot *base, const char *scratch, blob_data_fn data, v
                       "the disk of %s is full: a copy of the database needs as much "
                       "space there as the database has",
                       scratch);
+    sqlite_conn_close(&to);
     if (!status)
         status = hand_over(fd, data, arg, e);
-    sqlite_conn_close(&to);
+    unlink(path);
+    remove_left(scratch); /* a journal, when it failed */
     close(fd);
     return status;
 }
