@@ -42,10 +42,9 @@ struct backup_restored {
     struct buf aside; /* where what was there is now; "" */
 };
 /* restore.c: bring a copy to where the settings say. Not over what is there, unless
- * `force`; then that is put aside. `dry`: everything but the last step, elsewhere.
- * `settings` (NULL: not) is where the settings file of the copy goes. */
+ * `force`; then that is put aside. `dry`: everything but the last step, elsewhere. */
 struct restore_wish {
-    const char *from, *settings;
+    const char *from; /* see made_find */
     bool dry, force;
 };
 int backup_restore(const struct config *c, const struct restore_wish *wish,

@@ -239,33 +239,6 @@ static void clear_up(struct restore *r)
 
 /* ---- all of it ------------------------------------------------------------------- */
 
-static int append(void *arg, const void *bytes, size_t length, struct err *e)
-{
-    buf_add(arg, bytes, length);
-    return buf_failed(arg) ? err_set(e, ERR_TOO_LARGE, "the settings file is too large")
-                           : 0;
-}
-
-/* Never over another file: what was set here may be what is right here. */
-static int bring_settings(struct restore *r, struct err *e)
-{
-    const struct manifest_file *f = manifest_find(&r->manifest, ROLE_SETTINGS);
-    const char *path = r->wish->settings;
-    struct buf text;
-    if (!path)
-        return 0;
-    if (!f)
-        return err_set(e, ERR_NOT_FOUND, "there is no settings file in the copy");
-    if (!access(path, F_OK))
-        return err_set(e, ERR_EXISTS, "%s is there already: name another file", path);
-    buf_init(&text, 1u << 20);
-    int status = object_read(&r->vault, f, append, &text, e);
-    if (!status && !r->wish->dry)
-        status = fs_write_atomic(path, buf_cstr(&text), text.length, e);
-    buf_release(&text);
-    return status;
-}
-
 static int rehearse(struct restore *r, struct err *e)
 {
     struct rebuild *built = NULL;
@@ -305,8 +278,6 @@ static int run(struct restore *r, struct backup_restored *out, struct err *e)
         status = made_read(&r->vault, out->name, &r->manifest, NULL, e);
     if (!status)
         status = judge_place(r, e);
-    if (!status)
-        status = bring_settings(r, e);
     if (!status)
         status = r->wish->dry ? rehearse(r, e) : perform(r, &out->aside, e);
     return status;

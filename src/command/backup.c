@@ -14,6 +14,7 @@ static const char help[] =
     "       whisper-transcriber backup list [--json]\n"
     "       whisper-transcriber backup verify [NAME|PATH]\n"
     "       whisper-transcriber backup drill\n"
+    "       whisper-transcriber backup settings [NAME|PATH]\n"
     "\n"
     "  backup   copy the database and the recordings, of one moment, into BACKUP_DIR;\n"
     "           a service may run meanwhile. Copies older than BACKUP_RETENTION_DAYS\n"
@@ -21,6 +22,7 @@ static const char help[] =
     "  list     the copies that are there, oldest first\n"
     "  verify   read every file of a copy (the newest) and compare its checksum\n"
     "  drill    restore the newest copy in a scratch place and look whether all is well\n"
+    "  settings print the settings file that was put into a copy (the newest)\n"
     "\n"
     "options:\n"
     "  --settings FILE     put this file into the copy, too\n"
@@ -185,6 +187,33 @@ static int drill(const struct config *c)
     return EXIT_OK;
 }
 
+static int print_some(void *arg, const void *bytes, size_t length, struct err *e)
+{
+    (void)arg, (void)e;
+    (void)fwrite(bytes, 1, length, stdout); /* the end tells whether it went well */
+    return 0;
+}
+
+static int print_settings(const struct config *c, const char *from)
+{
+    char name[MADE_NAME_SIZE];
+    struct vault v;
+    struct manifest m = {0};
+    struct err e = {0};
+    int status = made_find(&v, c, from, name, &e);
+    if (status)
+        return fail(&e);
+    status = made_read(&v, name, &m, NULL, &e);
+    const struct manifest_file *f = status ? NULL : manifest_find(&m, ROLE_SETTINGS);
+    if (f)
+        status = object_read(&v, f, print_some, NULL, &e);
+    else if (!status)
+        status = err_set(&e, ERR_NOT_FOUND, "no settings file was put into %s", name);
+    manifest_release(&m);
+    vault_close(&v);
+    return status ? fail(&e) : EXIT_OK;
+}
+
 /* ---- the command line ------------------------------------------------------------ */
 
 static int run(const struct config *c, const struct wanted *w, char **words, int count)
@@ -196,6 +225,8 @@ static int run(const struct config *c, const struct wanted *w, char **words, int
         return list(c, w);
     if (count <= 2 && !strcmp(verb, "verify"))
         return verify(c, count == 2 ? words[1] : NULL);
+    if (count <= 2 && !strcmp(verb, "settings"))
+        return print_settings(c, count == 2 ? words[1] : NULL);
     if (count == 1 && !strcmp(verb, "drill"))
         return drill(c);
     cli_error("`backup %s` is not understood; try --help", verb);

@@ -8,7 +8,7 @@
 #include <inttypes.h>
 
 static const char help[] =
-    "usage: whisper-transcriber restore [--dry-run] [--force] [--settings FILE] [FROM]\n"
+    "usage: whisper-transcriber restore [--dry-run] [--force] [FROM]\n"
     "\n"
     "Brings the database and the recordings of a copy to where the settings say\n"
     "(DATABASE_URL, STORAGE_DIR or STORAGE_URL): all of it, or nothing. No service may\n"
@@ -18,7 +18,6 @@ static const char help[] =
     "options:\n"
     "  --dry-run           read and check everything, and change nothing\n"
     "  --force             also where something is: that is put aside, and said where\n"
-    "  --settings FILE     write the settings file of the copy there\n"
     "  --backup-dir DIR    where copies are (BACKUP_DIR)\n"
     "  --key-file FILE     the key that they are encrypted with (BACKUP_KEY_FILE)\n"
     "  --database-url URL  the service's database (DATABASE_URL)\n"
@@ -65,7 +64,6 @@ int command_restore(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},
         {"dry-run", no_argument, NULL, 'n'},
         {"force", no_argument, NULL, 'f'},
-        {"settings", required_argument, NULL, 's'},
         {"backup-dir", required_argument, NULL, 'b'},
         {"key-file", required_argument, NULL, 'k'},
         {"database-url", required_argument, NULL, 'd'},
@@ -85,8 +83,6 @@ int command_restore(int argc, char **argv)
             w.dry = true;
         else if (o == 'f')
             w.force = true;
-        else if (o == 's')
-            w.settings = optarg;
         else if (o == 'b' || o == 'k' || o == 'd')
             code = cli_set(&c,
                            o == 'b'   ? "BACKUP_DIR"

@@ -91,6 +91,11 @@ static int judge(struct pg_snapshot *s, struct err *e)
     if (!status)
         status = ask_int(&s->side, "SELECT max(version) FROM schema_version", &schema, e);
     s->schema = (int)schema;
+    if (!status && schema < SNAPSHOT_OLDEST_PG)
+        status = err_set(e, ERR_UNSUPPORTED,
+                         "%s is of an older version: copy it with that one, or start a "
+                         "service of this version first",
+                         s->place.name);
     if (!status && schema > snapshot_newest_schema("postgresql"))
         status = err_set(e, ERR_UNSUPPORTED,
                          "%s was written by a newer version of this program: use that "

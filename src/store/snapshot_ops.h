@@ -23,6 +23,9 @@ struct snapshot {
 int sqlite_snapshot_open(struct snapshot **out, const char *path, struct err *e);
 int pg_snapshot_open(struct snapshot **out, const char *url, struct err *e);
 
+/* What is asked of the tables is there since these steps of their schemas. */
+#define SNAPSHOT_OLDEST_SQLITE 14
+#define SNAPSHOT_OLDEST_PG     7
 /* Jobs whose rows are copied. */
 #define SNAPSHOT_KEPT "retain_days >= 0"
 /* … whose recordings are. A recording that is still to be fetched has no bytes yet. */

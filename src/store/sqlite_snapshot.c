@@ -98,6 +98,11 @@ static int judge(struct sqlite_snapshot *s, struct err *e)
     if (!status)
         status = ask(&s->reader, "SELECT MAX(version) FROM schema_version", &schema, e);
     s->schema = (int)schema;
+    if (!status && schema < SNAPSHOT_OLDEST_SQLITE)
+        status = err_set(e, ERR_UNSUPPORTED,
+                         "%s is of an older version: copy it with that one, or start a "
+                         "service of this version first",
+                         s->path);
     if (!status && schema > snapshot_newest_schema("sqlite"))
         status = err_set(e, ERR_UNSUPPORTED,
                          "the database %s was written by a newer version of this "
