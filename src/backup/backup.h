@@ -42,7 +42,8 @@ struct backup_restored {
     struct buf aside; /* where what was there is now; "" */
 };
 /* restore.c: bring a copy to where the settings say. Not over what is there, unless
- * `force`; then that is put aside. `dry`: everything but the last step, elsewhere. */
+ * `force`; then that is put aside. `dry`: everything but the last step, elsewhere;
+ * what would stand in the way is told as a warning. */
 struct restore_wish {
     const char *from; /* see made_find */
     bool dry, force;

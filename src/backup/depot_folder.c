@@ -52,6 +52,18 @@ static void close_depot(struct depot *base)
 
 /* ---- writing --------------------------------------------------------------------- */
 
+static int say_full(const struct depot *d, int status, struct err *e)
+{
+    uint64_t left = 0;
+    if (status != ERR_FULL)
+        return status;
+    (void)fs_free_bytes(d->folder, &left, NULL);
+    return err_set(e, ERR_FULL,
+                   "the disk of the folder of copies %s is full (%llu MB are left): free "
+                   "some space, or keep copies for fewer days (BACKUP_RETENTION_DAYS)",
+                   d->folder, (unsigned long long)(left >> 20));
+}
+
 static int begin(struct depot *d, const char *name, struct depot_writer **out,
                  struct err *e)
 {
@@ -68,24 +80,13 @@ static int begin(struct depot *d, const char *name, struct depot_writer **out,
         status = w->fd < 0
                      ? err_errno(e, "cannot write to the folder of copies %s", d->folder)
                      : 0;
+        status = say_full(d, status, e);
     }
     if (status)
         free(w);
     else
         *out = &w->base;
     return status;
-}
-
-static int say_full(const struct depot *d, int status, struct err *e)
-{
-    uint64_t left = 0;
-    if (status != ERR_FULL)
-        return status;
-    (void)fs_free_bytes(d->folder, &left, NULL);
-    return err_set(e, ERR_FULL,
-                   "the disk of the folder of copies %s is full (%llu MB are left): free "
-                   "some space, or keep copies for fewer days (BACKUP_RETENTION_DAYS)",
-                   d->folder, (unsigned long long)(left >> 20));
 }
 
 static int write_some(struct depot_writer *w, const void *bytes, size_t length,

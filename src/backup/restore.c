@@ -98,18 +98,34 @@ static bool is_empty(const struct restore *r)
     return true;
 }
 
+/* A dry run tells what stands in the way, and goes on. */
+static int object(struct restore *r, const struct err *why, struct err *e)
+{
+    if (!r->wish->dry)
+        return err_set(e, why->code, "%s", why->message);
+    if (r->watch->warn)
+        r->watch->warn(why->message);
+    return 0;
+}
+
 static int judge_place(struct restore *r, struct err *e)
 {
-    int status = rebuild_look(r->config->database_url, &r->database_there, e);
+    struct err why = {0};
+    int status = rebuild_look(r->config->database_url, &r->database_there, &why);
+    if (status == ERR_STATE)
+        status = object(r, &why, e);
+    else if (status)
+        err_set(e, status, "%s", why.message);
     if (!status)
         status = look_at_storage(r, e);
     if (status || is_empty(r) || r->wish->force)
         return status;
-    return err_set(e, ERR_EXISTS,
-                   "there is %s already, and %zu recording(s): empty the place, name "
-                   "another one (DATABASE_URL, STORAGE_DIR), or say --force to put what "
-                   "is there aside",
-                   r->database_there ? "a database" : "no database", r->n_there);
+    (void)err_set(&why, ERR_EXISTS,
+                  "there is %s already, and %zu recording(s): empty the place, name "
+                  "another one (DATABASE_URL, STORAGE_DIR), or say --force to put what "
+                  "is there aside",
+                  r->database_there ? "a database" : "no database", r->n_there);
+    return object(r, &why, e);
 }
 
 /* ---- aside ----------------------------------------------------------------------- */

@@ -36,6 +36,7 @@ async function filled({ jobs = 2, sealed = false, kind = 'sqlite' } = {}) {
 }
 
 const objects = (env) => fs.readdirSync(path.join(env.BACKUP_DIR, 'objects'));
+const recording = (at, id) => path.join(at.storage, 'uploads', id);
 const rows = (at) => at.rows('SELECT id FROM jobs ORDER BY id').map(([id]) => id);
 
 /** The environment of an empty place beside `env`. */
@@ -135,6 +136,9 @@ describe('a place that is not empty', { skip }, () => {
       const later = await upload(server);
       await waitForJob(server, later);
       assert.match((await run(env, ['restore', '--force'])).err, /running service/);
+      const rehearsed = await run(env, ['restore', '--dry-run']);
+      assert.equal(rehearsed.status, 0);
+      assert.match(rehearsed.err, /warning: .*running service.*\n.*warning: .*--force/);
       assert.equal((await server.stop()).code, 0);
       const { status, err } = await run(env, ['restore']);
       assert.equal(status, 1);
@@ -156,11 +160,11 @@ describe('a place that is not empty', { skip }, () => {
 
     test(`is as it was, or as the copy, when a restore is killed, on ${kind}`, { skip: never }, async (t) => {
       const { at, env, server, ids } = await filled({ kind, jobs: 3 });
-      const recordings = new Map(ids.map((id) => [id, sha256(server.recording(id))]));
+      const recordings = new Map(ids.map((id) => [id, sha256(fs.readFileSync(recording(at, id)))]));
       assert.equal((await run(env, ['backup'])).status, 0);
       const later = await upload(server);
       await waitForJob(server, later);
-      recordings.set(later, sha256(server.recording(later)));
+      recordings.set(later, sha256(fs.readFileSync(recording(at, later))));
       assert.equal((await fetch(`${server.url}/jobs/${ids[0]}`, { method: 'DELETE' })).status, 200);
       assert.equal((await server.stop()).code, 0);
       const before = rows(at).join();
@@ -172,7 +176,7 @@ describe('a place that is not empty', { skip }, () => {
         assert.ok([before, after].includes(now), `neither as before nor as the copy: ${now}`);
         seen[now === before ? 'before' : 'after']++;
         for (const id of now.split(',')) {
-          assert.equal(sha256(fs.readFileSync(path.join(at.storage, 'uploads', id))), recordings.get(id), `${id} after kill ${i}`);
+          assert.equal(sha256(fs.readFileSync(recording(at, id))), recordings.get(id), `${id} after kill ${i}`);
         }
         if (now === after) break;
       }
@@ -203,7 +207,7 @@ describe('a copy', { skip }, () => {
     s3.fault = undefined;
     assert.deepEqual([JSON.parse(made.out).recordings, JSON.parse(made.out).missing], [4, 0]);
     // Its service was told to stop holding them.
-    await until(() => server.stored().filter((name) => name.startsWith('uploads/')), (names) => !names.length);
+    await until(() => fs.readdirSync(path.join(at.storage, 'uploads')), (names) => !names.length);
     assert.equal((await server.stop()).code, 0);
     const back = await elsewhere(env);
     assert.equal((await run(back.env, ['restore'])).status, 0);
@@ -236,8 +240,8 @@ describe('a copy', { skip }, () => {
   });
 
   test('is made without a recording that the storage has lost, and says so', async () => {
-    const { env, server, ids } = await filled();
-    server.removeRecording(ids[0]);
+    const { at, env, server, ids } = await filled();
+    fs.rmSync(recording(at, ids[0]));
     const { status, err } = await run(env, ['backup']);
     assert.equal(status, 1);
     assert.match(err, /1 recordings of this copy are missing/);
