@@ -42,16 +42,6 @@ static int path_of(char out[PATH_MAX], const struct depot *d, const char *name,
                : 0;
 }
 
-static void close_depot(struct depot *base)
-{
-    if (DEPOT(base)->lock_fd >= 0)
-        close(DEPOT(base)->lock_fd);
-    free(base->name);
-    free(base);
-}
-
-/* ---- writing --------------------------------------------------------------------- */
-
 static int say_full(const struct depot *d, int status, struct err *e)
 {
     uint64_t left = 0;
@@ -63,6 +53,16 @@ static int say_full(const struct depot *d, int status, struct err *e)
                    "some space, or keep copies for fewer days (BACKUP_RETENTION_DAYS)",
                    d->folder, (unsigned long long)(left >> 20));
 }
+
+static void close_depot(struct depot *base)
+{
+    if (DEPOT(base)->lock_fd >= 0)
+        close(DEPOT(base)->lock_fd);
+    free(base->name);
+    free(base);
+}
+
+/* ---- writing --------------------------------------------------------------------- */
 
 static int begin(struct depot *d, const char *name, struct depot_writer **out,
                  struct err *e)
@@ -234,7 +234,9 @@ static int take_lock(struct folder_depot *d, struct err *e)
         return status;
     d->lock_fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
     if (d->lock_fd < 0)
-        return err_errno(e, "cannot write to the folder of copies %s", d->base.folder);
+        return say_full(
+            &d->base,
+            err_errno(e, "cannot write to the folder of copies %s", d->base.folder), e);
     if (!flock(d->lock_fd, LOCK_EX | LOCK_NB))
         return 0;
     return errno == EWOULDBLOCK
@@ -253,7 +255,7 @@ static int make_folders(struct folder_depot *d, struct err *e)
         if (!status)
             status = fs_mkdirs(path, e);
     }
-    return status ? status : take_lock(d, e);
+    return status ? say_full(&d->base, status, e) : take_lock(d, e);
 }
 
 int depot_open_folder(struct depot **out, const char *folder, bool writes, struct err *e)

@@ -181,7 +181,7 @@ static int put_aside(struct restore *r, struct err *e)
     if (!r->n_there || is_empty(r))
         return 0;
     int n = snprintf(r->aside, sizeof r->aside, "%s/before-%" PRId64,
-                     folder ? folder : r->config->storage_url, clock_wall_ms() / 1000);
+                     folder ? folder : r->config->storage_url, clock_wall_ms());
     if (n < 0 || (size_t)n >= sizeof r->aside)
         return err_set(e, ERR_INVALID, "the path of the storage is too long");
     return folder ? link_aside(r, folder, e) : copy_aside(r, e);

@@ -138,7 +138,6 @@ static void scrub(struct jobs *s)
 bool prune_soon(struct jobs *s)
 {
     struct err e = {0};
-    jobs_let_go(s);
     (void)prune(s, STORE_AGED_FLEETING_AUDIO, 0);
     (void)prune(s, STORE_AGED_FLEETING_TEXT, FLEETING_TEXT_MS);
     (void)prune(s, STORE_AGED_FLEETING_JOBS, FLEETING_JOBS_MS);

@@ -344,8 +344,7 @@ static int begin(struct pg_rebuild *r, int schema, bool scratch, struct err *e)
     if (!status)
         status = is_there(r, &there, e);
     if (!status && there) {
-        (void)snprintf(r->aside, sizeof r->aside, PG_SCHEMA "_before_%" PRId64,
-                       now_ms / 1000);
+        (void)snprintf(r->aside, sizeof r->aside, PG_SCHEMA "_before_%" PRId64, now_ms);
         status = run(r, e, "ALTER SCHEMA " PG_SCHEMA " RENAME TO %s", r->aside);
     }
     return status ? status : pg_schema_build(&r->conn, schema, now_ms, e);

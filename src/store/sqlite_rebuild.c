@@ -207,7 +207,7 @@ static int commit(struct rebuild *base, struct buf *aside, struct err *e)
     struct sqlite_rebuild *r = REBUILD(base);
     char old[PATH_MAX], stamp[40];
     bool there = !access(r->place, F_OK);
-    (void)snprintf(stamp, sizeof stamp, ".before-%" PRId64, clock_wall_ms() / 1000);
+    (void)snprintf(stamp, sizeof stamp, ".before-%" PRId64, clock_wall_ms());
     int status = name_of(old, r->place, stamp, e);
     if (!status && fsync(r->fd))
         status = err_errno(e, "cannot sync %s", r->part);

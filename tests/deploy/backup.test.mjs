@@ -171,7 +171,7 @@ describe('a place that is not empty', { skip }, () => {
       const after = [...ids].sort().join();
       const seen = { before: 0, after: 0 };
       for (let i = 0; i < 6; i++) {
-        await run(env, ['restore', '--force'], { kill: 15 + 60 * i });
+        await run(env, ['restore', '--force'], { kill: 15 + 120 * i });
         const now = rows(at).join();
         assert.ok([before, after].includes(now), `neither as before nor as the copy: ${now}`);
         seen[now === before ? 'before' : 'after']++;
@@ -303,7 +303,7 @@ describe('docs/operations.md', { skip }, () => {
     const [look, bring, see] = blocks('After a disaster').filter(({ language }) => language === 'sh');
     runBlock(look, section());
     assert.equal(fs.readFileSync(conf, 'utf8').includes(lines.DATABASE_URL), true);
-    assert.match(runBlock(bring, section([['models pull small', 'models ls'], ['systemctl start whisper-transcriber', 'true']])), /restored .*: 1 jobs/);
+    assert.match(runBlock(bring, section([['models pull small', 'models list'], ['systemctl start whisper-transcriber', 'true']])), /restored .*: 1 jobs/);
     server = await serve();
     const port = String(server.port);
     // It must answer meanwhile: it is a process of its own.
