@@ -28,7 +28,9 @@ struct restore {
     struct vault vault;
     struct manifest manifest;
     struct blob_store *blobs; /* owned */
-    blob_id *there;           /* owned [n_there]: recordings, sorted */
+    const char **ids; /* owned [n_ids]: those of the copy, sorted; borrowed texts */
+    size_t n_ids;
+    blob_id *there; /* owned [n_there]: recordings, sorted */
     size_t n_there, capacity;
     bool database_there;
     blob_id *made; /* owned [n_made]: those that we brought */
@@ -79,12 +81,25 @@ static int look_at_storage(struct restore *r, struct err *e)
     return status;
 }
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int sort_ids(struct restore *r, struct err *e)
+{
+    r->ids = mem_array(r->manifest.n_files, sizeof *r->ids);
+    if (!r->ids)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < r->manifest.n_files; i++)
+        r->ids[r->n_ids++] = r->manifest.files[i].id;
+    qsort(r->ids, r->n_ids, sizeof *r->ids, by_text);
+    return 0;
+}
+
 static bool is_in_copy(const struct restore *r, const char *id)
 {
-    for (size_t i = 0; i < r->manifest.n_files; i++)
-        if (!strcmp(r->manifest.files[i].id, id))
-            return true;
-    return false;
+    return bsearch(&id, r->ids, r->n_ids, sizeof *r->ids, by_text) != NULL;
 }
 
 /* Nothing, or what a restore of this copy had brought when it was killed. */
@@ -187,6 +202,33 @@ static int put_aside(struct restore *r, struct err *e)
     return folder ? link_aside(r, folder, e) : copy_aside(r, e);
 }
 
+/* Nothing was changed, so nothing is to be put aside. */
+static void remove_aside(struct restore *r)
+{
+    static const char *const folders[] = {"uploads", "parts", "scratch", ""};
+    const char *folder = storage_folder(r->config);
+    struct config other = *r->config; /* borrows all of it */
+    struct blob_store *aside = NULL;
+    char path[PATH_MAX];
+    if (!r->aside[0])
+        return;
+    if (folder) {
+        other.storage_url = NULL;
+        other.storage_dir = r->aside;
+    } else {
+        other.storage_url = r->aside;
+    }
+    if (!blob_store_open_as_set(&aside, &other, 0, NULL))
+        for (size_t i = 0; i < r->n_there; i++)
+            (void)blob_remove(aside, r->there[i], NULL);
+    blob_store_close(aside);
+    for (size_t i = 0; folder && i < ARRAY_LENGTH(folders); i++) {
+        int n = snprintf(path, sizeof path, "%s/%s", r->aside, folders[i]);
+        if (n > 0 && (size_t)n < sizeof path)
+            (void)rmdir(path);
+    }
+}
+
 /* ---- recordings ------------------------------------------------------------------ */
 
 static bool is_there(const struct restore *r, const struct manifest_file *f)
@@ -264,25 +306,28 @@ static int rehearse(struct restore *r, struct err *e)
     return status ? status : backup_read_recordings(&r->vault, &r->manifest, e);
 }
 
+/* The database is built first: from then on no service can start in this place, and take
+ * recordings of which it does not know for leftovers. */
 static int perform(struct restore *r, struct buf *aside, struct err *e)
 {
     struct rebuild *built = NULL;
-    int status = put_aside(r, e);
+    int status = backup_build(&r->vault, r->config, &r->manifest, NULL, &built, e);
+    if (!status)
+        status = put_aside(r, e);
     if (!status)
         status = bring_all(r, e);
     if (!status)
-        status = backup_build(&r->vault, r->config, &r->manifest, NULL, &built, e);
-    if (!status)
         status = rebuild_commit(built, aside, e);
-    rebuild_close(built);
-    if (status) {
+    if (status && status != ERR_UNSURE) {
         take_back(r);
-        return status;
+        remove_aside(r);
+    } else if (!status) {
+        clear_up(r);
     }
-    clear_up(r);
-    if (r->aside[0])
+    rebuild_close(built);
+    if (!status && r->aside[0])
         buf_printf(aside, "%s%s", aside->length ? " and " : "", r->aside);
-    return 0;
+    return status;
 }
 
 static int run(struct restore *r, struct backup_restored *out, struct err *e)
@@ -292,6 +337,8 @@ static int run(struct restore *r, struct backup_restored *out, struct err *e)
     r->vault.arg = r->watch->arg;
     if (!status)
         status = made_read(&r->vault, out->name, &r->manifest, NULL, e);
+    if (!status)
+        status = sort_ids(r, e);
     if (!status)
         status = judge_place(r, e);
     if (!status)
@@ -314,6 +361,7 @@ int backup_restore(const struct config *c, const struct restore_wish *wish,
     blob_store_close(r.blobs);
     vault_close(&r.vault);
     manifest_release(&r.manifest);
+    free(r.ids);
     free(r.there);
     free(r.made);
     return status;

@@ -259,9 +259,17 @@ static int commit(struct rebuild *base, struct buf *aside, struct err *e)
                      "taken = '' WHERE NOT fetched;"
                      "UPDATE webhook_outbox SET state = 'failed', error = "
                      "'not sent: it was restored from an older copy' "
-                     "WHERE state = 'waiting' AND created_ms < %" PRId64 ";"
-                     "COMMIT",
+                     "WHERE state = 'waiting' AND created_ms < %" PRId64,
                      clock_wall_ms() - REBUILD_NOTICES_MS);
+    if (!status)
+        status = pg_script(&r->conn, "COMMIT", e);
+    else
+        return status;
+    if (status && r->conn.lost)
+        return err_set(e, ERR_UNSURE,
+                       "%s broke off at the last step, and does not say whether the copy "
+                       "is there now: look, and run it again if it is not",
+                       r->place.name);
     if (!status && r->aside[0])
         buf_printf(aside, "the schema %s in %s", r->aside, r->place.name);
     return status;

@@ -154,7 +154,7 @@ static int hold(struct snapshot *base, bool first, struct err *e)
                            "l", STORE_HOLD_MS);
     pthread_mutex_unlock(&s->lock);
     return n ? n < 0 ? n : 0
-             : err_set(e, ERR_STATE,
+             : err_set(e, ERR_TIMEOUT,
                        "the copy took a pause of more than a minute: begin it again");
 }
 

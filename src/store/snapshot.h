@@ -41,8 +41,9 @@ struct snapshot;
 int snapshot_open(struct snapshot **out, const char *url, struct err *e);
 void snapshot_close(struct snapshot *s);
 
-/* Hold the recordings for STORE_HOLD_MS from now on (see hold.h). Not `first`: ERR_STATE
- * when they were let go meanwhile. May be called while another thread reads. */
+/* Hold the recordings for STORE_HOLD_MS from now on (see hold.h). Not `first`:
+ * ERR_TIMEOUT when they were let go meanwhile. May be called while another thread reads.
+ */
 int snapshot_hold(struct snapshot *s, bool first, struct err *e);
 void snapshot_let_go(struct snapshot *s);
 
