@@ -16,6 +16,8 @@ static const struct role roles[] = {
     {"queue", command_queue, "look at the queue, put jobs back, cancel, clear up"},
     {"workers", command_workers, "show who works, on every machine"},
     {"check", command_check, "try everything that the service needs, say what to do"},
+    {"backup", command_backup, "copy all that is kept, look at copies, try them"},
+    {"restore", command_restore, "bring a copy back"},
     {"doctor", command_doctor, "show every setting and check this machine"},
     {"decode", media_child_main, NULL},
     {"routes", command_routes, NULL},

@@ -66,6 +66,12 @@ bool setting_is_storage_url(const char *value)
     return true;
 }
 
+bool setting_is_backup_dir(const char *value)
+{
+    return starts(value, "s3://") ? setting_is_storage_url(value)
+                                  : setting_is_printable(value);
+}
+
 bool setting_is_model_name(const char *value)
 {
     size_t length = strlen(value);

@@ -15,6 +15,8 @@ bool setting_is_url(const char *value);       /* http or https, with a host */
 bool setting_is_database_url(const char *value);
 bool setting_is_redis_url(const char *value);
 bool setting_is_storage_url(const char *value);
+/* A path, or s3://BUCKET/PREFIX. */
+bool setting_is_backup_dir(const char *value);
 bool setting_is_model_name(const char *value);
 bool setting_is_language_word(const char *value);
 bool setting_is_rate(const char *value);

@@ -29,6 +29,8 @@ int command_transcribe(int argc, char **argv); /* transcribe.c */
 int command_models(int argc, char **argv);     /* models.c */
 int command_keys(int argc, char **argv);       /* keys.c */
 int command_queue(int argc, char **argv);      /* queue.c */
+int command_backup(int argc, char **argv);     /* backup.c */
+int command_restore(int argc, char **argv);    /* restore.c */
 int command_routes(int argc, char **argv);     /* routes.c: for the tests */
 int command_check(int argc, char **argv);      /* check.c: everything tried */
 int command_doctor(int argc, char **argv);     /* doctor.c: settings and their sources */

@@ -41,7 +41,7 @@ struct supervisor {
     struct stranded_watch stranded;
     int64_t restless_until_ns; /* jobs that have crashed are due in a moment */
     int64_t leases_at_ns, lapsed_at_ns, claim_at_ns, beside_at_ns, prune_at_ns,
-        prune_soon_at_ns;
+        prune_soon_at_ns, let_go_at_ns;
 
     pthread_mutex_t shared; /* guards what follows */
     struct stop *stops;     /* owned [n_stops]: asked for by other threads */

@@ -10,6 +10,7 @@
 #include "job/news.h"
 #include "job/pulls.h"
 #include "job/fetcher.h"
+#include "job/held.h"
 #include "job/resumable.h"
 #include "job/service.h"
 #include "job/shared.h"
@@ -37,10 +38,14 @@ static int is_wanted(void *arg, const char *id, bool is_part)
     struct job j;
     int status = store_get(s->store, id, &j, NULL);
     if (status == ERR_NOT_FOUND)
-        return news_may_be_coming(s, id) ? 1 : resumable_wanted(s, id);
+        return news_may_be_coming(s, id) || (!is_part && jobs_holds(s, id))
+                   ? 1
+                   : resumable_wanted(s, id);
     if (status)
         return status;
     bool wanted = is_part ? !j.file_bytes && !job_state_ended(j.status) : j.audio_present;
+    if (!wanted && !is_part && j.retain_days != JOB_RETAIN_NONE)
+        wanted = jobs_holds(s, id);
     job_release(&j);
     return wanted || !is_part ? wanted : resumable_wanted(s, id);
 }
@@ -152,6 +157,8 @@ static int open_common(struct jobs *s, struct err *e)
         status = events_new(&s->events, e);
     if (!status)
         status = key_set_new(&s->keys, e);
+    if (!status)
+        status = held_new(&s->held, e);
     if (!status)
         status = resumable_list_new(&s->written, e);
     if (!status)
@@ -289,6 +296,7 @@ void jobs_close(struct jobs *s)
     store_close(s->store);
     events_free(s->events);
     key_set_free(s->keys);
+    held_free(s->held);
     resumable_list_free(s->written);
     stranded_release(&s->stranded.known);
     pthread_mutex_destroy(&s->stranded.lock);
@@ -501,9 +509,11 @@ int jobs_forget(struct jobs *s, const char *id, struct err *e)
         fetcher_stop(s->fetcher, id);
     }
     bool coming = !j.file_bytes; /* from a URL: it may have come in part */
+    bool fleeting = j.retain_days == JOB_RETAIN_NONE;
     job_release(&j);
     if (!status)
-        status = blob_remove(s->blobs, id, e);
+        status = fleeting ? blob_remove(s->blobs, id, e) /* no copy has it */
+                          : jobs_remove_recording(s, id, e);
     if (!status && coming)
         status = blob_discard(s->blobs, id, NULL, e);
     return status;

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "job/events.h"
 #include "job/fetcher.h"
+#include "job/held.h"
 #include "job/state.h"
 #include "job/supervisor.h"
 #include "job/webhooks.h"
@@ -60,7 +61,7 @@ static void post_as_it_is(struct jobs *s, const char *id)
 static void clear_up(struct jobs *s, const char *id)
 {
     struct err e = {0};
-    if (blob_remove(s->blobs, id, &e))
+    if (jobs_remove_recording(s, id, &e))
         log_event(LOG_WARNING, id, "the recording of a removed job stays for now: %s",
                   e.message);
     atomic_store(&s->tidy_wanted, true);

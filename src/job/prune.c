@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "job/held.h"
 #include "job/resumable.h"
 #include "store/keys.h"
 #include "store/rates.h"
@@ -30,7 +31,7 @@ static int remove_audio(struct jobs *s, const char *id, struct err *e)
     int status = blob_store_writable(s->blobs, e);
     if (!status)
         status = store_drop_audio(s->store, id, e);
-    return status ? status : blob_remove(s->blobs, id, e);
+    return status ? status : jobs_remove_recording(s, id, e);
 }
 
 static int remove_fleeting_audio(struct jobs *s, const char *id, struct err *e)

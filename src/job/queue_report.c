@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "job/held.h"
 #include "job/service.h"
 
 #define BATCH 200
@@ -260,7 +261,7 @@ int queue_purge_dead(struct store *s, int64_t before_ms, queue_dead_fn forget, v
 static int remove_recording(void *arg, const char *id, struct err *e)
 {
     struct jobs *s = arg;
-    if (blob_remove(s->blobs, id, e))
+    if (jobs_remove_recording(s, id, e))
         log_event(LOG_WARNING, id, "the recording of a removed job stays for now: %s",
                   e->message);
     return 0;

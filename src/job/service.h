@@ -28,6 +28,7 @@ struct pours;
 struct resumable_list;
 struct webhooks;
 struct net_guard;
+struct held;
 
 /* Which models the workers had when it was last asked. */
 struct stranded_cache {
@@ -64,6 +65,7 @@ struct jobs {
     bool beside;
     struct stranded_cache stranded;
     struct key_set *keys; /* owned: of requests that are coming in */
+    struct held *held;    /* owned: recordings that go when a copy is made */
     /* Something was deleted, and is still in the database's journal, or in its search
      * index. */
     atomic_bool scrub_wanted, tidy_wanted;

@@ -6,6 +6,7 @@
 #include "engine/threads.h"
 #include "job/crew.h"
 #include "job/models_door.h"
+#include "job/held.h"
 #include "job/prune.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@
 #define STUCK_NS       (60 * SECOND_NS)
 #define PRUNE_NS       (3600 * SECOND_NS)
 #define PRUNE_SOON_NS  (30 * SECOND_NS)
+#define LET_GO_NS      (2 * SECOND_NS)
 #define CLOSING_NS     (5 * SECOND_NS)
 /* What an idle process needs to take a job that it has heard of. */
 #define BESIDE_LATER_NS  (INT64_C(30) * 1000000)
@@ -164,6 +166,10 @@ static void mind_age(struct supervisor *v, int64_t now)
     if (now >= v->prune_at_ns) {
         prune_run(v->jobs);
         v->prune_at_ns = now + PRUNE_NS;
+    }
+    if (now >= v->let_go_at_ns) {
+        jobs_let_go(v->jobs);
+        v->let_go_at_ns = now + LET_GO_NS;
     }
     if (now >= v->prune_soon_at_ns)
         v->prune_soon_at_ns = now + (prune_soon(v->jobs) ? SECOND_NS : PRUNE_SOON_NS);

@@ -84,7 +84,7 @@ static int sweep_folder(const struct sweep *w, int *removed, struct err *e)
  * others use, too: only names that are made here go. */
 static void sweep_scratch(const char *folder)
 {
-    static const char *const ours[] = {".probe.", "samples-", "fetched-"};
+    static const char *const ours[] = {".probe.", "samples-", "fetched-", "snapshot-"};
     DIR *dir = opendir(folder);
     const struct dirent *entry;
     while (dir && (entry = readdir(dir)))

@@ -3,35 +3,20 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
-
-#include <ctype.h>
+#include "store/bucket.h"
 
 static int open_s3(struct blob_store **out, const struct config *c, struct err *e)
 {
-    const char *name = c->storage_url + strlen("s3://");
-    size_t length = strcspn(name, "/");
-    char bucket[64];
+    struct bucket b;
     const char *tmp = getenv("TMPDIR");
-    if (length >= sizeof bucket)
-        return err_set(e, ERR_INVALID, "the bucket's name in STORAGE_URL is too long");
-    memcpy(bucket, name, length);
-    bucket[length] = '\0';
-    const struct s3_options options = {
-        .bucket = bucket,
-        .endpoint = c->s3_endpoint,
-        .region = c->s3_region,
-        .key_id = c->s3_key_id,
-        .secret = c->s3_secret,
-        .token = c->s3_token,
-        .ca_file = c->s3_ca_file,
-        .path_style = c->s3_path_style == PATH_STYLE_ON ||
-                      (c->s3_path_style == PATH_STYLE_AUTO && c->s3_endpoint),
-    };
-    return blob_store_open_s3(out, &options, name + length,
-                              c->scratch_dir ? c->scratch_dir
-                              : tmp && *tmp  ? tmp
-                                             : "/var/tmp",
-                              e);
+    int status = bucket_init(&b, c, c->storage_url, "STORAGE_URL", e);
+    if (!status)
+        status = blob_store_open_s3(out, &b.options, b.prefix,
+                                    c->scratch_dir ? c->scratch_dir
+                                    : tmp && *tmp  ? tmp
+                                                   : "/var/tmp",
+                                    e);
+    return status;
 }
 
 int blob_store_open_as_set(struct blob_store **out, const struct config *c,

@@ -387,6 +387,20 @@ static int apply_one(struct pg_conn *c, const struct pg_step *step, int64_t now_
     return n < 0 ? n : 0;
 }
 
+int pg_schema_build(struct pg_conn *c, int version, int64_t now_ms, struct err *e)
+{
+    size_t count;
+    const struct pg_step *steps = pg_steps(&count);
+    int status = pg_script(c,
+                           "CREATE SCHEMA " PG_SCHEMA ";"
+                           "CREATE TABLE schema_version (version INTEGER PRIMARY KEY,"
+                           "  name TEXT NOT NULL, applied_ms BIGINT NOT NULL)",
+                           e);
+    for (size_t i = 0; !status && i < count && steps[i].version <= version; i++)
+        status = apply_one(c, &steps[i], now_ms, e);
+    return status;
+}
+
 static int refuse_beside(struct pg_conn *c, struct err *e)
 {
     int running = 0;

@@ -21,12 +21,17 @@ const struct pg_step *pg_steps(size_t *count);
 int pg_migrate(struct pg_conn *c, const struct pg_step *steps, size_t count, bool beside,
                int64_t now_ms, struct err *e);
 
+/* In the transaction that is open: our schema, empty, as it was in `version`; nothing may
+ * have its name. */
+int pg_schema_build(struct pg_conn *c, int version, int64_t now_ms, struct err *e);
+
 /* The classes of our advisory locks; the second number says which: */
 #define PG_LOCK_RUNNING    1465151025 /* … process runs: held while it does */
 #define PG_LOCK_ONE        1465151026 /* … of these: */
 #define PG_ONE_LOG         "1"        /* the log's next number; see pg_schema.c */
 #define PG_ONE_MIGRATES    "2"
 #define PG_ONE_KEY         "3" /* the first key */
+#define PG_ONE_BACKUP      "4" /* whoever copies all of it */
 
 #define PG_STRING_OF(text) #text
 #define PG_STRING(text)    PG_STRING_OF(text)

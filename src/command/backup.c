@@ -1,0 +1,277 @@
+/* Copies of the database and the recordings, beside a service that runs or does not. */
+#include "command/command.h"
+
+#include "backup/backup.h"
+#include "base/clock.h"
+#include "command/cli.h"
+#include "command/database.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+
+static const char help[] =
+    "usage: whisper-transcriber backup [--settings FILE] [--json]\n"
+    "       whisper-transcriber backup list [--json]\n"
+    "       whisper-transcriber backup verify [NAME|PATH]\n"
+    "       whisper-transcriber backup drill\n"
+    "       whisper-transcriber backup settings [NAME|PATH]\n"
+    "\n"
+    "  backup   copy the database and the recordings, of one moment, into BACKUP_DIR;\n"
+    "           a service may run meanwhile. Copies older than BACKUP_RETENTION_DAYS\n"
+    "           go then, the newest never\n"
+    "  list     the copies that are there, oldest first\n"
+    "  verify   read every file of a copy (the newest) and compare its checksum\n"
+    "  drill    restore the newest copy in a scratch place and look whether all is well\n"
+    "  settings print the settings file that was put into a copy (the newest)\n"
+    "\n"
+    "options:\n"
+    "  --settings FILE     put this file into the copy, too\n"
+    "  --backup-dir DIR    where copies are: a folder, or s3://BUCKET/PREFIX "
+    "(BACKUP_DIR)\n"
+    "  --key-file FILE     the key that they are encrypted with (BACKUP_KEY_FILE)\n"
+    "  --database-url URL  the service's database (DATABASE_URL)\n"
+    "  --json              print JSON\n"
+    "  -h, --help          this help\n"
+    "\n"
+    "Models are not copied; `models pull` brings them again.\n"
+    "`whisper-transcriber restore` is the way back.\n"
+    "\n"
+    "exit codes: 0 done, 1 it did not work, or a recording was missing in the storage,\n"
+    "            2 wrong command line or setting\n";
+
+struct wanted {
+    const char *settings;
+    bool json;
+};
+
+static void warn(const char *text)
+{
+    cli_error("warning: %s", text);
+}
+
+static const struct backup_watch watch = {.stopped = cli_interrupted, .warn = warn};
+
+static int fail(const struct err *e)
+{
+    if (e->code == ERR_CANCELLED)
+        return EXIT_INTERRUPTED;
+    return database_fail(e);
+}
+
+/* ---- making ---------------------------------------------------------------------- */
+
+static void print_made(const struct backup_result *r, bool json)
+{
+    if (json) {
+        database_print_json(json_pack(
+            "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name", r->name, "jobs",
+            (json_int_t)r->counts.jobs, "transcripts", (json_int_t)r->counts.transcripts,
+            "recordings", (json_int_t)r->recordings, "missing", (json_int_t)r->missing,
+            "bytes", (json_int_t)r->bytes, "copied_bytes", (json_int_t)r->copied_bytes,
+            "removed_copies", (json_int_t)r->removed));
+        return;
+    }
+    printf("%s: %" PRId64 " jobs, %zu recordings, %.1f MB (%.1f MB copied)\n", r->name,
+           r->counts.jobs, r->recordings, (double)r->bytes / 1e6,
+           (double)r->copied_bytes / 1e6);
+    if (r->removed)
+        printf("removed %zu copies that were old enough\n", r->removed);
+}
+
+static int make(const struct config *c, const struct wanted *w)
+{
+    struct backup_result r;
+    struct err e = {0};
+    if (backup_make(c, w->settings, &watch, &r, &e))
+        return fail(&e);
+    print_made(&r, w->json);
+    if (!r.missing)
+        return EXIT_OK;
+    cli_error("%zu recordings of this copy are missing in the storage: see `check`, and "
+              "take them from an older copy",
+              r.missing);
+    return EXIT_ERROR;
+}
+
+/* ---- looking --------------------------------------------------------------------- */
+
+static json_t *present(const char *name, const struct manifest *m, const struct err *e)
+{
+    if (!m)
+        return json_pack("{s:s, s:s}", "name", name, "error", e->message);
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "name", name, "version",
+                     m->version, "database", m->kind, "jobs", (json_int_t)m->counts.jobs,
+                     "files", (json_int_t)m->n_files, "missing", (json_int_t)m->n_missing,
+                     "bytes", (json_int_t)manifest_bytes(m));
+}
+
+static void show(const char *name, const struct manifest *m, const struct err *e)
+{
+    if (!m)
+        printf("%-27s %s\n", name, e->message);
+    else
+        printf("%-27s %10" PRId64 " %10zu %10.1f  %s %s\n", name, m->counts.jobs,
+               m->n_files, (double)manifest_bytes(m) / 1e6, m->kind, m->version);
+}
+
+static int list(const struct config *c, const struct wanted *w)
+{
+    struct vault v;
+    struct made_list l = {0};
+    struct err e = {0};
+    int status = vault_open(&v, c, NULL, false, &e);
+    if (!status)
+        status = made_list(&v, &l, &e);
+    json_t *all = w->json ? json_array() : NULL;
+    if (!status && !w->json)
+        printf("%-27s %10s %10s %10s  %s\n", "NAME", "JOBS", "FILES", "MB", "DATABASE");
+    for (size_t i = 0; !status && i < l.count; i++) {
+        struct manifest m;
+        struct err why = {0};
+        bool good = !made_read(&v, l.copies[i].name, &m, NULL, &why);
+        if (w->json)
+            json_array_append_new(all, present(l.copies[i].name, good ? &m : NULL, &why));
+        else
+            show(l.copies[i].name, good ? &m : NULL, &why);
+        if (good)
+            manifest_release(&m);
+    }
+    if (!status && w->json)
+        database_print_json(json_incref(all));
+    json_decref(all);
+    made_list_release(&l);
+    vault_close(&v);
+    return status ? fail(&e) : EXIT_OK;
+}
+
+static void say_bad(const char *sentence)
+{
+    cli_error("%s", sentence);
+}
+
+static int verify(const struct config *c, const char *from)
+{
+    char name[MADE_NAME_SIZE];
+    struct vault v;
+    struct err e = {0};
+    size_t files = 0;
+    int64_t bytes = 0;
+    int status = made_find(&v, c, from, name, &e);
+    if (status)
+        return fail(&e);
+    v.stopped = cli_interrupted;
+    status = backup_verify(&v, name, say_bad, &files, &bytes, &e);
+    vault_close(&v);
+    if (status == ERR_CANCELLED)
+        return EXIT_INTERRUPTED;
+    if (status && !files)
+        cli_error("%s", e.message);
+    if (status)
+        cli_error("%s is damaged: %zu files are as they were", name, files);
+    else
+        printf("%s: all %zu files are as they were, %.1f MB\n", name, files,
+               (double)bytes / 1e6);
+    return status ? EXIT_ERROR : EXIT_OK;
+}
+
+static int drill(const struct config *c)
+{
+    struct backup_result r;
+    struct err e = {0};
+    if (backup_drill(c, &watch, &r, &e))
+        return fail(&e);
+    printf("%s can be restored: %" PRId64 " jobs, %" PRId64 " transcripts, %zu "
+           "recordings, %.1f MB\n",
+           r.name, r.counts.jobs, r.counts.transcripts, r.recordings,
+           (double)r.bytes / 1e6);
+    return EXIT_OK;
+}
+
+static int print_some(void *arg, const void *bytes, size_t length, struct err *e)
+{
+    (void)arg, (void)e;
+    (void)fwrite(bytes, 1, length, stdout); /* the end tells whether it went well */
+    return 0;
+}
+
+static int print_settings(const struct config *c, const char *from)
+{
+    char name[MADE_NAME_SIZE];
+    struct vault v;
+    struct manifest m = {0};
+    struct err e = {0};
+    int status = made_find(&v, c, from, name, &e);
+    if (status)
+        return fail(&e);
+    status = made_read(&v, name, &m, NULL, &e);
+    const struct manifest_file *f = status ? NULL : manifest_find(&m, ROLE_SETTINGS);
+    if (f)
+        status = object_read(&v, f, print_some, NULL, &e);
+    else if (!status)
+        status = err_set(&e, ERR_NOT_FOUND, "no settings file was put into %s", name);
+    manifest_release(&m);
+    vault_close(&v);
+    return status ? fail(&e) : EXIT_OK;
+}
+
+/* ---- the command line ------------------------------------------------------------ */
+
+static int run(const struct config *c, const struct wanted *w, char **words, int count)
+{
+    const char *verb = count ? words[0] : "";
+    if (!count)
+        return make(c, w);
+    if (count == 1 && !strcmp(verb, "list"))
+        return list(c, w);
+    if (count <= 2 && !strcmp(verb, "verify"))
+        return verify(c, count == 2 ? words[1] : NULL);
+    if (count <= 2 && !strcmp(verb, "settings"))
+        return print_settings(c, count == 2 ? words[1] : NULL);
+    if (count == 1 && !strcmp(verb, "drill"))
+        return drill(c);
+    cli_error("`backup %s` is not understood; try --help", verb);
+    return EXIT_USAGE;
+}
+
+int command_backup(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"help", no_argument, NULL, 'h'},
+        {"json", no_argument, NULL, 'j'},
+        {"settings", required_argument, NULL, 's'},
+        {"backup-dir", required_argument, NULL, 'b'},
+        {"key-file", required_argument, NULL, 'k'},
+        {"database-url", required_argument, NULL, 'd'},
+        {0}};
+    struct wanted w = {0};
+    struct config c;
+    int code = cli_load_config(&c);
+    if (code)
+        return code;
+    for (int o; !code && (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
+        if (o == 'h') {
+            fputs(help, stdout);
+            config_release(&c);
+            return EXIT_OK;
+        }
+        if (o == 'j')
+            w.json = true;
+        else if (o == 's')
+            w.settings = optarg;
+        else if (o == 'b' || o == 'k' || o == 'd')
+            code = cli_set(&c,
+                           o == 'b'   ? "BACKUP_DIR"
+                           : o == 'k' ? "BACKUP_KEY_FILE"
+                                      : "DATABASE_URL",
+                           optarg);
+        else
+            code = cli_bad_option(o, argv);
+    }
+    database_log(&c, "backup");
+    cli_catch_signals();
+    if (!code)
+        code = run(&c, &w, argv + optind, argc - optind);
+    int output = cli_finish_output();
+    config_release(&c);
+    return code ? code : output;
+}

@@ -1,0 +1,107 @@
+/* The way back from a copy that `backup` made. */
+#include "command/command.h"
+
+#include "backup/backup.h"
+#include "command/cli.h"
+#include "command/database.h"
+
+#include <inttypes.h>
+
+static const char help[] =
+    "usage: whisper-transcriber restore [--dry-run] [--force] [FROM]\n"
+    "\n"
+    "Brings the database and the recordings of a copy to where the settings say\n"
+    "(DATABASE_URL, STORAGE_DIR or STORAGE_URL): all of it, or nothing. No service may\n"
+    "run there. FROM is a name that `backup list` shows, the path of a manifest, or a\n"
+    "folder or s3://BUCKET/PREFIX with copies; without it, the newest in BACKUP_DIR.\n"
+    "\n"
+    "options:\n"
+    "  --dry-run           read and check everything, and change nothing\n"
+    "  --force             also where something is: that is put aside, and said where\n"
+    "  --backup-dir DIR    where copies are (BACKUP_DIR)\n"
+    "  --key-file FILE     the key that they are encrypted with (BACKUP_KEY_FILE)\n"
+    "  --database-url URL  the service's database (DATABASE_URL)\n"
+    "  -h, --help          this help\n"
+    "\n"
+    "A copy of an older version is brought up to date by the first start. Jobs that "
+    "were\n"
+    "being transcribed go on; uploads that were not whole are gone. Keys that were "
+    "revoked\n"
+    "after the copy was made are valid again: revoke them again.\n"
+    "\n"
+    "exit codes: 0 done, 1 it did not work, 2 wrong command line or setting\n";
+
+static void warn(const char *text)
+{
+    cli_error("warning: %s", text);
+}
+
+static int run(const struct config *c, const struct restore_wish *w)
+{
+    static const struct backup_watch watch = {.stopped = cli_interrupted, .warn = warn};
+    struct backup_restored r;
+    struct err e = {0};
+    int status = backup_restore(c, w, &watch, &r, &e);
+    if (!status) {
+        printf("%s %s: %" PRId64 " jobs, %" PRId64 " transcripts, %zu recordings\n",
+               w->dry ? "could restore" : "restored", r.name, r.counts.jobs,
+               r.counts.transcripts, r.recordings);
+        if (r.missing)
+            printf("%zu recordings were missing when the copy was made\n", r.missing);
+        if (r.aside.length)
+            printf("what was there is now %s: remove it when all is well\n",
+                   buf_cstr(&r.aside));
+    }
+    buf_release(&r.aside);
+    return !status                   ? EXIT_OK
+           : e.code == ERR_CANCELLED ? EXIT_INTERRUPTED
+                                     : database_fail(&e);
+}
+
+int command_restore(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"help", no_argument, NULL, 'h'},
+        {"dry-run", no_argument, NULL, 'n'},
+        {"force", no_argument, NULL, 'f'},
+        {"backup-dir", required_argument, NULL, 'b'},
+        {"key-file", required_argument, NULL, 'k'},
+        {"database-url", required_argument, NULL, 'd'},
+        {0}};
+    struct restore_wish w = {0};
+    struct config c;
+    int code = cli_load_config(&c);
+    if (code)
+        return code;
+    for (int o; !code && (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
+        if (o == 'h') {
+            fputs(help, stdout);
+            config_release(&c);
+            return EXIT_OK;
+        }
+        if (o == 'n')
+            w.dry = true;
+        else if (o == 'f')
+            w.force = true;
+        else if (o == 'b' || o == 'k' || o == 'd')
+            code = cli_set(&c,
+                           o == 'b'   ? "BACKUP_DIR"
+                           : o == 'k' ? "BACKUP_KEY_FILE"
+                                      : "DATABASE_URL",
+                           optarg);
+        else
+            code = cli_bad_option(o, argv);
+    }
+    if (!code && argc - optind > 1) {
+        cli_error("`restore` takes one copy; try --help");
+        code = EXIT_USAGE;
+    }
+    w.from = optind < argc ? argv[optind] : NULL;
+    database_log(&c, "restore");
+    cli_catch_signals();
+    if (!code)
+        code = run(&c, &w);
+    int output = cli_finish_output();
+    config_release(&c);
+    return code ? code : output;
+}
