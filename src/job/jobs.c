@@ -17,6 +17,7 @@
 #include "job/workers.h"
 #include "net/guard.h"
 #include "queue/redis.h"
+#include "store/holds.h"
 #include "store/share.h"
 #include "store/webhooks.h"
 
@@ -420,7 +421,9 @@ int jobs_webhook_report(struct jobs *s, const char *id, struct job_webhook_repor
 int jobs_forget(struct jobs *s, const char *id, struct err *e)
 {
     struct job j = {0};
-    int status = blob_store_writable(s->blobs, e);
+    int status = store_hold_check(s->store, id, e);
+    if (!status)
+        status = blob_store_writable(s->blobs, e);
     if (status)
         return status;
     pthread_mutex_lock(&s->order);
@@ -432,6 +435,9 @@ int jobs_forget(struct jobs *s, const char *id, struct err *e)
      */
     if (!status)
         status = store_remove(s->store, id, e);
+    if (status == ERR_NOT_FOUND &&
+        j.id[0]) /* a hold came between, or somebody was faster */
+        status = store_hold_check(s->store, id, e) ? ERR_HELD : ERR_NOT_FOUND;
     if (!status) {
         struct queue_end end = {.seconds = j.duration_seconds};
         queue_over(s->queue, id, &end);

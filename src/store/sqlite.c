@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "store/migrations.h"
+#include "store/schema.h"
 #include "store/sqlite_clock.h"
 
 #include <errno.h>
@@ -147,4 +148,61 @@ int sqlite_store_open(struct store **out, const char *path,
         s->readers[i].damaged = &s->damaged;
     *out = &s->base;
     return 0;
+}
+
+/* ---- the schema ------------------------------------------------------------------ */
+
+static int open_to_look(struct sqlite_conn *c, const char *path, struct err *e)
+{
+    if (access(path, F_OK))
+        return err_set(e, ERR_NOT_FOUND, "there is no database at %s", path);
+    return sqlite_conn_open(c, path, true, e);
+}
+
+int sqlite_schema_look(const char *path, struct store_schema *out, struct err *e)
+{
+    size_t count;
+    const struct migration *steps = migrations_all(&count);
+    struct sqlite_conn c = {0};
+    int status = open_to_look(&c, path, e);
+    if (!status)
+        status = migrations_look(&c, steps, count, out, e);
+    sqlite_conn_close(&c);
+    int fd = status ? -1 : take_lock(path, NULL);
+    if (!status)
+        out->running = fd < 0;
+    if (fd >= 0)
+        close(fd);
+    return status;
+}
+
+static int move_to(struct sqlite_conn *c, int to, struct err *e)
+{
+    size_t count, upto = 0;
+    const struct migration *steps = migrations_all(&count);
+    struct store_schema now;
+    int status = migrations_look(c, steps, count, &now, e);
+    if (status)
+        return status;
+    while (upto < count && steps[upto].version <= to)
+        upto++;
+    if (!upto || steps[upto - 1].version != to)
+        return err_set(e, ERR_INVALID, "there is no schema %d: the newest is %d", to,
+                       now.known);
+    return to < now.version ? migrations_undo(c, steps, count, to, e)
+                            : migrations_apply(c, steps, upto, clock_now_ms(), e);
+}
+
+int sqlite_schema_move(const char *path, int to, struct err *e)
+{
+    struct sqlite_conn c = {0};
+    int fd = take_lock(path, e);
+    if (fd < 0)
+        return fd;
+    int status = open_to_look(&c, path, e);
+    if (!status)
+        status = move_to(&c, to, e);
+    sqlite_conn_close(&c);
+    close(fd);
+    return status;
 }
