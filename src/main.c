@@ -20,6 +20,8 @@ static const struct role roles[] = {
     {"keys", command_keys, "make, list and revoke keys for the service"},
     {"queue", command_queue, "look at the queue, put jobs back, cancel, clear up"},
     {"workers", command_workers, "show who works, on every machine"},
+    {"prune", command_prune, "remove what has expired"},
+    {"database", command_database, "look through the database, give space back"},
     {"hold", command_hold, "keep jobs that nobody may remove"},
     {"migrate", command_migrate, "show the database's schema, move it forward or back"},
     {"doctor", command_doctor, "show every setting and check this machine"},

@@ -1,6 +1,7 @@
 /* GET /metrics: figures for a monitor, in Prometheus' text format (0.0.4). */
 #include "api/api.h"
 #include "api/errors.h"
+#include "api/metrics_care.h"
 
 #include "base/clock.h"
 #include "job/queue_report.h"
@@ -149,6 +150,7 @@ void api_metrics(struct http_request *r)
         api_error(&r->response, &e);
         return;
     }
+    metrics_care(api->jobs, &body);
     measure_memory(&body);
     http_respond_bytes(&r->response, 200, "text/plain; version=0.0.4; charset=utf-8",
                        &body);

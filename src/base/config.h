@@ -65,6 +65,9 @@ struct config {
     int64_t upload_retention_days;        /* UPLOAD_RETENTION_DAYS, 0: for ever */
     int64_t transcript_retention_days;    /* TRANSCRIPT_RETENTION_DAYS, 0: for ever */
     char *backup_dir;                     /* BACKUP_DIR, optional */
+    int64_t disk_low_percent;             /* DISK_LOW_PERCENT */
+    int64_t disk_stop_percent;            /* DISK_STOP_PERCENT */
+    bool secure_erase;                    /* SECURE_ERASE */
     int64_t backup_retention_days;        /* BACKUP_RETENTION_DAYS */
     char *rate_limit;                     /* RATE_LIMIT */
     char *trusted_proxies;                /* TRUSTED_PROXIES */

@@ -19,6 +19,8 @@ int command_transcribe(int argc, char **argv); /* transcribe.c */
 int command_models(int argc, char **argv);     /* models.c */
 int command_keys(int argc, char **argv);       /* keys.c */
 int command_queue(int argc, char **argv);      /* queue.c */
+int command_prune(int argc, char **argv);      /* prune.c */
+int command_database(int argc, char **argv);   /* care.c */
 int command_hold(int argc, char **argv);       /* hold.c */
 int command_migrate(int argc, char **argv);    /* migrate.c */
 int command_routes(int argc, char **argv);     /* routes.c: for the tests */

@@ -2,6 +2,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "store/audit.h"
+#include "store/care.h"
 #include "store/holds.h"
 #include "store/keys.h"
 #include "store/queue_view.h"
@@ -492,4 +493,5 @@ const struct store_ops sqlite_store_ops = {
     .queue = &sqlite_queue_ops,
     .workers = &sqlite_workers_ops,
     .holds = &sqlite_holds_ops,
+    .care = &sqlite_care_ops,
 };
