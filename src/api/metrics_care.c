@@ -2,7 +2,7 @@
 
 #include "job/care.h"
 #include "job/pressure.h"
-#include "store/holds.h"
+#include "job/holds.h"
 
 #define PREFIX "whisper_transcriber_"
 

@@ -458,11 +458,12 @@ int migrations_undo(struct sqlite_conn *c, const struct migration *steps, size_t
     int status = current_version(c, &version, e);
     if (!status && count && version > steps[count - 1].version)
         return store_schema_unknown(version, steps[count - 1].version, e);
-    for (size_t i = count; !status && i-- > 0;) {
-        if (steps[i].version <= to || steps[i].version > version)
-            continue;
-        status = steps[i].down ? undo_one(c, &steps[i], e)
-                               : store_schema_no_way_back(steps[i].version, e);
-    }
+    /* All the way or not at all. */
+    for (size_t i = count; !status && i-- > 0;)
+        if (steps[i].version > to && steps[i].version <= version && !steps[i].down)
+            status = store_schema_no_way_back(steps[i].version, e);
+    for (size_t i = count; !status && i-- > 0;)
+        if (steps[i].version > to && steps[i].version <= version)
+            status = undo_one(c, &steps[i], e);
     return status;
 }
