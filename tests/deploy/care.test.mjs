@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
+import { runSection } from '../lib/document.mjs';
 import { command, kinds, place, sleep } from '../lib/faults.mjs';
 import {
   form, getJson, hasModel, tempFolder, transcribe, until, waitForJob, wav,
@@ -244,4 +245,19 @@ describe('erased, and full disks', { concurrency: true }, () => {
       server = undefined;
     });
   }
+});
+
+test('what docs/operations.md says to type', { timeout: 60_000 }, async () => {
+  const at = await place('sqlite');
+  const server = await at.serve({ EMBEDDED_WORKERS: 'on' });
+  const id = await done(server);
+  const bin = path.join(at.folder, 'bin');
+  fs.mkdirSync(bin);
+  fs.symlinkSync(process.env.WT_BINARY, path.join(bin, 'whisper-transcriber'));
+  const printed = runSection('Keep and forget', { env: { ...at.env, JOB: id, PATH: `${bin}:${process.env.PATH}` }, cwd: at.folder });
+  assert.match(printed[0], /would go: 0 job[^]*removed: 0 job/);
+  assert.match(printed[1], /court case 7/);
+  assert.match(printed[2], /are sound/);
+  assert.match(printed[3], /MB before/);
+  await server.stop();
 });

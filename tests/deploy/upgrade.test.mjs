@@ -8,7 +8,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { command, kinds, place } from '../lib/faults.mjs';
-import { root } from '../lib/document.mjs';
+import { blocks, root, runBlock } from '../lib/document.mjs';
 import { Load } from '../lib/load.mjs';
 import { proxies, startProxy } from '../lib/proxy.mjs';
 import {
@@ -208,5 +208,19 @@ exec '${binary}' "$@"
   assert.ok(one.program('one').equals(fs.readFileSync(good)));
   assert.equal((await getJson(server, `/jobs/${id}`)).body.status, 'completed');
   await submit();
+
+  // What docs/operations.md says to type.
+  const bin = path.join(one.folder, 'bin');
+  fs.mkdirSync(bin);
+  fs.symlinkSync(one.installed, path.join(bin, 'whisper-transcriber'));
+  const [up, down] = blocks('Upgrade').filter(({ language }) => language === 'sh');
+  const here = {
+    env: { ...at.env, PATH: `${bin}:${process.env.PATH}` },
+    replace: [['/usr/share/whisper-transcriber', root], ['--binary ./whisper-transcriber whisper-transcriber=http://127.0.0.1:8000',
+      `--binary ${good} --installed ${one.installed} --control ${one.control} --backup true one=${one.urls[0]}`]],
+  };
+  assert.match(runBlock(up, here), /up to date[^]*backing up[^]*done; .*former is the version before/);
   await one.end();
+  runBlock(down, here);
+  assert.equal(JSON.parse(command(at, 'migrate', 'status', '--json').out).schema, known - 1);
 });
