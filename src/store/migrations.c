@@ -317,13 +317,18 @@ static int current_version(struct sqlite_conn *c, int *out, struct err *e)
 }
 
 /* Which schema a program must know, in the row of each step; 0: the step's own. */
+static int has_oldest(struct sqlite_conn *c, int *out, struct err *e)
+{
+    return ask_int(c,
+                   "SELECT COUNT(*) FROM pragma_table_info('schema_version') "
+                   "WHERE name = 'oldest'",
+                   out, e);
+}
+
 static int add_oldest(struct sqlite_conn *c, struct err *e)
 {
     int there = 0;
-    int status = ask_int(c,
-                         "SELECT COUNT(*) FROM pragma_table_info('schema_version') "
-                         "WHERE name = 'oldest'",
-                         &there, e);
+    int status = has_oldest(c, &there, e);
     if (!status && !there)
         status = sqlite_conn_script(
             c, "ALTER TABLE schema_version ADD COLUMN oldest INTEGER NOT NULL DEFAULT 0",
@@ -370,7 +375,10 @@ static int apply_one(struct sqlite_conn *c, const struct migration *m, int64_t n
 static int oldest_allowed(struct sqlite_conn *c, int newest, int *out, struct err *e)
 {
     sqlite3_stmt *stmt;
-    int status = add_oldest(c, e); /* one that is newer has it, unless it is damaged */
+    int there = 0;
+    int status = has_oldest(c, &there, e);
+    if (!status && !there)
+        return 0; /* as it is: only who knows all of it */
     if (!status)
         status = sqlite_conn_prepare(c,
                                      "SELECT MAX(CASE oldest WHEN 0 THEN version ELSE "

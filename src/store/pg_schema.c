@@ -487,12 +487,6 @@ static int look(struct pg_conn *c, const struct pg_step *steps, size_t count,
     int status = current_version(c, &out->version, e);
     if (status || out->version <= out->known)
         return status;
-    status = pg_script(c,
-                       "ALTER TABLE schema_version ADD COLUMN IF NOT EXISTS oldest "
-                       "INTEGER NOT NULL DEFAULT 0",
-                       e);
-    if (status)
-        return status;
     status = pg_ask(c, &r, e,
                     "SELECT max(CASE oldest WHEN 0 THEN version ELSE oldest END) FROM "
                     "schema_version WHERE version > $1",

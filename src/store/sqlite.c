@@ -13,6 +13,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#define LOCK_TRIES    5
+#define LOCK_PAUSE_NS 20000000
+
 static int make_folder_of(const char *path, struct err *e)
 {
     char folder[PATH_MAX];
@@ -49,8 +52,16 @@ static int take_lock(const char *path, struct err *e)
     int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     if (fd < 0)
         return err_errno(e, "cannot open the lock file %s", name);
-    if (!flock(fd, LOCK_EX | LOCK_NB))
-        return fd;
+    /* Who only looks whether it is taken has it for a moment. */
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (!flock(fd, LOCK_EX | LOCK_NB))
+            return fd;
+        if (errno != EWOULDBLOCK)
+            break;
+        nanosleep(&pause, NULL);
+        errno = EWOULDBLOCK;
+    }
     int status = errno == EWOULDBLOCK
                      ? err_set(e, ERR_STATE,
                                "the database %s is used by another running service: stop "
@@ -168,12 +179,20 @@ int sqlite_schema_look(const char *path, struct store_schema *out, struct err *e
     if (!status)
         status = migrations_look(&c, steps, count, out, e);
     sqlite_conn_close(&c);
-    int fd = status ? -1 : take_lock(path, NULL);
     if (!status)
-        out->running = fd < 0;
+        out->running = sqlite_store_in_use(path);
+    return status;
+}
+
+bool sqlite_store_in_use(const char *path)
+{
+    char name[PATH_MAX];
+    int n = snprintf(name, sizeof name, "%s.lock", path);
+    int fd = n < 0 || (size_t)n >= sizeof name ? -1 : open(name, O_RDONLY | O_CLOEXEC);
+    bool used = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB);
     if (fd >= 0)
         close(fd);
-    return status;
+    return used;
 }
 
 static int move_to(struct sqlite_conn *c, int to, struct err *e)

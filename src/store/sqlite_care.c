@@ -3,12 +3,11 @@
 
 #include "base/fs.h"
 #include "store/native.h"
+#include "store/sqlite.h"
 #include "store/sqlite_conn.h"
 #include "store/sqlite_native.h"
 
-#include <fcntl.h>
 #include <limits.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -88,18 +87,6 @@ static int64_t bytes_of(const char *path)
     return sum + (n < 0 || (size_t)n >= sizeof wal || stat(wal, &st) ? 0 : st.st_size);
 }
 
-/* Whether a service has the file now. */
-static bool is_in_use(const char *path)
-{
-    char name[PATH_MAX];
-    int n = snprintf(name, sizeof name, "%s.lock", path);
-    int fd = n < 0 || (size_t)n >= sizeof name ? -1 : open(name, O_RDWR | O_CLOEXEC);
-    bool used = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB);
-    if (fd >= 0)
-        close(fd);
-    return used;
-}
-
 /* It is written twice, beside itself and into the journal. */
 static int need_room(const char *path, int64_t bytes, struct err *e)
 {
@@ -138,7 +125,8 @@ static int vacuum(struct store *s, struct store_vacuumed *out, struct err *e)
     do
         status = store_tidy(s, &more, e);
     while (!status && more);
-    out->whole = !is_in_use(store->path) || out->before_bytes <= BESIDE_MOST_BYTES;
+    out->whole =
+        !sqlite_store_in_use(store->path) || out->before_bytes <= BESIDE_MOST_BYTES;
     if (!status && out->whole)
         status = need_room(store->path, out->before_bytes, e);
     if (status)
