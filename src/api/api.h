@@ -50,6 +50,8 @@ void api_download(struct http_request *r);
 void api_delete(struct http_request *r);
 void api_delete_many(struct http_request *r);
 void api_cancel(struct http_request *r);
+void api_hold_place(struct http_request *r);
+void api_hold_take_back(struct http_request *r);
 void api_retry(struct http_request *r);
 void api_transcribe(struct http_request *r); /* submit.c */
 extern const struct http_form_handler api_transcribe_form;

@@ -14,6 +14,7 @@ static const struct mapping {
     {ERR_EXISTS, 409, NULL},
     {ERR_STATE, 409, NULL},
     {ERR_CANCELLED, 409, NULL},
+    {ERR_HELD, 409, NULL},
     {ERR_TOO_LARGE, 413, NULL},
     {ERR_UNSUPPORTED, 415, NULL},
     {ERR_NOT_MEDIA, 415, NULL},

@@ -27,5 +27,7 @@ const struct job_webhook *api_extras_webhook(struct api_extras *x);
 
 /* Put "webhook" into the JSON of a job that has one: how far it is, never its secret. */
 void api_add_webhook(struct jobs *jobs, const char *job_id, json_t *job);
+/* Put "hold" into the JSON of a job that is on hold; why, only for admins. */
+void api_add_hold(struct http_request *r, const char *job_id, json_t *job);
 
 #endif

@@ -2,6 +2,7 @@
 #include "api/api.h"
 #include "api/errors.h"
 #include "api/metrics_backup.h"
+#include "api/metrics_care.h"
 
 #include "base/clock.h"
 #include "job/queue_report.h"
@@ -151,6 +152,7 @@ void api_metrics(struct http_request *r)
         return;
     }
     metrics_backup(api->jobs, &body);
+    metrics_care(api->jobs, &body);
     measure_memory(&body);
     http_respond_bytes(&r->response, 200, "text/plain; version=0.0.4; charset=utf-8",
                        &body);

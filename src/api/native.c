@@ -101,6 +101,7 @@ static void answer_job(struct http_request *r, int status, struct job *job,
     struct api *api = r->app;
     json_t *shown = present_to(api, job, true);
     api_add_webhook(api->jobs, job->id, shown);
+    api_add_hold(r, job->id, shown);
     http_respond_json(&r->response, 200, shown);
     job_release(job);
 }

@@ -27,6 +27,9 @@ static const struct http_route routes[] = {
     {"GET", "/jobs/{id}/download", api_download, .access = API_READ},
     {"POST", "/jobs/{id}/cancel", api_cancel, .access = API_TRANSCRIBE},
     {"POST", "/jobs/{id}/retry", api_retry, .access = API_TRANSCRIBE},
+    /* What nobody may remove. */
+    {"POST", "/jobs/{id}/hold", api_hold_place, .body = &small_json, .access = API_ADMIN},
+    {"DELETE", "/jobs/{id}/hold", api_hold_take_back, .access = API_ADMIN},
     /* The stream of all changes. */
     {"GET", "/events", api_events_stream, .access = API_READ},
     {"GET", "/ws/jobs/{id}", .ws = &api_progress, .access = API_READ},

@@ -129,6 +129,19 @@ static const struct setting settings[] = {
      DAYS_ALLOWED, NULL, NULL, NULL, "days that uploads are kept; 0: for ever"},
     {"TRANSCRIPT_RETENTION_DAYS", NULL, SETTING_INTEGER, FIELD(transcript_retention_days),
      "30", DAYS_ALLOWED, NULL, NULL, NULL, "days that transcripts are kept; 0: for ever"},
+    {"DISK_LOW_PERCENT", NULL, SETTING_INTEGER, FIELD(disk_low_percent), "10", 0, 90,
+     NULL, NULL, NULL,
+     "free space of a disk, 10 GiB at most, below which what has expired is removed at "
+     "once"},
+    {"DISK_STOP_PERCENT", NULL, SETTING_INTEGER, FIELD(disk_stop_percent), "5", 0, 90,
+     NULL, NULL, NULL,
+     "free space of a disk, 2 GiB at most, below which uploads are answered 507; what "
+     "is "
+     "kept in reserve in any case: 64 MiB for recordings, 4 MiB for the database"},
+    {"SECURE_ERASE", NULL, SETTING_BOOLEAN, FIELD(secure_erase), "off", 0, 0,
+     off_on_choices, NULL, NULL,
+     "whether recordings in a folder are overwritten before they are removed; see "
+     "docs/operations.md for what that promises"},
     {"BACKUP_DIR", NULL, SETTING_TEXT, FIELD(backup_dir), NULL, 0, 0, NULL,
      setting_is_backup_dir, "a path, or s3://BUCKET/PREFIX",
      "where `backup` puts copies: a folder on another disk, or object storage (S3_…)"},

@@ -82,6 +82,9 @@ struct config {
     _Atomic int64_t
         transcript_retention_days;         /* TRANSCRIPT_RETENTION_DAYS, 0: for ever */
     char *backup_dir;                      /* BACKUP_DIR, optional */
+    int64_t disk_low_percent;              /* DISK_LOW_PERCENT */
+    int64_t disk_stop_percent;             /* DISK_STOP_PERCENT */
+    bool secure_erase;                     /* SECURE_ERASE */
     char *backup_key_file;                 /* BACKUP_KEY_FILE, optional */
     _Atomic int64_t backup_retention_days; /* BACKUP_RETENTION_DAYS */
     char *_Atomic rate_limit;              /* RATE_LIMIT */

@@ -118,6 +118,8 @@ const char *err_name(int code)
         return "quota_exceeded";
     case ERR_AWAY:
         return "unavailable";
+    case ERR_HELD:
+        return "on_hold";
     case ERR_UNSURE:
         return "unsure";
     default:

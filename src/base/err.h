@@ -28,6 +28,7 @@ enum err_code {
     ERR_QUOTA = -18,      /* what somebody may use is used up */
     ERR_AWAY = -19,       /* what we depend on cannot be reached now; nothing was done */
     ERR_UNSURE = -20,     /* it broke off so that nobody can say whether it was done */
+    ERR_HELD = -21,       /* an operator keeps it: it must not be removed */
 };
 
 struct err {

@@ -152,11 +152,38 @@ int fs_write_atomic(const char *path, const void *bytes, size_t length, struct e
     return status;
 }
 
-int fs_free_bytes(const char *path, uint64_t *out, struct err *e)
+int fs_space(const char *path, uint64_t *free_bytes, uint64_t *total, struct err *e)
 {
     struct statvfs vfs;
     if (statvfs(path, &vfs))
         return err_errno(e, "cannot ask for the free space at %s", path);
-    *out = (uint64_t)vfs.f_bavail * vfs.f_frsize;
+    *free_bytes = (uint64_t)vfs.f_bavail * vfs.f_frsize;
+    /* Without what only root may take, which is neither free nor used. */
+    *total = (uint64_t)(vfs.f_blocks - vfs.f_bfree + vfs.f_bavail) * vfs.f_frsize;
     return 0;
+}
+
+int fs_free_bytes(const char *path, uint64_t *out, struct err *e)
+{
+    uint64_t total;
+    return fs_space(path, out, &total, e);
+}
+
+int fs_wipe(const char *path, struct err *e)
+{
+    static const char zeros[65536];
+    struct stat st;
+    int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : err_errno(e, "cannot overwrite %s", path);
+    int status = fstat(fd, &st) ? err_errno(e, "cannot overwrite %s", path) : 0;
+    for (off_t left = st.st_size; !status && left > 0;) {
+        size_t n = left < (off_t)sizeof zeros ? (size_t)left : sizeof zeros;
+        status = fs_write_all(fd, zeros, n, e);
+        left -= (off_t)n;
+    }
+    if (!status && fsync(fd))
+        status = err_errno(e, "cannot sync %s", path);
+    close(fd);
+    return status;
 }

@@ -32,5 +32,12 @@ int fs_sync_folder_of(const char *path, struct err *e);
 
 /* Bytes that a plain user can still write at `path`'s file system. */
 int fs_free_bytes(const char *path, uint64_t *out, struct err *e);
+/* The same, and how large the file system is for such a user. */
+int fs_space(const char *path, uint64_t *free_bytes, uint64_t *total, struct err *e);
+
+/* Overwrite a file with zeros, and sync that, before its name goes. What a disk keeps of
+ * it elsewhere (flash, snapshots, journals of data) is beyond anybody's reach from here.
+ * A file that is not there is fine. */
+int fs_wipe(const char *path, struct err *e);
 
 #endif

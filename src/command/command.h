@@ -31,6 +31,10 @@ int command_keys(int argc, char **argv);       /* keys.c */
 int command_queue(int argc, char **argv);      /* queue.c */
 int command_backup(int argc, char **argv);     /* backup.c */
 int command_restore(int argc, char **argv);    /* restore.c */
+int command_prune(int argc, char **argv);      /* prune.c */
+int command_database(int argc, char **argv);   /* care.c */
+int command_hold(int argc, char **argv);       /* hold.c */
+int command_migrate(int argc, char **argv);    /* migrate.c */
 int command_routes(int argc, char **argv);     /* routes.c: for the tests */
 int command_check(int argc, char **argv);      /* check.c: everything tried */
 int command_doctor(int argc, char **argv);     /* doctor.c: settings and their sources */

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "job/service.h"
 #include "job/state.h"
+#include "store/holds.h"
 
 static void complain(const char *id, const struct err *e)
 {
@@ -12,7 +13,8 @@ static void complain(const char *id, const struct err *e)
 void jobs_ended(struct jobs *s, const struct job *j)
 {
     struct err e = {0};
-    if (j->retain_days != JOB_RETAIN_NONE || !job_state_ended(j->status))
+    if (j->retain_days != JOB_RETAIN_NONE || !job_state_ended(j->status) ||
+        store_hold_check(s->store, j->id, &e) == ERR_HELD)
         return;
     int status = store_shed(s->store, j->id, &e);
     if (!status)
@@ -44,6 +46,8 @@ void jobs_fetched(struct jobs *s, const char *id)
         return;
     bool now = j.retain_days == JOB_RETAIN_NONE && j.status == JOB_COMPLETED && !j.erased;
     job_release(&j);
+    if (now && store_hold_check(s->store, id, &e) == ERR_HELD)
+        return;
     if (now && jobs_erase(s, id, &e))
         complain(id, &e);
 }

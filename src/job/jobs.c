@@ -22,6 +22,7 @@
 #include "media/decode.h"
 #include "net/guard.h"
 #include "queue/redis.h"
+#include "store/holds.h"
 #include "store/share.h"
 #include "store/webhooks.h"
 
@@ -246,6 +247,7 @@ static int open_as(struct jobs **out, const struct config *c, bool has_doors,
     s->has_workers = !has_doors || c->embedded_workers;
     pthread_mutex_init(&s->order, NULL);
     pthread_mutex_init(&s->stranded.lock, NULL);
+    pressure_init(&s->pressure);
     int status = open_common(s, e);
     if (!status && has_doors)
         status = open_doors(s, e);
@@ -300,6 +302,7 @@ void jobs_close(struct jobs *s)
     resumable_list_free(s->written);
     stranded_release(&s->stranded.known);
     pthread_mutex_destroy(&s->stranded.lock);
+    pressure_release(&s->pressure);
     pthread_mutex_destroy(&s->order);
     free(s);
 }
@@ -486,7 +489,9 @@ int jobs_webhook_report(struct jobs *s, const char *id, struct job_webhook_repor
 int jobs_forget(struct jobs *s, const char *id, struct err *e)
 {
     struct job j = {0};
-    int status = blob_store_writable(s->blobs, e);
+    int status = store_hold_check(s->store, id, e);
+    if (!status)
+        status = blob_store_writable(s->blobs, e);
     if (status)
         return status;
     pthread_mutex_lock(&s->order);
@@ -498,6 +503,9 @@ int jobs_forget(struct jobs *s, const char *id, struct err *e)
      */
     if (!status)
         status = store_remove(s->store, id, e);
+    if (status == ERR_NOT_FOUND &&
+        j.id[0]) /* a hold came between, or somebody was faster */
+        status = store_hold_check(s->store, id, e) ? ERR_HELD : ERR_NOT_FOUND;
     if (!status) {
         struct queue_end end = {.seconds = j.duration_seconds};
         queue_over(s->queue, id, &end);

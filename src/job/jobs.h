@@ -122,7 +122,8 @@ int jobs_transcript(struct jobs *s, const char *id, struct transcript *out,
  * window on (the first is 0), and move *position behind it. */
 int jobs_heard(struct jobs *s, const char *id, int64_t *position, struct transcript *news,
                struct err *e);
-/* Cancel if running, then remove row, audio and transcript. */
+/* Cancel if running, then remove row, audio and transcript. ERR_HELD for a job that is on
+ * hold. */
 int jobs_delete(struct jobs *s, const char *id, struct err *e);
 /* pending or processing → cancelled, ERR_STATE from any other state. */
 int jobs_cancel(struct jobs *s, const char *id, struct job *out, struct err *e);

@@ -73,8 +73,8 @@ static int64_t prune(struct jobs *s, enum store_aged what, int64_t age_ms)
         int status = store_aged(s->store, what, before, ids, BATCH, &count, &e);
         for (size_t i = 0; !status && i < count; i++) {
             status = how_to_remove(what)(s, ids[i], &e);
-            if (status == ERR_NOT_FOUND)
-                status = 0; /* somebody was faster */
+            if (status == ERR_NOT_FOUND || status == ERR_HELD)
+                status = 0; /* somebody was faster, or has just put it on hold */
             removed += !status;
         }
         if (status)

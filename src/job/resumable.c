@@ -93,7 +93,7 @@ int resumable_create(struct jobs *s, struct store_upload *u, struct err *e)
     u->created_ms = clock_now_ms();
     u->expires_ms = u->created_ms + RESUMABLE_REST_MS;
     /* The row first: a part without one is swept. */
-    int status = store_room(s->store, e);
+    int status = jobs_room(s, e);
     if (!status)
         status = store_upload_insert(s->store, u, e);
     if (status)

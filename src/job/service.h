@@ -4,6 +4,7 @@
 
 #include "job/events.h"
 #include "job/jobs.h"
+#include "job/pressure.h"
 #include "job/stranded.h"
 #include "queue/queue.h"
 #include "store/blob.h"
@@ -64,6 +65,7 @@ struct jobs {
     /* For a sweep: other services may be taking recordings into the same storage. */
     bool beside;
     struct stranded_cache stranded;
+    struct pressure pressure;
     struct key_set *keys; /* owned: of requests that are coming in */
     struct held *held;    /* owned: recordings that go when a copy is made */
     /* Something was deleted, and is still in the database's journal, or in its search

@@ -163,7 +163,7 @@ static void mind_age(struct supervisor *v, int64_t now)
 {
     if (!v->jobs->has_doors)
         return;
-    if (now >= v->prune_at_ns) {
+    if (pressure_mind(v->jobs, now) || now >= v->prune_at_ns) {
         prune_run(v->jobs);
         v->prune_at_ns = now + PRUNE_NS;
     }

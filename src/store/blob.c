@@ -36,6 +36,11 @@ void blob_store_stop(struct blob_store *s)
         s->ops->stop(s);
 }
 
+void blob_store_wipe(struct blob_store *s)
+{
+    s->wipe = !s->remote;
+}
+
 const char *blob_store_scratch(const struct blob_store *s)
 {
     return s->scratch;

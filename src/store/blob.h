@@ -39,6 +39,10 @@ void blob_store_close(struct blob_store *s);
 /* Whoever waits for a server is sent away soon: for those who end. */
 void blob_store_stop(struct blob_store *s);
 
+/* Overwrite recordings in a folder before they are removed; a bucket's are its server's
+ * business. */
+void blob_store_wipe(struct blob_store *s);
+
 /* Where the decoder may spool. Borrowed. */
 const char *blob_store_scratch(const struct blob_store *s);
 /* What it is called, for messages. Borrowed. */

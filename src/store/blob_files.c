@@ -110,6 +110,16 @@ int files_check_space(const struct files_store *s, struct err *e)
     return status;
 }
 
+/* What cannot be overwritten stays, so that somebody hears of it; the next round of the
+ * retention tries again. */
+int files_unlink(const struct files_store *s, const char *path, struct err *e)
+{
+    int status = s->base.wipe ? fs_wipe(path, e) : 0;
+    if (!status && unlink(path) && errno != ENOENT)
+        status = err_errno(e, "cannot remove the recording %s", path);
+    return files_blame_us(status, e);
+}
+
 int files_blame_us(int status, struct err *e)
 {
     if (status != ERR_DENIED)
@@ -198,7 +208,7 @@ static void abort_writer(struct blob_writer *base)
     if (base->kept)
         (void)files_discard(base->store, base->id, &base->state, NULL);
     else if (!files_path(s, base->id, ".part", path, NULL))
-        unlink(path);
+        (void)files_unlink(s, path, NULL);
 }
 
 /* ---- reading ----------------------------------------------------------------------- */
@@ -297,9 +307,8 @@ static int remove_blob(struct blob_store *base, const char *id, struct err *e)
     int status = 0;
     for (size_t i = 0; !status && i < 2; i++) {
         status = files_path(STORE(base), id, suffixes[i], path, e);
-        if (!status && unlink(path) && errno != ENOENT)
-            status =
-                files_blame_us(err_errno(e, "cannot remove the recording %s", path), e);
+        if (!status)
+            status = files_unlink(STORE(base), path, e);
     }
     return status;
 }

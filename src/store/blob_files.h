@@ -30,6 +30,9 @@ int files_path(const struct files_store *s, const char *id, const char *suffix,
 int files_piece_path(const struct files_store *s, const char *id,
                      const struct blob_piece *piece, char path[PATH_MAX], struct err *e);
 int files_check_space(const struct files_store *s, struct err *e);
+/* Remove a file, overwritten before where that is wanted; one that is not there is fine.
+ */
+int files_unlink(const struct files_store *s, const char *path, struct err *e);
 /* What the system refuses us is not the caller's fault, and must not look like it. */
 int files_blame_us(int status, struct err *e);
 /* Open for reading. A file that another machine has made may not be seen at once on a

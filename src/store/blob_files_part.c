@@ -233,13 +233,6 @@ int files_read_part(struct blob_store *s, const char *id, const struct blob_stat
 
 /* ---- going ------------------------------------------------------------------------- */
 
-static int remove_path(const char *path, struct err *e)
-{
-    return unlink(path) && errno != ENOENT
-               ? files_blame_us(err_errno(e, "cannot remove %s", path), e)
-               : 0;
-}
-
 /* Also what a late writer has left: this folder holds only what is coming in. */
 int files_discard(struct blob_store *base, const char *id, const struct blob_state *state,
                   struct err *e)
@@ -249,7 +242,7 @@ int files_discard(struct blob_store *base, const char *id, const struct blob_sta
     (void)state;
     int status = files_path(s, id, ".part", path, e);
     if (!status)
-        status = remove_path(path, e);
+        status = files_unlink(s, path, e);
     DIR *dir = opendir(s->parts);
     if (!dir)
         return status ? status : err_errno(e, "cannot read the folder %s", s->parts);
@@ -259,7 +252,7 @@ int files_discard(struct blob_store *base, const char *id, const struct blob_sta
             continue;
         int n = snprintf(path, sizeof path, "%s/%s", s->parts, entry->d_name);
         if (n > 0 && (size_t)n < sizeof path)
-            status = remove_path(path, e);
+            status = files_unlink(s, path, e);
     }
     closedir(dir);
     return status;

@@ -61,7 +61,7 @@ static int sweep_one(const struct sweep *w, const char *name)
     int answer = w->wanted(w->arg, id, part);
     if (answer)
         return answer < 0 ? answer : 0;
-    return unlink(path) ? 0 : 1;
+    return files_unlink(w->s, path, NULL) ? 0 : 1;
 }
 
 static int sweep_folder(const struct sweep *w, int *removed, struct err *e)

@@ -29,6 +29,8 @@ int blob_store_open_as_set(struct blob_store **out, const struct config *c,
         return open_s3(out, c, e);
     int status =
         blob_store_open(out, url ? url + strlen(file) : c->storage_dir, reserve_bytes, e);
+    if (!status && c->secure_erase)
+        blob_store_wipe(*out);
     if (status || !c->scratch_dir)
         return status;
     char *scratch = strdup(c->scratch_dir);

@@ -45,6 +45,7 @@ struct blob_store {
     const struct blob_ops *ops; /* static */
     char *scratch;              /* owned */
     bool remote;
+    bool wipe; /* overwrite what is removed; a bucket cannot */
 };
 
 struct blob_writer {

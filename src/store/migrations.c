@@ -244,6 +244,25 @@ static const char ahead_sql[] =
     "  PRIMARY KEY (job_id, until_frame)"
     ") STRICT;";
 
+/* What is on hold stays, whoever wants to remove it: an older version, which knows
+ * nothing of holds, is stopped by the database. A step back leaves all this in place for
+ * the same reason, so that it may be there already. */
+static const char holds_sql[] =
+    "CREATE TABLE IF NOT EXISTS job_holds ("
+    "  job_id TEXT PRIMARY KEY REFERENCES jobs (id),"
+    "  reason TEXT NOT NULL,"
+    "  placed_by TEXT NOT NULL,"
+    "  placed_ms INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TRIGGER IF NOT EXISTS job_hold_keeps_job BEFORE DELETE ON jobs"
+    "  WHEN EXISTS (SELECT 1 FROM job_holds WHERE job_id = old.id)"
+    "  BEGIN SELECT RAISE(ABORT, 'the job is on hold'); END;"
+    "CREATE TRIGGER IF NOT EXISTS job_hold_keeps_what_it_has"
+    "  BEFORE UPDATE OF audio_present, erased ON jobs"
+    "  WHEN (new.audio_present < old.audio_present OR new.erased > old.erased)"
+    "    AND EXISTS (SELECT 1 FROM job_holds WHERE job_id = old.id)"
+    "  BEGIN SELECT RAISE(ABORT, 'the job is on hold'); END;";
+
 static const struct migration steps_of_this_version[] = {
     {1, "jobs, checkpoints and transcripts", jobs_sql},
     {2, "retention of recordings and jobs", retention_sql},
@@ -259,7 +278,11 @@ static const struct migration steps_of_this_version[] = {
     {12, "jobs by their outcome", ended_sql},
     {13, "who works", workers_sql},
     {14, "sittings of what comes in", sittings_sql},
-    {15, "windows that are done early", ahead_sql},
+    /* From here on each step says which schema a program must know to run with it, and
+     * how to go back. */
+    {15, "jobs on hold", holds_sql, .oldest = 14, .down = ""},
+    {16, "windows that are done early", ahead_sql, .oldest = 14,
+     .down = "DROP TABLE job_ahead;"},
 };
 
 const struct migration *migrations_all(size_t *count)
@@ -304,6 +327,42 @@ static int current_version(struct sqlite_conn *c, int *out, struct err *e)
     return ask_int(c, "SELECT COALESCE(MAX(version), 0) FROM schema_version", out, e);
 }
 
+/* Which schema a program must know, in the row of each step; 0: the step's own. */
+static int has_oldest(struct sqlite_conn *c, int *out, struct err *e)
+{
+    return ask_int(c,
+                   "SELECT COUNT(*) FROM pragma_table_info('schema_version') "
+                   "WHERE name = 'oldest'",
+                   out, e);
+}
+
+static int add_oldest(struct sqlite_conn *c, struct err *e)
+{
+    int there = 0;
+    int status = has_oldest(c, &there, e);
+    if (!status && !there)
+        status = sqlite_conn_script(
+            c, "ALTER TABLE schema_version ADD COLUMN oldest INTEGER NOT NULL DEFAULT 0",
+            e);
+    return status;
+}
+
+static int note_step(struct sqlite_conn *c, const struct migration *m, int64_t now_ms,
+                     struct err *e)
+{
+    int n = sqlite_conn_run(
+        c, e, "INSERT INTO schema_version (version, name, applied_ms) VALUES (?, ?, ?)",
+        "itl", m->version, m->name, now_ms);
+    if (n < 0 || !m->oldest)
+        return n < 0 ? n : 0;
+    int status = add_oldest(c, e);
+    if (status)
+        return status;
+    n = sqlite_conn_run(c, e, "UPDATE schema_version SET oldest = ? WHERE version = ?",
+                        "ii", m->oldest, m->version);
+    return n < 0 ? n : 0;
+}
+
 static int apply_one(struct sqlite_conn *c, const struct migration *m, int64_t now_ms,
                      struct err *e)
 {
@@ -318,28 +377,56 @@ static int apply_one(struct sqlite_conn *c, const struct migration *m, int64_t n
                                 e);
     if (!status)
         status = sqlite_conn_script(c, m->sql, e);
-    if (!status) {
-        int n = sqlite_conn_run(c, e, "INSERT INTO schema_version VALUES (?, ?, ?)",
-                                "itl", m->version, m->name, now_ms);
-        status = n < 0 ? n : 0;
-    }
+    if (!status)
+        status = note_step(c, m, now_ms, e);
     return sqlite_conn_end(c, status, e);
 }
 
-/* The version that the database has, which is one that we know. */
+/* What a program must know to run with a database that is newer than `newest`. */
+static int oldest_allowed(struct sqlite_conn *c, int newest, int *out, struct err *e)
+{
+    sqlite3_stmt *stmt;
+    int there = 0;
+    int status = has_oldest(c, &there, e);
+    if (!status && !there)
+        return 0; /* as it is: only who knows all of it */
+    if (!status)
+        status = sqlite_conn_prepare(c,
+                                     "SELECT MAX(CASE oldest WHEN 0 THEN version ELSE "
+                                     "oldest END) FROM schema_version WHERE version > ?",
+                                     &stmt, e);
+    if (status)
+        return status;
+    sqlite_conn_bind(stmt, "i", newest);
+    if (sqlite3_step(stmt) == SQLITE_ROW)
+        *out = sqlite3_column_int(stmt, 0);
+    else
+        status = sqlite_conn_error(c, e);
+    sqlite3_reset(stmt);
+    return status;
+}
+
+int migrations_look(struct sqlite_conn *c, const struct migration *steps, size_t count,
+                    struct store_schema *out, struct err *e)
+{
+    *out = (struct store_schema){.known = count ? steps[count - 1].version : 0};
+    int status = current_version(c, &out->version, e);
+    out->needs = out->version;
+    if (!status && out->version > out->known)
+        status = oldest_allowed(c, out->known, &out->needs, e);
+    if (!status && out->version <= out->known)
+        out->needs = 0;
+    return status;
+}
+
+/* The version that the database has, which is one that we can run with. */
 static int known_version(struct sqlite_conn *c, const struct migration *steps,
                          size_t count, int *version, struct err *e)
 {
-    int newest = count ? steps[count - 1].version : 0;
-    int status = current_version(c, version, e);
-    if (!status && *version > newest)
-        return err_set(
-            e, ERR_UNSUPPORTED,
-            "the database %s was written by a newer version of this program "
-            "(schema %d, this one knows up to %d): install that version again, "
-            "or restore a backup from before the upgrade",
-            c->path, *version, newest);
-    return status;
+    struct store_schema schema;
+    int status = migrations_look(c, steps, count, &schema, e);
+    *version = schema.version;
+    return status ? status : store_schema_judge(&schema, c->path, e);
 }
 
 int migrations_pending(struct sqlite_conn *c, const struct migration *steps, size_t count,
@@ -363,5 +450,39 @@ int migrations_apply(struct sqlite_conn *c, const struct migration *steps, size_
         if (!status && version > 0)
             log_info("database: schema %d (%s)", steps[i].version, steps[i].name);
     }
+    return status;
+}
+
+static int undo_one(struct sqlite_conn *c, const struct migration *m, struct err *e)
+{
+    int status = sqlite_conn_begin(c, e);
+    if (status)
+        return status;
+    status = sqlite_conn_script(c, m->down, e);
+    if (!status) {
+        int n = sqlite_conn_run(c, e, "DELETE FROM schema_version WHERE version = ?", "i",
+                                m->version);
+        status = n < 0 ? n : 0;
+    }
+    status = sqlite_conn_end(c, status, e);
+    if (!status)
+        log_info("database: schema %d (%s) was taken back", m->version, m->name);
+    return status;
+}
+
+int migrations_undo(struct sqlite_conn *c, const struct migration *steps, size_t count,
+                    int to, struct err *e)
+{
+    int version = 0;
+    int status = current_version(c, &version, e);
+    if (!status && count && version > steps[count - 1].version)
+        return store_schema_unknown(version, steps[count - 1].version, e);
+    /* All the way or not at all. */
+    for (size_t i = count; !status && i-- > 0;)
+        if (steps[i].version > to && steps[i].version <= version && !steps[i].down)
+            status = store_schema_no_way_back(steps[i].version, e);
+    for (size_t i = count; !status && i-- > 0;)
+        if (steps[i].version > to && steps[i].version <= version)
+            status = undo_one(c, &steps[i], e);
     return status;
 }

@@ -1,6 +1,8 @@
 #include "store/pg.h"
 
 #include "base/clock.h"
+#include "store/care.h"
+#include "store/holds.h"
 #include "store/pg_clock.h"
 #include "store/pg_jobs.h"
 #include "store/pg_listen.h"
@@ -78,6 +80,8 @@ static const struct store_ops pg_store_ops = {
     .waiting = &pg_waiting_ops,
     .queue = &pg_queue_ops,
     .workers = &pg_workers_ops,
+    .holds = &pg_holds_ops,
+    .care = &pg_care_ops,
     .rates = &pg_rates_ops,
 };
 

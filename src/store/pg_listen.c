@@ -43,13 +43,16 @@ static bool is_stopped(struct pg_listener *l, int timeout_ms)
  * server has noticed that it was gone. */
 static int join(struct pg_listener *l, struct err *e)
 {
-    char sql[160];
+    char sql[240];
+    size_t count;
+    const struct pg_step *steps = pg_steps(&count);
     int status = pg_conn_open(&l->conn, &l->pool->place, l->pool->instance,
                               clock_monotonic_ns() + CONNECT_NS, e);
     (void)snprintf(sql, sizeof sql,
-                   "SELECT pg_advisory_lock_shared(" PG_STRING(
-                       PG_LOCK_RUNNING) ", %d); LISTEN wt_jobs",
-                   l->pool->instance);
+                   "SELECT pg_advisory_lock_shared(%d, %d);"
+                   "SELECT pg_advisory_lock_shared(%d, %d); LISTEN wt_jobs",
+                   PG_LOCK_RUNNING, l->pool->instance, PG_LOCK_KNOWS,
+                   steps[count - 1].version);
     l->conn.limit_ns = ANSWER_NS;
     if (!status)
         status = pg_script(&l->conn, sql, e);

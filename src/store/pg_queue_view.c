@@ -321,6 +321,7 @@ static int queue_purge(struct store *s, int64_t before_ms, char (*ids)[ID_SIZE],
         status = pg_ask(t.conn, &r, e,
                         "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE "
                         "status = 'failed' AND completed_ms > 0 AND completed_ms < $1 "
+                        "AND NOT EXISTS (SELECT 1 FROM job_holds WHERE job_id = jobs.id) "
                         "LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id",
                         "ll", before_ms, (int64_t)max);
         if (!status)

@@ -313,7 +313,8 @@ int pg_read_resume(struct store *s, const char *id, struct store_resume *out,
 /* By enum store_aged. */
 #define AGED(which)                                                                      \
     "SELECT id FROM jobs WHERE completed_ms > 0 AND completed_ms < $1 "                  \
-    "AND status IN ('completed', 'failed', 'cancelled') AND " which                      \
+    "AND status IN ('completed', 'failed', 'cancelled') AND NOT EXISTS "                 \
+    "(SELECT 1 FROM job_holds WHERE job_id = jobs.id) AND " which                        \
     " ORDER BY completed_ms LIMIT $2"
 static const char *const aged_sql[] = {
     [STORE_AGED_AUDIO] = AGED("retain_days = 0 AND audio_present"),

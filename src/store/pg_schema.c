@@ -1,6 +1,7 @@
 /* The tables are those of migrations.c and schema_native.c in PostgreSQL's words. Texts
  * sort by their bytes, as SQLite's do, whatever the language of the database. */
 #include "store/pg_schema.h"
+#include "store/schema.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -8,6 +9,7 @@
 
 /* Long changes of large tables are given their time. */
 #define MIGRATION_NS INT64_C(3600000000000)
+#define CONNECT_NS   INT64_C(10000000000)
 
 #define TEXT_        "TEXT COLLATE \"C\" NOT NULL"
 #define NOW_MS       "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
@@ -315,6 +317,28 @@ static const char ahead_sql[] =
     "  PRIMARY KEY (job_id, until_frame)"
     ");";
 
+/* See migrations.c. What is on hold is passed over, as if it were not there; the lock on
+ * the row has been taken by then. */
+static const char holds_sql[] =
+    "CREATE TABLE IF NOT EXISTS job_holds ("
+    "  job_id TEXT COLLATE \"C\" PRIMARY KEY REFERENCES jobs (id),"
+    "  reason " TEXT_ ", placed_by " TEXT_ ", placed_ms BIGINT NOT NULL"
+    ");"
+    "CREATE OR REPLACE FUNCTION job_hold_keeps() RETURNS trigger LANGUAGE plpgsql AS $$ "
+    "BEGIN"
+    "  IF EXISTS (SELECT 1 FROM " PG_SCHEMA ".job_holds WHERE job_id = OLD.id) THEN"
+    "    RETURN NULL; END IF;"
+    "  IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;"
+    "  RETURN NEW; END $$;"
+    "DROP TRIGGER IF EXISTS job_hold_keeps_job ON jobs;"
+    "CREATE TRIGGER job_hold_keeps_job BEFORE DELETE ON jobs"
+    "  FOR EACH ROW EXECUTE FUNCTION job_hold_keeps();"
+    "DROP TRIGGER IF EXISTS job_hold_keeps_what_it_has ON jobs;"
+    "CREATE TRIGGER job_hold_keeps_what_it_has"
+    "  BEFORE UPDATE OF audio_present, erased ON jobs FOR EACH ROW"
+    "  WHEN ((OLD.audio_present AND NOT NEW.audio_present)"
+    "    OR (NEW.erased AND NOT OLD.erased)) EXECUTE FUNCTION job_hold_keeps();";
+
 /* One step may be several scripts: C has a limit to the length of a literal. */
 static const struct pg_step steps_of_this_version[] = {
     {1, "jobs, transcripts and the search", tables_sql},
@@ -325,7 +349,11 @@ static const struct pg_step steps_of_this_version[] = {
     {6, "who works", workers_sql},
     {7, "sittings of what comes in", sittings_sql},
     {8, "how often somebody came", rates_sql},
-    {9, "windows that are done early", ahead_sql},
+    /* From here on each step says which schema a program must know to run with it, and
+     * how to go back. */
+    {9, "jobs on hold", holds_sql, .oldest = 8, .down = ""},
+    {10, "windows that are done early", ahead_sql, .oldest = 8,
+     .down = "DROP TABLE job_ahead;"},
 };
 
 const struct pg_step *pg_steps(size_t *count)
@@ -384,6 +412,16 @@ static int apply_one(struct pg_conn *c, const struct pg_step *step, int64_t now_
                    "INSERT INTO schema_version (version, name, applied_ms) "
                    "VALUES ($1, $2, $3)",
                    "itl", step->version, step->name, now_ms);
+    if (n < 0 || !step->oldest)
+        return n < 0 ? n : 0;
+    status = pg_script(c,
+                       "ALTER TABLE schema_version ADD COLUMN IF NOT EXISTS oldest "
+                       "INTEGER NOT NULL DEFAULT 0",
+                       e);
+    if (status)
+        return status;
+    n = pg_run(c, e, "UPDATE schema_version SET oldest = $1 WHERE version = $2", "ii",
+               step->oldest, step->version);
     return n < 0 ? n : 0;
 }
 
@@ -414,41 +452,124 @@ static int refuse_beside(struct pg_conn *c, struct err *e)
     return status;
 }
 
-static int apply(struct pg_conn *c, const struct pg_step *steps, size_t count,
-                 bool beside, int64_t now_ms, struct err *e)
+/* The lowest and the highest schema that processes which run now know up to. */
+static int ask_running(struct pg_conn *c, int *running, int *lowest, int *highest,
+                       struct err *e)
 {
-    int version = 0, newest = count ? steps[count - 1].version : 0;
-    int status = pg_script(
+    PGresult *r;
+    int status = pg_ask(
+        c, &r, e,
+        "WITH known AS (SELECT objid::bigint AS schema FROM pg_catalog.pg_locks "
+        "  WHERE locktype = 'advisory' AND granted AND classid = " PG_STRING(
+            PG_LOCK_KNOWS) "  AND objsubid = 2 AND database = (SELECT oid FROM "
+                           "  pg_catalog.pg_database WHERE datname = "
+                           "current_database())), "
+                           "sums AS (SELECT (SELECT count(*) FROM " PG_RUNNING
+                           " AS running) AS running, (SELECT count(*) FROM known) AS "
+                           "spoken) "
+                           "SELECT running, "
+                           "  LEAST((SELECT min(schema) FROM known), CASE WHEN running > "
+                           "spoken THEN " PG_STRING(
+                               PG_SILENT_SCHEMA) " END), "
+                                                 "  GREATEST((SELECT max(schema) FROM "
+                                                 "known), CASE WHEN "
+                                                 "running > spoken THEN " PG_STRING(
+                                                     PG_SILENT_SCHEMA) " END) FROM sums",
+        "");
+    if (!status) {
+        *running = (int)pg_int(r, 0, 0);
+        *lowest = (int)pg_int(r, 0, 1);
+        *highest = (int)pg_int(r, 0, 2);
+    }
+    PQclear(r);
+    return status;
+}
+
+/* A step that those who run could not go on with waits until they have ended: the upgrade
+ * to the version before it is to be finished first. */
+static int refuse_under_others(struct pg_conn *c, const struct pg_step *step,
+                               struct err *e)
+{
+    int running = 0, lowest = 0, highest = 0;
+    int needs = step->oldest ? step->oldest : step->version;
+    int status = ask_running(c, &running, &lowest, &highest, e);
+    if (!status && running && lowest < needs)
+        status = err_set(e, ERR_STATE,
+                         "%s is used by %d service(s), and one of them knows the schema "
+                         "only up to %d, where this version needs %d: stop it first",
+                         c->place->name, running, lowest, needs);
+    return status;
+}
+
+/* ---- where it stands ------------------------------------------------------------- */
+
+static int look(struct pg_conn *c, const struct pg_step *steps, size_t count,
+                struct store_schema *out, struct err *e)
+{
+    PGresult *r;
+    *out = (struct store_schema){.known = count ? steps[count - 1].version : 0};
+    int status = current_version(c, &out->version, e);
+    if (status || out->version <= out->known)
+        return status;
+    status = pg_ask(c, &r, e,
+                    "SELECT max(CASE oldest WHEN 0 THEN version ELSE oldest END) FROM "
+                    "schema_version WHERE version > $1",
+                    "i", out->known);
+    if (!status)
+        out->needs = (int)pg_int(r, 0, 0);
+    PQclear(r);
+    return status;
+}
+
+static int take_turn(struct pg_conn *c, struct err *e)
+{
+    return pg_script(
         c,
         "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;"
         "SELECT pg_advisory_xact_lock(" PG_STRING(PG_LOCK_ONE) ", " PG_ONE_MIGRATES ")",
         e);
-    if (!status)
-        status = current_version(c, &version, e);
-    if (status)
-        return status;
-    if (version > newest)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "%s was written by a newer version of this program (schema %d, "
-                       "this one knows up to %d): install that version again, or restore "
-                       "a backup from before the upgrade",
-                       c->place->name, version, newest);
-    if (version && version < newest && beside && (status = refuse_beside(c, e)))
-        return status;
-    if (!version)
-        status = pg_script(c,
-                           "CREATE TABLE IF NOT EXISTS schema_version ("
-                           "  version INTEGER PRIMARY KEY,"
-                           "  name TEXT NOT NULL, applied_ms BIGINT NOT NULL)",
-                           e);
+}
+
+static int apply_steps(struct pg_conn *c, const struct pg_step *steps, size_t count,
+                       int version, int64_t now_ms, struct err *e)
+{
+    int status = version ? 0
+                         : pg_script(c,
+                                     "CREATE TABLE IF NOT EXISTS schema_version ("
+                                     "  version INTEGER PRIMARY KEY,"
+                                     "  name TEXT NOT NULL, applied_ms BIGINT NOT NULL)",
+                                     e);
     for (size_t i = 0; !status && i < count; i++) {
         if (steps[i].version <= version)
             continue;
-        status = apply_one(c, &steps[i], now_ms, e);
+        status = version ? refuse_under_others(c, &steps[i], e) : 0;
+        if (!status)
+            status = apply_one(c, &steps[i], now_ms, e);
         if (!status && version > 0)
             log_info("database: schema %d (%s)", steps[i].version, steps[i].name);
     }
     return status;
+}
+
+static int apply(struct pg_conn *c, const struct pg_step *steps, size_t count,
+                 bool beside, int64_t now_ms, struct err *e)
+{
+    struct store_schema now;
+    int status = take_turn(c, e);
+    if (!status)
+        status = look(c, steps, count, &now, e);
+    if (!status)
+        status = store_schema_judge(&now, c->place->name, e);
+    if (!status && now.version && now.version < now.known && beside)
+        status = refuse_beside(c, e);
+    return status ? status : apply_steps(c, steps, count, now.version, now_ms, e);
+}
+
+static int end(struct pg_conn *c, int status, struct err *e)
+{
+    int ended =
+        c->lost ? 0 : pg_script(c, status ? "ROLLBACK" : "COMMIT", status ? NULL : e);
+    return status ? status : ended;
 }
 
 int pg_migrate(struct pg_conn *c, const struct pg_step *steps, size_t count, bool beside,
@@ -457,12 +578,123 @@ int pg_migrate(struct pg_conn *c, const struct pg_step *steps, size_t count, boo
     int64_t limit_ns = c->limit_ns;
     c->limit_ns = MIGRATION_NS;
     int status = pg_script(c, "BEGIN", e);
-    if (!status) {
-        status = apply(c, steps, count, beside, now_ms, e);
-        int end =
-            c->lost ? 0 : pg_script(c, status ? "ROLLBACK" : "COMMIT", status ? NULL : e);
-        status = status ? status : end;
-    }
+    if (!status)
+        status = end(c, apply(c, steps, count, beside, now_ms, e), e);
     c->limit_ns = limit_ns;
+    return status;
+}
+
+/* ---- moving it ------------------------------------------------------------------- */
+
+static int undo_steps(struct pg_conn *c, const struct pg_step *steps, size_t count,
+                      int version, int to, struct err *e)
+{
+    int status = 0;
+    for (size_t i = count; !status && i-- > 0;) {
+        const struct pg_step *step = &steps[i];
+        if (step->version <= to || step->version > version)
+            continue;
+        if (!step->down)
+            return store_schema_no_way_back(step->version, e);
+        status = *step->down ? pg_script(c, step->down, e) : 0;
+        if (!status) {
+            int n = pg_run(c, e, "DELETE FROM schema_version WHERE version = $1", "i",
+                           step->version);
+            status = n < 0 ? n : 0;
+        }
+        if (!status)
+            log_info("database: schema %d (%s) is taken back", step->version, step->name);
+    }
+    return status;
+}
+
+static int undo(struct pg_conn *c, const struct pg_step *steps, size_t count, int version,
+                int to, struct err *e)
+{
+    int running = 0, lowest = 0, highest = 0;
+    if (version > steps[count - 1].version)
+        return store_schema_unknown(version, steps[count - 1].version, e);
+    int status = ask_running(c, &running, &lowest, &highest, e);
+    if (!status && running && highest > to)
+        status = err_set(e, ERR_STATE,
+                         "%s is used by a service that needs schema %d: stop those of "
+                         "this version first",
+                         c->place->name, highest);
+    return status ? status : undo_steps(c, steps, count, version, to, e);
+}
+
+static int move_to(struct pg_conn *c, const struct pg_step *steps, size_t count, int to,
+                   struct err *e)
+{
+    struct store_schema now;
+    size_t upto = 0;
+    int status = take_turn(c, e);
+    if (!status)
+        status = look(c, steps, count, &now, e);
+    if (status)
+        return status;
+    while (upto < count && steps[upto].version <= to)
+        upto++;
+    if (!upto || steps[upto - 1].version != to)
+        return err_set(e, ERR_INVALID, "there is no schema %d: the newest is %d", to,
+                       now.known);
+    if (to < now.version)
+        return undo(c, steps, count, now.version, to, e);
+    return apply_steps(c, steps, upto, now.version, clock_now_ms(), e);
+}
+
+int pg_move(struct pg_conn *c, const struct pg_step *steps, size_t count, int to,
+            struct err *e)
+{
+    int64_t limit_ns = c->limit_ns;
+    c->limit_ns = MIGRATION_NS;
+    int status = pg_script(c, "BEGIN", e);
+    if (!status)
+        status = end(c, move_to(c, steps, count, to, e), e);
+    c->limit_ns = limit_ns;
+    return status;
+}
+
+/* ---- for `migrate` --------------------------------------------------------------- */
+
+static int open_alone(struct pg_place *place, struct pg_conn *c, const char *url,
+                      struct err *e)
+{
+    int status = pg_place_init(place, url, e);
+    if (!status)
+        status = pg_conn_open(c, place, 0, clock_monotonic_ns() + CONNECT_NS, e);
+    return status;
+}
+
+/* Within a transaction that is rolled back: looking changes nothing. */
+int pg_schema_look(const char *url, struct store_schema *out, struct err *e)
+{
+    size_t count;
+    const struct pg_step *steps = pg_steps(&count);
+    struct pg_place place = {0};
+    struct pg_conn c = {0};
+    int lowest, highest, status = open_alone(&place, &c, url, e);
+    if (!status)
+        status = pg_script(&c, "BEGIN", e);
+    if (!status)
+        status = look(&c, steps, count, out, e);
+    if (!status)
+        status = ask_running(&c, &out->running, &lowest, &highest, e);
+    pg_conn_close(&c);
+    pg_place_release(&place);
+    return status;
+}
+
+int pg_schema_move(const char *url, int to, struct err *e)
+{
+    size_t count;
+    const struct pg_step *steps = pg_steps(&count);
+    struct pg_place place = {0};
+    struct pg_conn c = {0};
+    int status = open_alone(&place, &c, url, e);
+    if (!status)
+        status = pg_move(&c, steps, count, to, e);
+    pg_conn_close(&c);
+    pg_place_release(&place);
     return status;
 }

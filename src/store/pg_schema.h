@@ -9,6 +9,8 @@ struct pg_step {
     int version; /* rising */
     const char *name;
     const char *sql;
+    int oldest; /* a program that knows this one may run with the step; 0: the step */
+    const char *down; /* takes it back, and loses nothing; NULL: there is no way back */
 };
 
 /* All steps, in order. */
@@ -24,9 +26,16 @@ int pg_migrate(struct pg_conn *c, const struct pg_step *steps, size_t count, boo
 /* In the transaction that is open: our schema, empty, as it was in `version`; nothing may
  * have its name. */
 int pg_schema_build(struct pg_conn *c, int version, int64_t now_ms, struct err *e);
+/* Bring it to the version `to` of the list, forward or back: see store_schema_move. */
+int pg_move(struct pg_conn *c, const struct pg_step *steps, size_t count, int to,
+            struct err *e);
+
+/* The schema of the last version that did not say what it knows. */
+#define PG_SILENT_SCHEMA 8
 
 /* The classes of our advisory locks; the second number says which: */
 #define PG_LOCK_RUNNING    1465151025 /* … process runs: held while it does */
+#define PG_LOCK_KNOWS      1465151027 /* … schema it knows up to: held, too */
 #define PG_LOCK_ONE        1465151026 /* … of these: */
 #define PG_ONE_LOG         "1"        /* the log's next number; see pg_schema.c */
 #define PG_ONE_MIGRATES    "2"

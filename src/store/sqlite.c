@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "store/migrations.h"
+#include "store/schema.h"
 #include "store/sqlite_clock.h"
 
 #include <errno.h>
@@ -11,6 +12,9 @@
 #include <limits.h>
 #include <sys/file.h>
 #include <unistd.h>
+
+#define LOCK_TRIES    5
+#define LOCK_PAUSE_NS 20000000
 
 static int make_folder_of(const char *path, struct err *e)
 {
@@ -48,8 +52,16 @@ static int take_lock(const char *path, struct err *e)
     int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     if (fd < 0)
         return err_errno(e, "cannot open the lock file %s", name);
-    if (!flock(fd, LOCK_EX | LOCK_NB))
-        return fd;
+    /* Who only looks whether it is taken has it for a moment. */
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (!flock(fd, LOCK_EX | LOCK_NB))
+            return fd;
+        if (errno != EWOULDBLOCK)
+            break;
+        nanosleep(&pause, NULL);
+        errno = EWOULDBLOCK;
+    }
     int status = errno == EWOULDBLOCK
                      ? err_set(e, ERR_STATE,
                                "the database %s is used by another running service: stop "
@@ -147,4 +159,69 @@ int sqlite_store_open(struct store **out, const char *path,
         s->readers[i].damaged = &s->damaged;
     *out = &s->base;
     return 0;
+}
+
+/* ---- the schema ------------------------------------------------------------------ */
+
+static int open_to_look(struct sqlite_conn *c, const char *path, struct err *e)
+{
+    if (access(path, F_OK))
+        return err_set(e, ERR_NOT_FOUND, "there is no database at %s", path);
+    return sqlite_conn_open(c, path, true, e);
+}
+
+int sqlite_schema_look(const char *path, struct store_schema *out, struct err *e)
+{
+    size_t count;
+    const struct migration *steps = migrations_all(&count);
+    struct sqlite_conn c = {0};
+    int status = open_to_look(&c, path, e);
+    if (!status)
+        status = migrations_look(&c, steps, count, out, e);
+    sqlite_conn_close(&c);
+    if (!status)
+        out->running = sqlite_store_in_use(path);
+    return status;
+}
+
+bool sqlite_store_in_use(const char *path)
+{
+    char name[PATH_MAX];
+    int n = snprintf(name, sizeof name, "%s.lock", path);
+    int fd = n < 0 || (size_t)n >= sizeof name ? -1 : open(name, O_RDONLY | O_CLOEXEC);
+    bool used = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB);
+    if (fd >= 0)
+        close(fd);
+    return used;
+}
+
+static int move_to(struct sqlite_conn *c, int to, struct err *e)
+{
+    size_t count, upto = 0;
+    const struct migration *steps = migrations_all(&count);
+    struct store_schema now;
+    int status = migrations_look(c, steps, count, &now, e);
+    if (status)
+        return status;
+    while (upto < count && steps[upto].version <= to)
+        upto++;
+    if (!upto || steps[upto - 1].version != to)
+        return err_set(e, ERR_INVALID, "there is no schema %d: the newest is %d", to,
+                       now.known);
+    return to < now.version ? migrations_undo(c, steps, count, to, e)
+                            : migrations_apply(c, steps, upto, clock_now_ms(), e);
+}
+
+int sqlite_schema_move(const char *path, int to, struct err *e)
+{
+    struct sqlite_conn c = {0};
+    int fd = take_lock(path, e);
+    if (fd < 0)
+        return fd;
+    int status = open_to_look(&c, path, e);
+    if (!status)
+        status = move_to(&c, to, e);
+    sqlite_conn_close(&c);
+    close(fd);
+    return status;
 }

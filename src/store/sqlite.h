@@ -8,4 +8,7 @@
 int sqlite_store_open(struct store **out, const char *path,
                       const struct store_options *options, struct err *e);
 
+/* Whether a service has the file now. */
+bool sqlite_store_in_use(const char *path);
+
 #endif

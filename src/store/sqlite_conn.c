@@ -118,6 +118,11 @@ int sqlite_conn_error(struct sqlite_conn *c, struct err *e)
         return err_set(e, ERR_TIMEOUT, "the database %s is held by another process",
                        c->path);
     case SQLITE_CONSTRAINT:
+        if (code ==
+            SQLITE_CONSTRAINT_TRIGGER) /* see migrations.c: there is only this one */
+            return err_set(e, ERR_HELD,
+                           "the job is on hold: it is kept until an operator takes the "
+                           "hold back");
         return err_set(e, ERR_EXISTS, "the database %s refused a row: %s", c->path, why);
     default:
         break;

@@ -333,7 +333,9 @@ static int purge_with(struct sqlite_conn *c, int64_t before_ms, char (*ids)[ID_S
     int status = sqlite_conn_prepare(
         c,
         "SELECT id FROM jobs WHERE status = 'failed' AND completed_ms > 0 AND "
-        "completed_ms < ? LIMIT ?",
+        "completed_ms < ? AND NOT EXISTS (SELECT 1 FROM job_holds WHERE job_id = "
+        "jobs.id) "
+        "LIMIT ?",
         &stmt, e);
     if (status)
         return status;

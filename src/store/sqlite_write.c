@@ -2,6 +2,8 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "store/audit.h"
+#include "store/care.h"
+#include "store/holds.h"
 #include "store/keys.h"
 #include "store/queue_view.h"
 #include "store/sqlite_clock.h"
@@ -513,4 +515,6 @@ const struct store_ops sqlite_store_ops = {
     .waiting = &sqlite_waiting_ops,
     .queue = &sqlite_queue_ops,
     .workers = &sqlite_workers_ops,
+    .holds = &sqlite_holds_ops,
+    .care = &sqlite_care_ops,
 };

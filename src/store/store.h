@@ -96,6 +96,8 @@ struct store_rates_ops;
 
 struct store_waveform_ops;
 struct store_waiting_ops;
+struct store_holds_ops;
+struct store_care_ops;
 
 struct store_ops {
     void (*close)(struct store *s);
@@ -156,6 +158,8 @@ struct store_ops {
     const struct store_waiting_ops *waiting;   /* store/waiting.h */
     const struct store_queue_ops *queue;       /* store/queue_view.h */
     const struct store_workers_ops *workers;   /* store/workers.h */
+    const struct store_holds_ops *holds;       /* store/holds.h */
+    const struct store_care_ops *care;         /* store/care.h */
     const struct store_rates_ops *rates;       /* store/rates.h; NULL: nobody shares */
 };
 

@@ -135,7 +135,7 @@ describe('every route with every key', needsModel, () => {
       'GET /health/ready', 'GET /openapi.json', 'OPTIONS /uploads', 'OPTIONS /uploads/{id}', 'POST /session']);
     assert.deepEqual(named('caller'), ['GET /session']);
     for (const { method, path: where, access } of routes().filter((route) => !['public', 'caller'].includes(route.access))) {
-      if (/^\/(keys|audit|admin)/.test(where) || (/^\/models/.test(where) && method !== 'GET')) assert.equal(access, 'admin', `${method} ${where}`);
+      if (/^\/(keys|audit|admin)|\/hold$/.test(where) || (/^\/models/.test(where) && method !== 'GET')) assert.equal(access, 'admin', `${method} ${where}`);
       else if (method !== 'GET') assert.equal(access, 'transcribe', `${method} ${where}`);
       else assert.ok(['read', 'transcribe'].includes(access), `${method} ${where}: ${access}`);
     }

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "store/migrations.h"
+#include "store/schema.h"
 #include "store/sqlite.h"
 
 #include <fcntl.h>
@@ -158,12 +159,82 @@ static void a_newer_version_is_refused(void **state)
     size_t n;
     const struct migration *steps = migrations_all(&n);
     CHECK(migrations_apply(&f->conn, steps, n, 1, e));
-    CHECK(sqlite_conn_script(&f->conn, "INSERT INTO schema_version VALUES (99, 'x', 1)",
+    CHECK(sqlite_conn_script(&f->conn,
+                             "INSERT INTO schema_version (version, name, applied_ms) "
+                             "VALUES (99, 'x', 1)",
                              e));
     struct err why;
     assert_int_equal(open_store(f, &why), ERR_UNSUPPORTED);
     assert_non_null(strstr(why.message, "newer version"));
     assert_non_null(strstr(why.message, f->path));
+}
+
+/* What a version does not know, but may run with. */
+static void a_newer_version_that_allows_this_one_is_not_refused(void **state)
+{
+    struct fixture *f = *state;
+    size_t n;
+    const struct migration *steps = migrations_all(&n);
+    int newest = steps[n - 1].version;
+    struct migration more[64];
+    assert_true(n + 2 < 64);
+    memcpy(more, steps, n * sizeof *more);
+    more[n] =
+        (struct migration){newest + 1, "more", "ALTER TABLE jobs ADD COLUMN extra TEXT;",
+                           newest, "ALTER TABLE jobs DROP COLUMN extra;"};
+    more[n + 1] =
+        (struct migration){newest + 2, "less", "DROP TABLE waveforms;", newest + 1, NULL};
+    CHECK(migrations_apply(&f->conn, more, n + 1, 1, e));
+    CHECK(open_store(f, e));
+    struct store_schema now;
+    CHECK(sqlite_schema_look(f->path, &now, e));
+    assert_int_equal(now.version, newest + 1);
+    assert_int_equal(now.known, newest);
+    assert_int_equal(now.needs, newest);
+    /* A step of which it is said that this version cannot run with it. */
+    CHECK(migrations_apply(&f->conn, more, n + 2, 1, e));
+    struct err why;
+    assert_int_equal(open_store(f, &why), ERR_UNSUPPORTED);
+    assert_non_null(strstr(why.message, "migrate down"));
+    /* That one has no way back, and nothing is taken back for its sake. */
+    assert_int_equal(migrations_undo(&f->conn, more, n + 2, newest, &why),
+                     ERR_UNSUPPORTED);
+    assert_int_equal(count(f, "SELECT MAX(version) FROM schema_version"), newest + 2);
+}
+
+static void a_step_is_taken_back_and_made_again(void **state)
+{
+    struct fixture *f = *state;
+    static const struct migration steps[] = {
+        {1, "one", "CREATE TABLE one (x);"},
+        {2, "two", "ALTER TABLE one ADD COLUMN y; INSERT INTO one VALUES (1, 2);", 1,
+         "ALTER TABLE one DROP COLUMN y;"},
+        {3, "three", "CREATE TABLE three (x);", 2, "DROP TABLE three;"},
+    };
+    CHECK(migrations_apply(&f->conn, steps, 3, 1, e));
+    CHECK(migrations_undo(&f->conn, steps, 3, 1, e));
+    assert_int_equal(count(f, "SELECT MAX(version) FROM schema_version"), 1);
+    assert_int_equal(count(f, "SELECT COUNT(*) FROM one WHERE x = 1"), 1);
+    assert_int_equal(count(f, "SELECT COUNT(*) FROM sqlite_master WHERE name = 'three'"),
+                     0);
+    struct err why;
+    assert_int_equal(migrations_undo(&f->conn, steps, 3, 0, &why), ERR_UNSUPPORTED);
+    CHECK(migrations_apply(&f->conn, steps, 3, 1, e));
+    assert_int_equal(count(f, "SELECT MAX(version) FROM schema_version"), 3);
+    /* Who does not know a step cannot take it back. */
+    assert_int_equal(migrations_undo(&f->conn, steps, 2, 1, &why), ERR_UNSUPPORTED);
+}
+
+/* First expand, then contract, and always a way back. */
+static void new_steps_keep_the_rules(void **state)
+{
+    (void)state;
+    size_t n;
+    const struct migration *steps = migrations_all(&n);
+    for (size_t i = 14; i < n; i++) {
+        assert_non_null(steps[i].down);
+        assert_true(steps[i].oldest > 0 && steps[i].oldest < steps[i].version);
+    }
 }
 
 static void another_programs_database_is_refused(void **state)
@@ -181,6 +252,9 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_are_in_rising_order),
+        cmocka_unit_test(new_steps_keep_the_rules),
+        TEST(a_newer_version_that_allows_this_one_is_not_refused),
+        TEST(a_step_is_taken_back_and_made_again),
         TEST(every_older_version_is_brought_up_to_date),
         TEST(a_step_that_fails_leaves_nothing_behind),
         TEST(the_schema_stays_while_a_service_runs),

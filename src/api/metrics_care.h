@@ -1,0 +1,12 @@
+/* Figures of what must not be forgotten: disks that fill up, when the database was looked
+ * through, what is on hold. */
+#ifndef API_METRICS_CARE_H
+#define API_METRICS_CARE_H
+
+#include "base/buf.h"
+#include "job/jobs.h"
+
+/* Append them in Prometheus' text format. */
+void metrics_care(struct jobs *s, struct buf *out);
+
+#endif
