@@ -139,11 +139,18 @@ int fs_write_atomic(const char *path, const void *bytes, size_t length, struct e
     return status;
 }
 
-int fs_free_bytes(const char *path, uint64_t *out, struct err *e)
+int fs_space(const char *path, uint64_t *free_bytes, uint64_t *all_bytes, struct err *e)
 {
     struct statvfs vfs;
     if (statvfs(path, &vfs))
         return err_errno(e, "cannot ask for the free space at %s", path);
-    *out = (uint64_t)vfs.f_bavail * vfs.f_frsize;
+    *free_bytes = (uint64_t)vfs.f_bavail * vfs.f_frsize;
+    *all_bytes = (uint64_t)(vfs.f_blocks - vfs.f_bfree + vfs.f_bavail) * vfs.f_frsize;
     return 0;
+}
+
+int fs_free_bytes(const char *path, uint64_t *out, struct err *e)
+{
+    uint64_t all;
+    return fs_space(path, out, &all, e);
 }

@@ -32,5 +32,7 @@ int fs_sync_folder_of(const char *path, struct err *e);
 
 /* Bytes that a plain user can still write at `path`'s file system. */
 int fs_free_bytes(const char *path, uint64_t *out, struct err *e);
+/* The same, and all bytes that it has for plain users. */
+int fs_space(const char *path, uint64_t *free_bytes, uint64_t *all_bytes, struct err *e);
 
 #endif

@@ -3,6 +3,7 @@
  * either, with its socket as descriptor 3. */
 #include "command/command.h"
 
+#include "api/worker_door.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "command/cli.h"
@@ -94,16 +95,22 @@ static void print_help(FILE *out)
 static int run(const struct config *c, struct err *e)
 {
     struct jobs *jobs;
+    struct worker_door *door;
     int status = daemon_start(c, "worker", e);
     if (!status)
         status = jobs_open_worker(&jobs, c, e);
     if (status)
         return status;
-    log_info("version " WT_VERSION ", takes jobs");
-    daemon_wait();
+    status = worker_door_open(&door, c, jobs, e);
+    if (!status) {
+        log_info("version " WT_VERSION ", takes jobs");
+        daemon_wait();
+    }
+    worker_door_close(door);
     jobs_close(jobs);
-    log_info("stopped");
-    return 0;
+    if (!status)
+        log_info("stopped");
+    return status;
 }
 
 static int work(struct config *c, int argc, char **argv)

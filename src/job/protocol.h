@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/id.h"
+#include "job/transcribe.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -64,9 +65,10 @@ struct message {
     double probability; /* of the language; JOB: of the known one */
     int64_t next_frame;
     int64_t total_frames;
-    double seconds; /* DECODED, FINISHED: of audio */
-    int code;       /* FAILED: enum err_code */
-    char text[500]; /* FAILED: the reason; FINISHED: a warning or "" */
+    double seconds;                /* DECODED, FINISHED: of audio */
+    struct transcribe_times times; /* FINISHED: what the parts took */
+    int code;                      /* FAILED: enum err_code */
+    char text[500];                /* FAILED: the reason; FINISHED: a warning or "" */
 
     char *body; /* owned, NUL-terminated; NULL: none */
     size_t body_length;

@@ -4,6 +4,7 @@
 
 #include "job/events.h"
 #include "job/jobs.h"
+#include "job/meter.h"
 #include "job/stranded.h"
 #include "queue/queue.h"
 #include "store/blob.h"
@@ -62,6 +63,7 @@ struct jobs {
     bool beside;
     struct stranded_cache stranded;
     struct key_set *keys; /* owned: of requests that are coming in */
+    struct meter meter;
     /* Something was deleted, and is still in the database's journal, or in its search
      * index. */
     atomic_bool scrub_wanted, tidy_wanted;

@@ -1,3 +1,4 @@
+#include "store/vitals.h"
 #include "store/pg.h"
 
 #include "base/clock.h"
@@ -77,6 +78,7 @@ static const struct store_ops pg_store_ops = {
     .waiting = &pg_waiting_ops,
     .queue = &pg_queue_ops,
     .workers = &pg_workers_ops,
+    .vitals = &pg_vitals_ops,
     .rates = &pg_rates_ops,
 };
 

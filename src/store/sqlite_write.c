@@ -1,6 +1,7 @@
 /* What the store changes, in SQL: every change is one statement or one transaction. */
 #include "base/fs.h"
 #include "base/mem.h"
+#include "store/vitals.h"
 #include "store/audit.h"
 #include "store/keys.h"
 #include "store/queue_view.h"
@@ -490,4 +491,5 @@ const struct store_ops sqlite_store_ops = {
     .waiting = &sqlite_waiting_ops,
     .queue = &sqlite_queue_ops,
     .workers = &sqlite_workers_ops,
+    .vitals = &sqlite_vitals_ops,
 };

@@ -90,6 +90,7 @@ struct store_sources_ops;
 struct store_webhooks_ops;
 struct store_queue_ops;
 struct store_workers_ops;
+struct store_vitals_ops;
 struct store_rates_ops;
 
 struct store_waveform_ops;
@@ -152,6 +153,7 @@ struct store_ops {
     const struct store_waiting_ops *waiting;   /* store/waiting.h */
     const struct store_queue_ops *queue;       /* store/queue_view.h */
     const struct store_workers_ops *workers;   /* store/workers.h */
+    const struct store_vitals_ops *vitals;     /* store/vitals.h */
     const struct store_rates_ops *rates;       /* store/rates.h; NULL: nobody shares */
 };
 
