@@ -1,5 +1,5 @@
 // deploy/prometheus: its files are valid, each rule is right about figures that are made up
-// (alerts_test.yml), and each is raised once by its real fault, on real services, a real
+// (alerts_test.yml, alerts_days_test.yml), and each is raised once by its real fault, on real services, a real
 // Prometheus, real exporters.
 //
 // What is shortened in the copy of the rules that runs here are times alone: how long a
@@ -35,8 +35,9 @@ describe('what is delivered', { skip }, () => {
   });
 
   test('raises what it must by figures, and nothing else', () => {
-    promtool(['test', 'rules', deployed('alerts_test.yml')]);
-    const text = fs.readFileSync(deployed('alerts_test.yml'), 'utf8');
+    const files = ['alerts_test.yml', 'alerts_days_test.yml'].map(deployed);
+    promtool(['test', 'rules', ...files]);
+    const text = files.map((file) => fs.readFileSync(file, 'utf8')).join('');
     for (const name of names) assert.match(text, new RegExp(`alertname="${name}"`), `${name} has no case in which it fires`);
   });
 

@@ -120,6 +120,21 @@ describe('a service', { skip }, () => {
     await until1(server, 'worker_deaths_total{cause="killed"}', (n) => n === killed + 1);
   });
 
+  test('counts uploads that are not whole, and what has come of them', async () => {
+    const { headers } = await fetch(`${server.url}/uploads`, {
+      method: 'POST', headers: { 'Tus-Resumable': '1.0.0', 'Upload-Length': '1000', 'Upload-Metadata': `filename ${btoa('a.wav')}` },
+    });
+    const where = new URL(headers.get('location'), server.url);
+    assert.equal((await fetch(where, {
+      method: 'PATCH', body: wav().subarray(0, 400), headers: { 'Tus-Resumable': '1.0.0', 'Upload-Offset': '0', 'Content-Type': 'application/offset+octet-stream' },
+    })).status, 204);
+    const now = await read(server);
+    assert.equal(now.get(`${prefix}uploads_open`), 1);
+    assert.equal(now.get(`${prefix}uploads_open_bytes`), 400);
+    assert.equal((await fetch(where, { method: 'DELETE', headers: { 'Tus-Resumable': '1.0.0' } })).status, 204);
+    assert.equal((await read(server)).get(`${prefix}uploads_open`), 0);
+  });
+
   test('says what it takes of the machine, and what is left', async () => {
     await until1(server, 'processes{role="worker"}', (n) => n === 1);
     const now = await read(server);
@@ -274,6 +289,7 @@ describe('docs/operations.md', { skip: skip || noPrometheus }, () => {
     const printed = commands.map((b) => runBlock(b, { replace, env, cwd: server.folder })).join('\n');
     assert.match(printed, /SUCCESS/);
     assert.match(printed, /^whisper_transcriber_ready 1$/m);
+    assert.equal((await fetch(`${server.url}/metrics`)).status, 401, 'nobody else reads them now');
     assert.match(fs.readFileSync(path.join(etc, 'whisper-transcriber.token'), 'utf8'), /^wt_\S+\n?$/);
     await server.stop();
   });
