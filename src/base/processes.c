@@ -74,20 +74,32 @@ static void read_all(struct list *l)
     closedir(folder);
 }
 
+static int by_pid(const void *a, const void *b)
+{
+    const struct process *x = a, *y = b;
+    return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+/* NULL: it has ended meanwhile, or is none that we see. */
+static const struct process *parent_of(const struct list *l, const struct process *p)
+{
+    const struct process wanted = {.pid = p->parent};
+    return bsearch(&wanted, l->all, l->count, sizeof wanted, by_pid);
+}
+
 /* Until nobody is found any more whose parent is one of ours. */
 static void find_ours(struct list *l, int self)
 {
+    if (l->count)
+        qsort(l->all, l->count, sizeof *l->all, by_pid);
     for (size_t i = 0; i < l->count; i++)
         if (l->all[i].pid == self)
             l->all[i].place = PROCESS_SELF;
     for (bool found = true; found;) {
         found = false;
         for (size_t i = 0; i < l->count; i++) {
-            const struct process *parent = NULL;
-            for (size_t k = 0; l->all[i].place < 0 && !parent && k < l->count; k++)
-                if (l->all[k].pid == l->all[i].parent && l->all[k].place >= 0)
-                    parent = &l->all[k];
-            if (!parent)
+            const struct process *parent = parent_of(l, &l->all[i]);
+            if (l->all[i].place >= 0 || !parent || parent->place < 0)
                 continue;
             l->all[i].place =
                 parent->place == PROCESS_SELF ? PROCESS_CHILD : PROCESS_GRANDCHILD;
