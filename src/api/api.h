@@ -39,8 +39,9 @@ void api_openapi(struct http_request *r);
 void api_docs(struct http_request *r);
 void api_health_live(struct http_request *r); /* health.c */
 void api_health_ready(struct http_request *r);
-void api_metrics(struct http_request *r);    /* metrics.c */
-void api_queue_show(struct http_request *r); /* queue.c */
+void api_metrics(struct http_request *r);        /* metrics.c */
+void api_worker_metrics(struct http_request *r); /* of a `worker` process */
+void api_queue_show(struct http_request *r);     /* queue.c */
 void api_queue_requeue(struct http_request *r);
 void api_queue_purge_dead(struct http_request *r);
 void api_workers(struct http_request *r); /* workers.c */

@@ -192,6 +192,10 @@ static const struct setting settings[] = {
      NULL, 0, 0, NULL, setting_is_header_name, "the name of a header",
      "with AUTH=proxy: where it says what they may (read, transcribe, admin); unset: "
      "everyone may read and transcribe"},
+    {"WORKER_METRICS_PORT", NULL, SETTING_INTEGER, FIELD(worker_metrics_port), "0", 0,
+     65535, NULL, NULL, NULL,
+     "port at which a `worker` process tells Prometheus its figures, under the address "
+     "in HOST; 0: none"},
     {"WYOMING_PORT", NULL, SETTING_INTEGER, FIELD(wyoming_port), "0", 0, 65535, NULL,
      NULL, NULL,
      "port of the Wyoming door for Home Assistant, most often 10300; 0: none"},

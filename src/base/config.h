@@ -100,6 +100,7 @@ struct config {
     char *vad_model; /* VAD_MODEL: the voice detector's file, optional: in model_dir */
     int64_t max_connections;                   /* MAX_CONNECTIONS */
     int64_t max_connections_per_client;        /* MAX_CONNECTIONS_PER_CLIENT */
+    int64_t worker_metrics_port;               /* WORKER_METRICS_PORT; 0: no such door */
     int64_t wyoming_port;                      /* WYOMING_PORT; 0: no such door */
     char *wyoming_host;                        /* WYOMING_HOST, optional: host */
     int64_t model_idle_seconds;                /* MODEL_IDLE_SECONDS; 0: models stay */

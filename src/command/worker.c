@@ -3,6 +3,7 @@
  * either, with its socket as descriptor 3. */
 #include "command/command.h"
 
+#include "api/worker_door.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/service_manager.h"
@@ -128,19 +129,25 @@ static void feel_pulse(void *context)
 static int run(struct config *c, struct err *e)
 {
     struct jobs *jobs;
+    struct worker_door *door;
     int status = daemon_start(c, "worker", e);
     if (!status)
         status = jobs_open_worker(&jobs, c, e);
     if (status)
         return status;
-    log_info("version " WT_VERSION ", takes jobs");
-    service_manager_ready();
-    daemon_wait(c,
-                &(struct daemon_work){jobs, check_settings, apply_settings, feel_pulse});
-    service_manager_stopping(CLOSE_SECONDS);
+    status = worker_door_open(&door, c, jobs, e);
+    if (!status) {
+        log_info("version " WT_VERSION ", takes jobs");
+        service_manager_ready();
+        daemon_wait(
+            c, &(struct daemon_work){jobs, check_settings, apply_settings, feel_pulse});
+        service_manager_stopping(CLOSE_SECONDS);
+    }
+    worker_door_close(door);
     jobs_close(jobs);
-    log_info("stopped");
-    return 0;
+    if (!status)
+        log_info("stopped");
+    return status;
 }
 
 static int work(struct config *c, int argc, char **argv)

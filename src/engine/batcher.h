@@ -21,6 +21,7 @@ struct member {
     bool stopped;                              /* its listeners end as soon as they can */
     int held;                                  /* seats */
     uint64_t serial;                           /* set by batcher_join */
+    struct whisper_times times;                /* with the baton, as is the rest */
 };
 
 /* A seat is a window of the net and what the search keeps of it. */

@@ -1,6 +1,7 @@
 /* Windows to tokens. */
 #include "engine/longform.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "engine/search.h"
 
@@ -49,6 +50,11 @@ static int find_seat(const struct run *w, const bool *used)
     return seat;
 }
 
+static double seconds_between(int64_t from_ns, int64_t to_ns)
+{
+    return (double)(to_ns - from_ns) / 1e9;
+}
+
 /* A window into a seat: false where it has no sound, or where the run was stopped. */
 static bool encode_one(struct run *w, const struct window *window, int seat)
 {
@@ -56,13 +62,18 @@ static bool encode_one(struct run *w, const struct window *window, int seat)
     struct net *net = w->s->net;
     if (batcher_stopped(w->batcher, w->member) || !batcher_begin(w->batcher, w->member))
         return false;
+    int64_t begun_ns = clock_monotonic_ns();
     bool sounds = take(w, window, w->s->features);
+    int64_t taken_ns = clock_monotonic_ns();
     if (sounds) {
         net_set_stop(net, w->c ? w->c->cancelled : NULL, w->c ? w->c->arg : NULL);
         net_encode(net, seat, &features, 1);
         net_set_stop(net, NULL, NULL);
     }
+    int64_t encoded_ns = clock_monotonic_ns();
     batcher_end(w->batcher);
+    w->member->times.mel += seconds_between(begun_ns, taken_ns);
+    w->member->times.encoder += seconds_between(taken_ns, encoded_ns);
     return sounds && !batcher_stopped(w->batcher, w->member);
 }
 
@@ -333,8 +344,11 @@ static int align(struct run *w, struct heard *h, int index, struct err *e)
 {
     if (!batcher_begin(w->batcher, w->member))
         return longform_check(w, e);
+    int64_t begun_ns = clock_monotonic_ns();
     int rc = timing_align(w, h, index, e);
+    int64_t ended_ns = clock_monotonic_ns();
     batcher_end(w->batcher);
+    w->member->times.align += seconds_between(begun_ns, ended_ns);
     return rc;
 }
 

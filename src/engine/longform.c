@@ -2,6 +2,7 @@
  */
 #include "engine/longform.h"
 
+#include "base/clock.h"
 #include "engine/params.h"
 #include "engine/search.h"
 #include "engine/segments.h"
@@ -117,17 +118,22 @@ int longform_split(struct run *w, struct err *e)
 }
 
 static int find_speech(struct run *w, const float *samples, size_t n_samples,
-                       struct err *e)
+                       struct whisper_times *times, struct err *e)
 {
     struct whisper_session *s = w->s;
     const struct whisper_params *p = w->p;
+    int64_t begun_ns = clock_monotonic_ns();
     int rc = mel_begin(s->mel, samples, n_samples, e);
+    int64_t filtered_ns = clock_monotonic_ns();
+    times->mel = (double)(filtered_ns - begun_ns) / 1e9;
     if (rc < 0)
         return rc;
     if (!p->vad_filter)
         return speech_all(&s->speech, samples, n_samples, e);
-    return speech_find(&s->speech, s->vad, net_pool(s->net), samples, n_samples, &p->vad,
-                       w->c ? w->c->cancelled : NULL, w->c ? w->c->arg : NULL, e);
+    rc = speech_find(&s->speech, s->vad, net_pool(s->net), samples, n_samples, &p->vad,
+                     w->c ? w->c->cancelled : NULL, w->c ? w->c->arg : NULL, e);
+    times->vad = (double)(clock_monotonic_ns() - filtered_ns) / 1e9;
+    return rc;
 }
 
 int longform_begin(struct run *w, const float *samples, size_t n_samples, bool votes,
@@ -138,8 +144,11 @@ int longform_begin(struct run *w, const float *samples, size_t n_samples, bool v
     w->r->duration_seconds = (double)n_samples / WHISPER_SAMPLE_RATE;
     if (!batcher_begin(w->batcher, w->member))
         return longform_check(w, e);
-    int rc = find_speech(w, samples, n_samples, e);
+    struct whisper_times times = {0};
+    int rc = find_speech(w, samples, n_samples, &times, e);
     batcher_end(w->batcher);
+    w->member->times.mel += times.mel;
+    w->member->times.vad += times.vad;
     if (rc == 0)
         rc = take_seats(w, votes ? w->s->max_windows : 1, e);
     if (rc < 0)
@@ -239,6 +248,7 @@ int whisper_transcribe(struct whisper_session *s, const float *samples, size_t n
     batcher_enter(w.batcher);
     batcher_join(w.batcher, &member);
     rc = transcribe(&w, samples, n_samples, language, e);
+    r->report.times = member.times;
     batcher_leave(w.batcher);
     return rc;
 }

@@ -1,5 +1,6 @@
 #include "engine/search_state.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <math.h>
@@ -222,15 +223,25 @@ static int cancelled(struct err *e)
     return err_set(e, ERR_CANCELLED, "the transcription was cancelled");
 }
 
+/* With the baton; of nobody (NULL) nothing is noted. */
+static void note_time(struct member *m, int64_t from_ns, int64_t to_ns)
+{
+    if (m)
+        m->times.decoder += (double)(to_ns - from_ns) / 1e9;
+}
+
 int search_begin(struct search *s, struct search_task *tasks, int count, struct member *m,
                  struct err *e)
 {
     if (!batcher_begin(s->batcher, m))
         return cancelled(e);
+    int64_t begun_ns = clock_monotonic_ns();
     int rc = read_first(s, tasks, count, e);
     if (rc == 0)
         rc = read_rest(s, tasks, count, e);
+    int64_t ended_ns = clock_monotonic_ns();
     batcher_end(s->batcher);
+    note_time(m, begun_ns, ended_ns);
     for (int i = 0; rc == 0 && i < count; i++) {
         struct hearing *h = &s->hearings[tasks[i].window];
         h->n_prompt = tasks[i].n_prompt;
@@ -245,13 +256,16 @@ int search_languages(struct search *s, int window, struct member *m, float *prob
 {
     if (!batcher_begin(s->batcher, m))
         return cancelled(e);
+    int64_t begun_ns = clock_monotonic_ns();
     forget(s, window);
     struct net_input input = {search_slot(window), &s->special.sot, 1, 0};
     int rc = net_decode(s->net, &input, 1, s->logits, e);
     if (rc == 0)
         rules_softmax(s->logits + s->special.language_begin, s->special.n_languages,
                       probabilities);
+    int64_t ended_ns = clock_monotonic_ns();
     batcher_end(s->batcher);
+    note_time(m, begun_ns, ended_ns);
     return rc;
 }
 

@@ -2,6 +2,7 @@
  */
 #include "engine/search_state.h"
 
+#include "base/clock.h"
 #include "engine/threads.h"
 
 #include <math.h>
@@ -194,6 +195,17 @@ static void hand_over(const struct hearing *h, struct search_task *t)
         t->avg_logprob = -1000;
 }
 
+/* Each window that was in a step has its share of the time. */
+static void share_time(struct search *s, const bool *in, int64_t ns)
+{
+    int n = 0;
+    for (int w = 0; w < s->max_windows; w++)
+        n += in[w];
+    for (int w = 0; w < s->max_windows; w++)
+        if (in[w] && s->hearings[w].member)
+            s->hearings[w].member->times.decoder += (double)ns / 1e9 / n;
+}
+
 /* One step of all that are decoded, by whoever they belong to. Those that enter while it
  * is computed are not in it. */
 static void step(struct search *s)
@@ -205,13 +217,16 @@ static void step(struct search *s)
         in[w] = s->hearings[w].active;
     s->stepping = in;
     batcher_compute(s->batcher);
+    int64_t begun_ns = clock_monotonic_ns();
     copy_prompt_rows(s, n_decoded, n);
     if (n_decoded > 0)
         rc = net_decode(s->net, s->inputs, n_decoded, s->logits, &e);
     if (rc == 0)
         look_at_rows(s, n);
+    int64_t ended_ns = clock_monotonic_ns();
     batcher_end_step(s->batcher);
     s->stepping = NULL;
+    share_time(s, in, ended_ns - begun_ns);
     for (int w = 0; w < s->max_windows; w++) {
         struct hearing *h = &s->hearings[w];
         if (!in[w])

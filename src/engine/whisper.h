@@ -265,6 +265,12 @@ enum whisper_detector {
 
 /* Notes are in the order of their windows. All else describes the whole recording, after
  * a break too. */
+/* What the parts of a transcription took, in seconds. A step of the decoder that served
+ * several windows counts for each in equal shares, whosever they were. */
+struct whisper_times {
+    double mel, vad, encoder, decoder, align;
+};
+
 struct whisper_report {
     double audio_seconds;
     double speech_seconds;        /* by the detector; all of it when that is off */
@@ -276,6 +282,7 @@ struct whisper_report {
     size_t n_notes, notes_capacity;
     struct whisper_vote *votes; /* owned [n_votes] */
     size_t n_votes, votes_capacity;
+    struct whisper_times times; /* also of a transcription that failed */
 };
 
 struct whisper_result {

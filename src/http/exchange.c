@@ -143,6 +143,21 @@ static void log_access(const struct exchange *x)
     log_request_end();
 }
 
+static void tally_end(const struct exchange *x)
+{
+    const struct http_response *response = &x->request.response;
+    const struct http_tally_end end = {
+        .route = x->route,
+        .begun = x->counted,
+        .status = response->status,
+        .error_code = response->error_code,
+        .seconds = (double)(clock_monotonic_ns() - x->started_ns) / 1e9,
+        .bytes_in = (uint64_t)x->body.total,
+        .bytes_out = x->answered_bytes,
+    };
+    http_tally_end(x->server->tally, &end);
+}
+
 static void end_counting(struct http_server *s)
 {
     pthread_mutex_lock(&s->lock);
@@ -161,8 +176,10 @@ void exchange_finish(struct exchange *x)
     x->request.gone |= x->broken_off;
     if (x->request.on_end)
         x->request.on_end(&x->request);
-    if (x->head_seen)
+    if (x->head_seen) {
         log_access(x);
+        tally_end(x);
+    }
     if (x->request.caller && s->leave)
         s->leave(x->request.caller);
     http_params_release(&x->request.query);
@@ -191,6 +208,8 @@ static int begin_counting(struct exchange *x)
         x->counted = true;
     }
     pthread_mutex_unlock(&s->lock);
+    if (x->counted)
+        http_tally_begin(s->tally, x->route);
     if (stopping) {
         http_response_header(response, "Connection", "close");
         http_response_header(response, "Retry-After", "10");

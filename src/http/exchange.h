@@ -17,6 +17,7 @@
 #include "http/pool.h"
 #include "http/ratelimit.h"
 #include "http/server.h"
+#include "http/tally.h"
 #include "http/waiter.h"
 #include "http/watch.h"
 
@@ -46,6 +47,7 @@ struct http_server {
     struct http_pool *pool;                /* owned */
     struct http_waiter *waiter;            /* owned */
     struct http_peers *peers;              /* owned */
+    struct http_tally *tally;              /* owned */
     int per_client;                        /* connections of one client */
     unsigned max_connections;              /* of all */
     pthread_mutex_t lock; /* held for moments; nothing is called under it */

@@ -116,3 +116,11 @@ bool http_pool_full(struct http_pool *p)
     pthread_mutex_unlock(&p->lock);
     return full;
 }
+
+void http_pool_figures(struct http_pool *p, int64_t *busy, int64_t *waiting)
+{
+    pthread_mutex_lock(&p->lock);
+    *busy = (int64_t)(p->threads - p->idle);
+    *waiting = (int64_t)p->waiting;
+    pthread_mutex_unlock(&p->lock);
+}

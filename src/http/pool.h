@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Part of something larger, which `run` finds again; it may free it. */
 struct http_task {
@@ -28,5 +29,7 @@ void http_pool_free(struct http_pool *p);
  * `run` was called. */
 void http_pool_add(struct http_pool *p, struct http_task *task);
 bool http_pool_full(struct http_pool *p);
+/* Threads that are at work, and tasks that wait for one. */
+void http_pool_figures(struct http_pool *p, int64_t *busy, int64_t *waiting);
 
 #endif

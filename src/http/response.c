@@ -132,6 +132,7 @@ void http_respond_error(struct http_response *r, int status, const char *error_c
     struct buf clean;
     buf_init(&clean, 3 * sizeof detail);
     http_utf8_repair(&clean, detail, strlen(detail));
+    (void)snprintf(r->error_code, sizeof r->error_code, "%s", error_code);
     http_response_header(r, "Cache-Control", "no-store");
     json_t *body = r->shape ? r->shape(r, &status, error_code, buf_cstr(&clean))
                             : usual_shape(error_code, buf_cstr(&clean));

@@ -18,6 +18,7 @@ typedef json_t *(*http_error_shape)(struct http_response *r, int *status,
 
 struct http_response {
     int status;             /* 0: nothing has been answered yet */
+    char error_code[40];    /* of the last http_respond_error; "": none */
     http_error_shape shape; /* of http_respond_error; NULL: the usual one */
     struct http_params headers;
     struct buf body;   /* owned */

@@ -38,10 +38,11 @@ static enum MHD_Result on_accept(void *cls, const struct sockaddr *sa, socklen_t
     struct http_server *s = cls;
     struct http_address peer;
     bool known = sa && http_address_from(sa, &peer);
-    return known && is_counted(s, &peer) &&
-                   http_peers_count(s->peers, &peer) >= s->per_client
-               ? MHD_NO
-               : MHD_YES;
+    if (!known || !is_counted(s, &peer) ||
+        http_peers_count(s->peers, &peer) < s->per_client)
+        return MHD_YES;
+    http_tally_turned_away(s->tally);
+    return MHD_NO;
 }
 
 static struct http_connection *open_connection(struct http_server *s,
@@ -177,6 +178,7 @@ void http_server_free(struct http_server *s)
     retired_free(s->retired);
     http_watch_free(s->watch);
     http_peers_free(s->peers);
+    http_tally_free(s->tally);
     pthread_cond_destroy(&s->idle);
     pthread_mutex_destroy(&s->lock);
     free(s);
@@ -204,7 +206,8 @@ static int prepare(struct http_server *s, const struct http_server_options *o,
         return status;
     s->watch = http_watch_new();
     s->peers = http_peers_new();
-    if (!s->watch || !s->peers)
+    s->tally = http_tally_new(s->routes, s->n_routes);
+    if (!s->watch || !s->peers || !s->tally)
         return err_set(e, ERR_NOMEM, "out of memory");
     status = http_pool_new(&s->pool, POOL_THREADS, POOL_LINE, e);
     if (!status)

@@ -129,8 +129,12 @@ void crew_bury(struct supervisor *v, size_t i, int64_t now)
     bool busy = any_working(v, i);
     if (busy)
         s->deaths = 0; /* a job's doing, not the worker's */
+    bool stopped = s->ended;
     if (!slot_reap(s, now))
         return;
+    meter_death(&v->jobs->meter, stopped                         ? METER_STOPPED
+                                 : strstr(s->death, "signal 9 ") ? METER_KILLED
+                                                                 : METER_DIED);
     models_released(v->models, (int)i);
     room_slot_gone(v->room, (int)i);
     if (!busy && !atomic_load(&v->closing) && crew_count(v, i) == 0 && slot_is_news(s))

@@ -13,6 +13,7 @@ static void complain(const char *id, const struct err *e)
 void jobs_ended(struct jobs *s, const struct job *j)
 {
     struct err e = {0};
+    meter_ended(&s->meter, j);
     if (j->retain_days != JOB_RETAIN_NONE || !job_state_ended(j->status) ||
         store_hold_check(s->store, j->id, &e) == ERR_HELD)
         return;

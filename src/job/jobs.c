@@ -248,6 +248,7 @@ static int open_as(struct jobs **out, const struct config *c, bool has_doors,
     pthread_mutex_init(&s->order, NULL);
     pthread_mutex_init(&s->stranded.lock, NULL);
     pressure_init(&s->pressure);
+    meter_init(&s->meter);
     int status = open_common(s, e);
     if (!status && has_doors)
         status = open_doors(s, e);
@@ -301,6 +302,7 @@ void jobs_close(struct jobs *s)
     held_free(s->held);
     resumable_list_free(s->written);
     stranded_release(&s->stranded.known);
+    meter_release(&s->meter);
     pthread_mutex_destroy(&s->stranded.lock);
     pressure_release(&s->pressure);
     pthread_mutex_destroy(&s->order);
@@ -310,6 +312,11 @@ void jobs_close(struct jobs *s)
 int jobs_allow(struct jobs *s, const struct queue_rate *rate, struct queue_allowance *out)
 {
     return s ? queue_allow(s->queue, rate, out) : ERR_UNSUPPORTED;
+}
+
+struct meter *jobs_meter(struct jobs *s)
+{
+    return &s->meter;
 }
 
 struct store *jobs_store(struct jobs *s)

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 struct jobs;
+struct meter;
 struct store;
 
 /* Opens the database (migrating it), the storage and the queue; starts the workers; goes
@@ -40,6 +41,8 @@ void jobs_close(struct jobs *s);
 
 /* Where the jobs are kept: for what else is kept there (job/keys.h). Borrowed. */
 struct store *jobs_store(struct jobs *s);
+/* What this process has done: job/meter.h. Borrowed. */
+struct meter *jobs_meter(struct jobs *s);
 
 /* ---- uploads: streamed to disk, hashed, synced, renamed ---- */
 struct upload;

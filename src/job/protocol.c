@@ -42,6 +42,13 @@ enum field_id {
     F_CODE,
     F_TEXT,
     F_ABOUT,
+    F_TIME_LOAD,
+    F_TIME_DECODE,
+    F_TIME_MEL,
+    F_TIME_VAD,
+    F_TIME_ENCODER,
+    F_TIME_DECODER,
+    F_TIME_ALIGN,
     F_COUNT
 };
 
@@ -77,6 +84,13 @@ static const struct field {
     [F_CODE] = FIELD("code", code, KIND_INT),
     [F_TEXT] = FIELD("text", text, KIND_TEXT),
     [F_ABOUT] = FIELD("about", about, KIND_TEXT),
+    [F_TIME_LOAD] = FIELD("time_load", times.load, KIND_NUMBER),
+    [F_TIME_DECODE] = FIELD("time_decode", times.decode, KIND_NUMBER),
+    [F_TIME_MEL] = FIELD("time_mel", times.engine.mel, KIND_NUMBER),
+    [F_TIME_VAD] = FIELD("time_vad", times.engine.vad, KIND_NUMBER),
+    [F_TIME_ENCODER] = FIELD("time_encoder", times.engine.encoder, KIND_NUMBER),
+    [F_TIME_DECODER] = FIELD("time_decoder", times.engine.decoder, KIND_NUMBER),
+    [F_TIME_ALIGN] = FIELD("time_align", times.engine.align, KIND_NUMBER),
 };
 
 #define BIT(field) (1u << (field))
@@ -107,7 +121,10 @@ static const struct form {
     [MESSAGE_AHEAD] = {"ahead", WHICH_JOB | BIT(F_NEXT), 0, 0},
     [MESSAGE_FINISHED] = {"finished",
                           WHICH_JOB | BIT(F_LANGUAGE) | BIT(F_PROBABILITY) |
-                              BIT(F_SECONDS) | BIT(F_TEXT),
+                              BIT(F_SECONDS) | BIT(F_TEXT) | BIT(F_TIME_LOAD) |
+                              BIT(F_TIME_DECODE) | BIT(F_TIME_MEL) | BIT(F_TIME_VAD) |
+                              BIT(F_TIME_ENCODER) | BIT(F_TIME_DECODER) |
+                              BIT(F_TIME_ALIGN),
                           0, 0},
     [MESSAGE_FAILED] = {"failed", WHICH_JOB | BIT(F_CODE) | BIT(F_TEXT), 0, 0},
     [MESSAGE_LOG] = {"log", BIT(F_CODE) | BIT(F_TEXT) | BIT(F_ABOUT), 0, 0},

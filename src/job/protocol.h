@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/id.h"
+#include "job/transcribe.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -68,8 +69,9 @@ struct message {
     double probability; /* of the language; JOB: of the known one */
     int64_t next_frame;
     int64_t total_frames;
-    double seconds; /* DECODED, FINISHED: of audio */
-    int code;       /* FAILED: enum err_code; LOG: enum log_level */
+    double seconds;                /* DECODED, FINISHED: of audio */
+    struct transcribe_times times; /* FINISHED: what the parts took */
+    int code;                      /* FAILED: enum err_code; LOG: enum log_level */
     char text[500]; /* FAILED: the reason; FINISHED: a warning or ""; LOG: the line */
     char about[ID_SIZE]; /* LOG: the job that it is about, or "" */
 

@@ -119,6 +119,7 @@ int run_claim(struct run *r, const struct run_context *c, const struct store_wis
         status = err_set(e, ERR_NOT_FOUND, "no job that is offered can be had");
     if (!status) {
         r->active = true;
+        meter_begun(&c->jobs->meter, &r->job);
         log_event(LOG_INFO, r->job.id, "begun: attempt %d, model %s, worker %s",
                   r->job.attempt, r->job.model, c->owner);
     }
@@ -490,10 +491,32 @@ static void log_end(const struct run *r)
     }
 }
 
+static void count_attempt(const struct run *r, struct meter *m)
+{
+    static const enum meter_attempt ends[] = {
+        [RUN_GOES_ON] = METER_LOST,      [RUN_FINISHED] = METER_FINISHED,
+        [RUN_FAILED] = METER_FAILED,     [RUN_CRASHED] = METER_CRASHED,
+        [RUN_RETURNED] = METER_RETURNED, [RUN_PUT_OFF] = METER_PUT_OFF,
+        [RUN_LOST] = METER_LOST,
+    };
+    meter_attempt(m, ends[r->end]);
+}
+
+/* What a finished attempt took, and writing it down, which began at `saved_ns`. */
+static void count_work(const struct run *r, struct meter *m, int64_t saved_ns)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    if (r->end == RUN_FINISHED)
+        meter_worked(m, &r->times, r->seconds - (double)r->from_frame / 100,
+                     (double)(r->heard_ns - r->sent_ns) / 1e9,
+                     (double)(now_ns - saved_ns) / 1e9);
+}
+
 /* Write the end and tell of the state that it led to. */
 static int save_end_and_tell(struct run *r, struct jobs *s, struct err *e)
 {
     struct job after;
+    int64_t saved_ns = clock_monotonic_ns();
     int status = save_end(r, s, e);
     /* What cannot be put together will not be next time either. */
     if (r->end == RUN_FINISHED && (status == ERR_CORRUPT || status == ERR_TOO_LARGE)) {
@@ -504,6 +527,7 @@ static int save_end_and_tell(struct run *r, struct jobs *s, struct err *e)
     if (status || r->end == RUN_LOST)
         return status;
     log_end(r);
+    count_work(r, &s->meter, saved_ns);
     if (!store_get(s->store, r->job.id, &after, NULL)) {
         jobs_post(s, &after);
         jobs_ended(s, &after);
@@ -537,10 +561,12 @@ void run_save(struct run *r, const struct run_context *c, int64_t now_ns)
     if (!status && over)
         status = save_end_and_tell(r, s, &e);
     pthread_mutex_unlock(&s->order);
-    if (status)
+    if (status) {
         refused(r, status, &e, now_ns);
-    else if (over)
+    } else if (over) {
+        count_attempt(r, &s->meter);
         run_release(r);
+    }
 }
 
 void run_renew(struct run *r, const struct run_context *c)

@@ -47,6 +47,7 @@ struct run {
     bool waits;     /* for memory, and somebody was told */
     bool modelless; /* the same: for any model to be here */
     int64_t sent_ns, deadline_ns;
+    int64_t heard_ns;      /* of RUN_FINISHED: when its worker said so */
     int64_t from_frame;    /* where this attempt began */
     int64_t asked_ns;      /* when its worker was asked to stop it; 0: not asked */
     int64_t not_before_ns; /* the store failed: try again then */
@@ -63,6 +64,7 @@ struct run {
     char language[16];
     double probability;
     double seconds;
+    struct transcribe_times times; /* as the worker says */
     char warning[256];
 };
 

@@ -2,6 +2,7 @@
  * cannot be. */
 #include "job/run.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "job/ahead.h"
 #include "format/transcript.h"
@@ -118,6 +119,8 @@ static int hear_finished(struct run *r, const struct message *m, struct err *e)
         return status;
     r->working = false;
     r->seconds = m->seconds;
+    r->times = m->times;
+    r->heard_ns = clock_monotonic_ns();
     if (m->language[0]) {
         memcpy(r->language, m->language, sizeof r->language);
         r->probability = m->probability;

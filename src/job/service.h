@@ -5,6 +5,7 @@
 #include "job/events.h"
 #include "job/jobs.h"
 #include "job/pressure.h"
+#include "job/meter.h"
 #include "job/stranded.h"
 #include "queue/queue.h"
 #include "store/blob.h"
@@ -68,6 +69,7 @@ struct jobs {
     struct pressure pressure;
     struct key_set *keys; /* owned: of requests that are coming in */
     struct held *held;    /* owned: recordings that go when a copy is made */
+    struct meter meter;
     /* Something was deleted, and is still in the database's journal, or in its search
      * index. */
     atomic_bool scrub_wanted, tidy_wanted;

@@ -3,6 +3,7 @@
  * holds what was finished. */
 #include "job/transcribe.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "job/detect.h"
 
@@ -314,6 +315,8 @@ static int hear(struct whisper_session *session, const struct pcm *pcm, struct r
                                 &result, e);
     if (rc == 0 && r->rc == 0)
         take_figures(r);
+    if (r->callbacks && r->callbacks->times)
+        r->callbacks->times->engine = result.report.times;
     r->result = NULL;
     whisper_result_release(&result);
     if (r->rc < 0)
@@ -330,7 +333,10 @@ int transcribe_file(struct whisper_session *session, struct decoding *decoding,
         .session = session, .options = options, .callbacks = callbacks, .out = out};
     struct pcm pcm = {0};
     struct media_info info;
+    int64_t begun_ns = clock_monotonic_ns();
     int rc = media_finish(decoding, &pcm, &info, e);
+    if (callbacks && callbacks->times)
+        callbacks->times->decode = (double)(clock_monotonic_ns() - begun_ns) / 1e9;
     if (rc < 0)
         return rc;
     describe(options, &info, out);

@@ -15,6 +15,13 @@ struct transcribe_options {
     bool detect; /* only tell the language */
 };
 
+/* What the parts of a job took, in seconds. */
+struct transcribe_times {
+    double load;   /* until there was a model to work with */
+    double decode; /* beyond that, until the decoder was done, which works meanwhile */
+    struct whisper_times engine;
+};
+
 struct transcribe_callbacks {
     void *arg;
     bool (*cancelled)(void *arg); /* of the hearing; the decoding has its own */
@@ -26,6 +33,7 @@ struct transcribe_callbacks {
     void (*window)(void *arg, int64_t next_frame, int64_t total_frames);
     /* As in engine/whisper.h. */
     void (*ahead)(void *arg, int64_t next_frame, const void *bytes, size_t length);
+    struct transcribe_times *times; /* where they are put: all but `load`; or NULL */
 };
 
 /* `decoding` is finished in any case. `out` is initialised by the caller and may hold the

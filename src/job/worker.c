@@ -1,5 +1,6 @@
 #include "job/worker.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "format/text.h"
@@ -46,6 +47,7 @@ struct task {
     pthread_t thread;
     struct transcript transcript;
     struct extent sent; /* what the service has of it */
+    struct transcribe_times times;
     atomic_bool cancelled;
     struct err lost; /* code != 0: the service cannot be told */
 };
@@ -217,8 +219,10 @@ static int hear(struct task *t, struct decoding *decoding,
 {
     struct whisper_session *session = NULL;
     const struct worker_patience patience = {is_cancelled, t};
+    int64_t begun_ns = clock_monotonic_ns();
     int status = worker_models_take(t->worker->models, &t->job,
                                     options->params.batch_size, &patience, &session, e);
+    t->times.load = (double)(clock_monotonic_ns() - begun_ns) / 1e9;
     if (!status)
         status = read_checkpoint(&t->job, &t->transcript, e);
     if (status) {
@@ -235,7 +239,8 @@ static int hear(struct task *t, struct decoding *decoding,
                                                  .cancelled = is_cancelled,
                                                  .decoded = on_decoded,
                                                  .window = on_window,
-                                                 .ahead = on_ahead};
+                                                 .ahead = on_ahead,
+                                                 .times = &t->times};
         status = transcribe_file(session, decoding, &o, &callbacks, &t->transcript, e);
         ahead_windows_release(&ahead);
     }
@@ -282,7 +287,8 @@ static void run_job(struct task *t)
     struct message end = {.type = status ? MESSAGE_FAILED : MESSAGE_FINISHED,
                           .code = status,
                           .probability = t->transcript.language_probability,
-                          .seconds = t->transcript.duration};
+                          .seconds = t->transcript.duration,
+                          .times = t->times};
     memcpy(end.language, t->transcript.language, sizeof end.language);
     copy_clean(end.text, sizeof end.text, status ? why.message : t->transcript.warning);
     if (status)

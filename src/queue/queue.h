@@ -45,6 +45,14 @@ struct queue_allowance {
     int64_t wait_us;  /* until one more may come; 0 when this one may */
 };
 
+/* How the queue's server is. */
+struct queue_health {
+    bool up;                        /* jobs are handed out by it; else by the store */
+    double answer_seconds;          /* of the last time that it was asked; 0: not yet */
+    int64_t used_bytes, most_bytes; /* its memory; most 0: as much as there is */
+    int64_t errands;                /* that it is still to be told */
+};
+
 struct queue_ops {
     void (*close)(struct queue *q);
     void (*push)(struct queue *q, const char *id);
@@ -61,6 +69,7 @@ struct queue_ops {
     bool (*wakes_one)(const struct queue *q);
     int (*fd)(const struct queue *q);
     void (*clear)(struct queue *q);
+    bool (*health)(struct queue *q, struct queue_health *out);
 };
 
 struct queue {
@@ -152,6 +161,13 @@ static inline int queue_fd(const struct queue *q)
 static inline void queue_clear(struct queue *q)
 {
     q->ops->clear(q);
+}
+
+/* Does not wait: what is asked for is found out for the next time. False: the queue has
+ * no server of its own. */
+static inline bool queue_health(struct queue *q, struct queue_health *out)
+{
+    return q->ops->health(q, out);
 }
 
 #endif

@@ -236,6 +236,7 @@ static const struct queue_ops redis_ops = {
     .wakes_one = redis_wakes_one,
     .fd = redis_fd,
     .clear = redis_clear,
+    .health = redis_health,
 };
 
 static int start_thread(pthread_t *thread, bool *runs, void *(*fn)(void *),

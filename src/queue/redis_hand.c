@@ -207,6 +207,8 @@ static void serve(struct redis_queue *q)
     free(errands);
     if (!status && news != NEWS_NONE)
         status = look_if_due(q, news, &e);
+    if (!status)
+        status = redis_measure(q, &e);
     if (status) {
         q->failures = 0;
         redis_away(q, &e);

@@ -46,6 +46,7 @@ struct redis_queue {
     pthread_t hand, ear;
     bool hand_runs, ear_runs;
     atomic_bool closing;
+    atomic_bool measure; /* somebody wants to know how the server is */
 
     /* The link that claims go through. It is there as long as Redis holds all that waits,
      * as far as anybody knows: that is what `up` means. */
@@ -60,7 +61,8 @@ struct redis_queue {
     pthread_cond_t news;
     struct errand *errands; /* owned [n_errands] */
     size_t n_errands, errands_capacity;
-    bool look; /* compare with the store at once */
+    bool look;                  /* compare with the store at once */
+    struct queue_health health; /* but `up` and `errands` */
 
     /* the hand's own */
     struct redis_link *link;
@@ -92,6 +94,10 @@ int redis_my_turn(struct redis_queue *q, bool *mine, struct err *e);
 void redis_describe(struct redis_words *w, const struct store_waiting *job,
                     int64_t now_ms);
 #define REDIS_ADD_MOST 100 /* jobs in one call, so that no call takes long */
+
+/* redis_measure.c: the hand's, when somebody wants to know. */
+int redis_measure(struct redis_queue *q, struct err *e);
+bool redis_health(struct queue *base, struct queue_health *out);
 
 /* redis_allow.c */
 int redis_allow(struct queue *base, const struct queue_rate *rate,

@@ -1,3 +1,4 @@
+#include "store/vitals.h"
 #include "store/pg.h"
 
 #include "base/clock.h"
@@ -82,6 +83,7 @@ static const struct store_ops pg_store_ops = {
     .workers = &pg_workers_ops,
     .holds = &pg_holds_ops,
     .care = &pg_care_ops,
+    .vitals = &pg_vitals_ops,
     .rates = &pg_rates_ops,
 };
 

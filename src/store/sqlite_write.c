@@ -1,6 +1,7 @@
 /* What the store changes, in SQL: every change is one statement or one transaction. */
 #include "base/fs.h"
 #include "base/mem.h"
+#include "store/vitals.h"
 #include "store/audit.h"
 #include "store/care.h"
 #include "store/holds.h"
@@ -517,4 +518,5 @@ const struct store_ops sqlite_store_ops = {
     .workers = &sqlite_workers_ops,
     .holds = &sqlite_holds_ops,
     .care = &sqlite_care_ops,
+    .vitals = &sqlite_vitals_ops,
 };

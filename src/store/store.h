@@ -92,6 +92,7 @@ struct store_sources_ops;
 struct store_webhooks_ops;
 struct store_queue_ops;
 struct store_workers_ops;
+struct store_vitals_ops;
 struct store_rates_ops;
 
 struct store_waveform_ops;
@@ -160,6 +161,7 @@ struct store_ops {
     const struct store_workers_ops *workers;   /* store/workers.h */
     const struct store_holds_ops *holds;       /* store/holds.h */
     const struct store_care_ops *care;         /* store/care.h */
+    const struct store_vitals_ops *vitals;     /* store/vitals.h */
     const struct store_rates_ops *rates;       /* store/rates.h; NULL: nobody shares */
 };
 

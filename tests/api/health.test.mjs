@@ -87,7 +87,7 @@ describe('with a model', { skip: hasModel('tiny') ? false : 'ggml-tiny.bin is no
       assert.match(response.headers.get('content-type'), /^text\/plain; version=0\.0\.4/);
       const figures = new Map();
       for (const line of (await response.text()).trimEnd().split('\n')) {
-        assert.match(line, /^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z]+="[^"]*"\})? [0-9.e+-]+)$/);
+        assert.match(line, /^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? [0-9.e+-]+)$/);
         if (!line.startsWith('#')) figures.set(line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1)));
       }
       return figures;

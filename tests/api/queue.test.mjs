@@ -65,8 +65,8 @@ async function metrics(server) {
   let described;
   for (const line of (await (await fetch(`${server.url}/metrics`)).text()).trimEnd().split('\n')) {
     const help = /^# HELP ([a-z_:]+) (\S.*)$/.exec(line);
-    const type = /^# TYPE ([a-z_:]+) (gauge|counter)$/.exec(line);
-    const sample = /^([a-z_:]+)(\{[a-z_]+="[^"\\\n]*"\})? (-?[0-9.]+(?:e[+-][0-9]+)?)$/.exec(line);
+    const type = /^# TYPE ([a-z_:]+) (gauge|counter|histogram)$/.exec(line);
+    const sample = /^([a-z_:]+)(\{[a-z_]+="[^"\\\n]*"(?:,[a-z_]+="[^"\\\n]*")*\})? (-?[0-9.]+(?:e[+-][0-9]+)?)$/.exec(line);
     assert.ok(help || type || sample, line);
     if (help) [, described] = help;
     if (type) {
@@ -75,7 +75,7 @@ async function metrics(server) {
       types.set(described, type[2]);
     }
     if (!sample) continue;
-    assert.equal(sample[1], described, 'samples stand behind their description');
+    assert.equal(types.get(described) === 'histogram' ? sample[1].replace(/_(bucket|sum|count)$/, '') : sample[1], described, 'samples stand behind their description');
     const key = sample[1] + (sample[2] ?? '');
     assert.ok(!figures.has(key), `${key} is there twice`);
     figures.set(key, Number(sample[3]));
