@@ -132,7 +132,8 @@ static int half_a_key(const struct config *c, struct err *e)
 {
     if (!starts(c->storage_url, "s3://") || !c->s3_key_id == !c->s3_secret)
         return 0;
-    return err_set(e, ERR_INVALID, "%s is set without %s: a key has both",
+    return err_set(e, ERR_INVALID,
+                   "%s is set without %s: a key has both, so set that, too",
                    c->s3_key_id ? "S3_ACCESS_KEY_ID" : "S3_SECRET_ACCESS_KEY",
                    c->s3_key_id ? "S3_SECRET_ACCESS_KEY" : "S3_ACCESS_KEY_ID");
 }
