@@ -279,6 +279,7 @@ static void contradictions_are_refused(void **state)
     contradicts("BACKUP_DIR=/a\nSTORAGE_DIR=/a//b/", "lies in BACKUP_DIR");
     contradicts("BACKUP_DIR=/s/c\nSTORAGE_URL=file:///s", "lies in the storage");
     agrees("BACKUP_DIR=storage-copies");
+    agrees("S3_ENDPOINT=http://h:1\nBACKUP_DIR=s3://copies");
     setenv("AWS_ENDPOINT_URL", "http://h:1", 1); /* for other programs */
     agrees("PORT=1");
 }
