@@ -35,7 +35,10 @@ static void print_help(FILE *out)
     for (size_t i = 0; i < ARRAY_LENGTH(roles); i++)
         if (roles[i].summary)
             fprintf(out, "  %-11s %s\n", roles[i].name, roles[i].summary);
-    fputs("\n`whisper-transcriber <command> --help` says more.\n", out);
+    fputs("\n`whisper-transcriber <command> --help` says more. Every command takes "
+          "--config "
+          "FILE,\nand every setting: PORT is --port N.\n",
+          out);
 }
 
 /* Every setting may be given to every command; the internal ones have other arguments. */

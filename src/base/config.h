@@ -115,10 +115,10 @@ struct config {
     _Atomic int64_t shutdown_delay_seconds;    /* SHUTDOWN_DELAY */
     _Atomic int64_t shutdown_timeout_seconds;  /* SHUTDOWN_TIMEOUT */
     struct config_source sources[CONFIG_MAX_SETTINGS]; /* in the order of the table */
-    char *file;         /* the settings file that was read; NULL: none */
-    char *file_problem; /* why the file at the usual place was not read; NULL: it was, or
-                           there is none */
-    char *warning;      /* what is allowed and not wise; NULL: nothing */
+    char file[1024];         /* the settings file that was read; "": none */
+    char file_problem[64];   /* why the file at the usual place was not; "": it was, or
+                                there   is none */
+    char warning[1200];      /* what is allowed and not wise; "": nothing */
     struct retired *retired; /* owned: texts that were replaced while running */
 };
 

@@ -117,22 +117,29 @@ static const char *bucket_setting(const struct config *c)
     return NULL;
 }
 
+/* Recordings, or copies of them. */
+static bool has_bucket(const struct config *c)
+{
+    return starts(c->storage_url, "s3://") || starts(c->backup_dir, "s3://");
+}
+
 static int no_bucket(const struct config *c, struct err *e)
 {
     const char *name = bucket_setting(c);
-    if (!name || starts(c->storage_url, "s3://"))
+    if (!name || has_bucket(c))
         return 0;
     return err_set(e, ERR_INVALID,
-                   "%s is set, but recordings are not kept in object storage: set "
+                   "%s is set, but nothing is kept in object storage: set "
                    "STORAGE_URL=s3://BUCKET, or unset %s",
                    name, name);
 }
 
 static int half_a_key(const struct config *c, struct err *e)
 {
-    if (!starts(c->storage_url, "s3://") || !c->s3_key_id == !c->s3_secret)
+    if (!has_bucket(c) || !c->s3_key_id == !c->s3_secret)
         return 0;
-    return err_set(e, ERR_INVALID, "%s is set without %s: a key has both",
+    return err_set(e, ERR_INVALID,
+                   "%s is set without %s: a key has both, so set that, too",
                    c->s3_key_id ? "S3_ACCESS_KEY_ID" : "S3_SECRET_ACCESS_KEY",
                    c->s3_key_id ? "S3_SECRET_ACCESS_KEY" : "S3_ACCESS_KEY_ID");
 }

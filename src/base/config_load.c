@@ -275,13 +275,11 @@ static int ask_all(const struct loading *l, const struct setting *s, size_t inde
     return 0;
 }
 
+/* One is enough: it is mended before the next is seen. */
 static void warn_about(struct config *c, const char *what, const char *path)
 {
-    char text[PATH_MAX + 200];
-    if (c->warning)
-        return;
-    (void)snprintf(text, sizeof text, "%s %s", path, what);
-    c->warning = strdup(text);
+    if (!*c->warning)
+        (void)snprintf(c->warning, sizeof c->warning, "%.1000s %s", path, what);
 }
 
 static int load_secret(struct loading *l, const struct setting *s, const char *path)
@@ -388,27 +386,36 @@ static void judge_file(struct loading *l, const char *path)
     }
 }
 
+static int read_named(struct loading *l, const char *path)
+{
+    struct config *c = l->c;
+    if (strlen(path) >= sizeof c->file)
+        return err_set(l->e, ERR_INVALID, "the settings file's name is too long");
+    int status = config_file_read(&l->file, path, l->e);
+    if (!status)
+        status = refuse_unknown(&l->file, path, l->e);
+    if (status)
+        return status;
+    (void)snprintf(c->file, sizeof c->file, "%s", path);
+    judge_file(l, path);
+    return 0;
+}
+
 static int read_file(struct loading *l)
 {
-    const char *named = named_file(), *path = named ? named : CONFIG_DEFAULT_FILE;
-    int status = 0;
+    const char *named = named_file();
+    struct config *c = l->c;
+    if (named)
+        return read_named(l, named);
+    if (!access(CONFIG_DEFAULT_FILE, R_OK))
+        return read_named(l, CONFIG_DEFAULT_FILE);
     /* Whoever may not read the service's settings may still use the program. */
-    if (!named && access(path, R_OK)) {
-        if (errno == EACCES && !(l->c->file_problem = strdup("you may not read it")))
-            return err_set(l->e, ERR_NOMEM, "out of memory");
-    } else {
-        status = config_file_read(&l->file, path, l->e);
-        if (!status)
-            status = refuse_unknown(&l->file, path, l->e);
-        if (!status && !(l->c->file = strdup(path)))
-            status = err_set(l->e, ERR_NOMEM, "out of memory");
-        if (!status)
-            judge_file(l, path);
-    }
-    if (!status && l->old && l->old->file && !l->c->file)
-        status = err_set(l->e, ERR_NOT_FOUND, "%s is not there any more, or not readable",
-                         l->old->file);
-    return status;
+    if (errno == EACCES)
+        (void)snprintf(c->file_problem, sizeof c->file_problem, "you may not read it");
+    if (l->old && *l->old->file)
+        return err_set(l->e, ERR_NOT_FOUND, "%s is not there any more, or not readable",
+                       l->old->file);
+    return 0;
 }
 
 /* What a command's own option set after loading. */
@@ -473,9 +480,6 @@ void config_release(struct config *c)
         if (settings[i].type == SETTING_TEXT)
             free(config_text(c, &settings[i]));
     retired_free(c->retired);
-    free(c->file);
-    free(c->file_problem);
-    free(c->warning);
     *c = (struct config){0};
 }
 

@@ -13,7 +13,7 @@
 
 static struct {
     pthread_mutex_t lock;
-    enum log_level level;
+    _Atomic enum log_level level; /* read without the lock: most lines are not said */
     bool json;
     bool to_stderr;
     bool journal; /* which is where standard error leads */

@@ -29,17 +29,17 @@
 void check_settings_file(struct checks *k)
 {
     const struct config *c = k->c;
-    if (c->file_problem)
+    if (*c->file_problem)
         check_say(k, CHECK_WARN, "settings",
                   "%s: %s; run this as root or as the "
                   "service's user to see what it sees",
                   CONFIG_DEFAULT_FILE, c->file_problem);
-    else if (c->warning)
+    else if (*c->warning)
         check_say(k, CHECK_WARN, "settings", "%s", c->warning);
     else
         check_say(k, CHECK_OK, "settings", "%s%s",
-                  c->file ? "read from " : "no file; the environment and the defaults",
-                  c->file ? c->file : "");
+                  *c->file ? "read from " : "no file; the environment and the defaults",
+                  c->file);
 }
 
 static bool is_loopback(const char *host)

@@ -116,9 +116,9 @@ int daemon_start(const struct config *c, const char *role, struct err *e)
     had_terminal = isatty(STDIN_FILENO);
     /* The workers look there, whatever place it came from. */
     (void)setenv("LOG_LEVEL", log_level_name(c->debug ? LOG_DEBUG : c->log_level), 1);
-    if (!status && c->file)
+    if (!status && *c->file)
         log_info("settings: %s", c->file);
-    if (!status && c->warning)
+    if (!status && *c->warning)
         log_warning("%s", c->warning);
     return status ? status : catch_signals(e);
 }
@@ -168,7 +168,7 @@ static void reload_settings(struct config *c, const struct daemon_work *work)
         log_error("reload: nothing was changed: %s", e.message);
         return;
     }
-    if (next.warning)
+    if (*next.warning)
         log_warning("%s", next.warning);
     if (!config_differences(c, &next, say_difference, NULL))
         log_info("reload: no setting is different");

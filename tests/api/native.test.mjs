@@ -635,10 +635,10 @@ describe('the start', () => {
     assert.equal(run(['--port']).status, 2);
     assert.equal(run(['--port', '70000']).status, 2);
     const setting = run([], { PORT: 'eighty' });
-    assert.equal(setting.status, 1);
+    assert.equal(setting.status, 2);
     assert.match(setting.stderr, /PORT/);
     const auth = run([], { AUTH: 'perhaps' });
-    assert.equal(auth.status, 1);
+    assert.equal(auth.status, 2);
     assert.match(auth.stderr, /AUTH/);
     const host = run(['--host', '192.0.2.1']);
     assert.equal(host.status, 1);

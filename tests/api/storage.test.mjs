@@ -362,7 +362,7 @@ describe('object storage that is set up wrongly', () => {
     ['a wrong secret', { S3_SECRET_ACCESS_KEY: 'something-else' }, /S3_SECRET_ACCESS_KEY/],
     ['a bucket that is not there', { STORAGE_URL: 's3://elsewhere' }, /no such bucket/],
     ['a server that is not there', { S3_ENDPOINT: 'http://127.0.0.1:9' }, /127\.0\.0\.1:9: .*connect/i],
-    ['no key at all', { S3_ACCESS_KEY_ID: '' }, /set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY/],
+    ['no key at all', { S3_ACCESS_KEY_ID: '', S3_SECRET_ACCESS_KEY: '' }, /set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY/],
   ];
   for (const [what, env, sentence] of wrongs)
     test(`doctor names ${what}`, async () => {
@@ -405,7 +405,7 @@ describe('object storage that is set up wrongly', () => {
   test('what can be none is refused when it starts', () => {
     for (const url of ['s3://', 's3://a b', 'ftp://x', 's3://x/../y', 'file://relative']) {
       const r = spawnSync(binary, ['serve'], { env: { PATH: process.env.PATH, STORAGE_URL: url }, cwd: tempFolder(), encoding: 'utf8' });
-      assert.equal(r.status, 1, r.stderr);
+      assert.equal(r.status, 2, r.stderr);
       assert.match(r.stderr, /STORAGE_URL/);
     }
   });

@@ -10,7 +10,7 @@ import { blocks, root, runBlock } from '../lib/document.mjs';
 import { available as postgresHere, Postgres } from '../lib/postgres.mjs';
 import { redis, skip as noRedis } from '../lib/redis.mjs';
 import { startServer } from '../lib/server.mjs';
-import { binary, folder, modelFile, models, run, until } from '../shell/helper.mjs';
+import { binary, folder, modelFile, models, run, start, until } from '../shell/helper.mjs';
 
 const program = path.resolve(binary);
 const isRoot = process.getuid() === 0;
@@ -89,6 +89,16 @@ test('secrets come from files and from credentials, and are shown nowhere', { sk
   const both = await run(['check'], { cwd: dir, env: { CREDENTIALS_DIRECTORY: credentials, WEBHOOK_SECRET: 'hunter3hunter3' } });
   assert.equal(both.code, 2);
   assert.match(both.err, /WEBHOOK_SECRET is set and there is a credential of this name/);
+  // A worker reads its settings again, too.
+  const file = (seconds) => conf(dir, `DATABASE_URL_FILE=url\nMAX_AUDIO_SECONDS=${seconds}\nLOG_FILE=worker.log\n`);
+  const worker = start(['worker', '--config', file(60)], { cwd: dir });
+  const log = () => (fs.existsSync(path.join(dir, 'worker.log')) ? fs.readFileSync(path.join(dir, 'worker.log'), 'utf8') : '');
+  await until(() => log().includes('takes jobs'));
+  file(61);
+  worker.child.kill('SIGHUP');
+  await until(() => /reload: MAX_AUDIO_SECONDS: 60 -> 61[^]*reload: done/.test(log()));
+  worker.child.kill('SIGTERM');
+  assert.equal((await worker.done).code, 0);
   // The server is off: said, with what to do.
   pg.stop();
   const off = await check(dir, { DATABASE_URL_FILE: path.join(dir, 'url') });

@@ -265,7 +265,7 @@ describe('workers', needs, () => {
     const serve = spawnSync(binary, ['serve', '--port', '0'], {
       encoding: 'utf8', cwd: tempFolder(), env: { PATH: process.env.PATH, EMBEDDED_WORKERS: 'off' },
     });
-    assert.equal(serve.status, 1);
+    assert.equal(serve.status, 2);
     assert.match(serve.stderr, /EMBEDDED_WORKERS=off needs a database that several processes can share/);
   });
 });

@@ -185,7 +185,7 @@ static void a_secret_may_stand_in_a_file_of_its_own(void **state)
     setenv("DATABASE_URL_FILE", path, 1);
     assert_int_equal(config_load(&c, &e), 0);
     assert_string_equal(c.database_url, "postgresql://a:hunter2@h/d");
-    assert_null(c.warning);
+    assert_string_equal(c.warning, "");
     config_release(&c);
     assert_int_equal(chmod(path, 0644), 0);
     assert_int_equal(config_load(&c, &e), 0);
@@ -279,6 +279,7 @@ static void contradictions_are_refused(void **state)
     contradicts("BACKUP_DIR=/a\nSTORAGE_DIR=/a//b/", "lies in BACKUP_DIR");
     contradicts("BACKUP_DIR=/s/c\nSTORAGE_URL=file:///s", "lies in the storage");
     agrees("BACKUP_DIR=storage-copies");
+    agrees("S3_ENDPOINT=http://h:1\nBACKUP_DIR=s3://copies");
     setenv("AWS_ENDPOINT_URL", "http://h:1", 1); /* for other programs */
     agrees("PORT=1");
 }
