@@ -11,7 +11,7 @@
 #include <pthread.h>
 
 #define MS       INT64_C(1000000)
-#define FRESH_NS (250 * MS)   /* what is known for so long is not asked again */
+#define FRESH_NS (100 * MS)   /* what is known for so long is not asked again */
 #define LIMIT_NS (1500 * MS)  /* so long somebody who asks waits for an answer */
 #define STUCK_NS (60000 * MS) /* so long nothing takes that has not died */
 
