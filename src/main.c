@@ -21,6 +21,7 @@ static const struct role roles[] = {
     {"queue", command_queue, "look at the queue, put jobs back, cancel, clear up"},
     {"workers", command_workers, "show who works, on every machine"},
     {"doctor", command_doctor, "show every setting and check this machine"},
+    {"health", command_health, "ask the service whether it is ready"},
     {"decode", media_child_main, NULL},
     {"routes", command_routes, NULL},
 };

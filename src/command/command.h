@@ -21,5 +21,6 @@ int command_keys(int argc, char **argv);       /* keys.c */
 int command_queue(int argc, char **argv);      /* queue.c */
 int command_routes(int argc, char **argv);     /* routes.c: for the tests */
 int command_doctor(int argc, char **argv);     /* doctor.c: settings and their sources */
+int command_health(int argc, char **argv);     /* health.c: for containers */
 
 #endif

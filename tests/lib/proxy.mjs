@@ -13,7 +13,8 @@ import { freePort, tempFolder, until } from './server.mjs';
 export const host = 'whisper.example';
 
 export const files = { nginx: 'deploy/nginx/whisper-transcriber.conf', caddy: 'deploy/caddy/Caddyfile' };
-export const read = (name) => fs.readFileSync(path.join(root, files[name]), 'utf8');
+const also = { nginx: ['deploy/nginx/whisper-transcriber-upstream.conf'], caddy: [] };
+export const read = (name) => [files[name], ...also[name]].map((file) => fs.readFileSync(path.join(root, file), 'utf8')).join('');
 
 /** Replace what must be there, everywhere; what is gone is a test that tests nothing. */
 function swap(text, pairs) {
