@@ -139,7 +139,7 @@ const excused = {
 };
 
 for (const proxy of proxies) {
-  describe(`behind ${proxy.name}`, { skip: skip || proxy.skip, timeout: long ? 900000 : 150000 }, () => {
+  describe(`behind ${proxy.name}`, { skip: skip || proxy.skip, timeout: long ? 2400000 : 300000 }, () => {
     let front;
     before(async () => { front = await startProxy(proxy.name, ports, { tls: certificate }); });
     after(() => front?.stop());
