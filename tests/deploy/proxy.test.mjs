@@ -16,10 +16,11 @@ import tls from 'node:tls';
 import { after, before, describe, test } from 'node:test';
 import WebSocket from 'ws';
 import { certify } from '../lib/certificates.mjs';
+import { blocks, root, runBlock } from '../lib/document.mjs';
 import { kinds, place, sleep } from '../lib/faults.mjs';
 import { makeKey } from '../lib/keys.mjs';
 import { host, proxies, read, startProxy } from '../lib/proxy.mjs';
-import { children, freePort, hasEnded, startServer, until, wav } from '../lib/server.mjs';
+import { binary, children, freePort, hasEnded, startServer, tempFolder, until, wav } from '../lib/server.mjs';
 
 const long = process.env.WT_LONG === '1';
 const { skip } = kinds.find(({ name }) => name === 'postgresql');
@@ -386,3 +387,43 @@ for (const proxy of proxies) {
     });
   });
 }
+
+test('docs/operations.md: what "Secure" says is what happens', { skip: skip || proxies[0].skip, timeout: 120000 }, async (t) => {
+  const name = 'speech.example.org';
+  const folder = tempFolder();
+  const its = certify(name);
+  const [port, plain] = [await freePort(), await freePort()];
+  const own = Object.values(os.networkInterfaces()).flat().find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? '127.0.0.1';
+  for (const made of ['conf.d', `live/${name}`, 'log', 'bin']) fs.mkdirSync(path.join(folder, made), { recursive: true });
+  fs.copyFileSync(its.certificate, path.join(folder, 'live', name, 'fullchain.pem'));
+  fs.copyFileSync(its.key, path.join(folder, 'live', name, 'privkey.pem'));
+  fs.writeFileSync(path.join(folder, 'nginx.conf'), `${process.getuid() === 0 ? 'user root;' : ''} pid ${folder}/pid; error_log stderr warn;
+    events {} http { ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((one) => `${one}_temp_path ${folder}/${one};`).join(' ')} include conf.d/*.conf; }`);
+  // The programs as they are on the machine of the page; only their places are the test's.
+  const which = (program) => spawnSync('which', [program], { encoding: 'utf8' }).stdout.trim();
+  const stand = (program, text) => fs.writeFileSync(path.join(folder, 'bin', program), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+  stand('nginx', `exec ${which('nginx')} -p ${folder} -e stderr -c ${folder}/nginx.conf "$@"`);
+  stand('systemctl', '[ "$*" = "reload nginx" ] && exec nginx </dev/null >/dev/null 2>&1');
+  stand('curl', `case "$*" in *:8000/*) from= ;; *) from="--interface 127.0.0.99" ;; esac
+    exec ${which('curl')} $from --cacert ${its.authority} --connect-to ${name}:443:127.0.0.1:${port} \\
+      --connect-to ${name}:80:127.0.0.1:${plain} --connect-to ${name}:8000:${own}:${own === '127.0.0.1' ? plain + 1 : ports[0]} "$@"`);
+  t.after(() => spawnSync(path.join(folder, 'bin/nginx'), ['-s', 'stop']));
+  const options = {
+    env: { ...at.env, PATH: `${path.join(folder, 'bin')}:${process.env.PATH}` },
+    replace: [
+      ['/usr/share/whisper-transcriber/deploy', path.join(root, 'deploy')],
+      ["speech.example.org/' whisper", `speech.example.org/; s|/etc/letsencrypt|${folder}|; s|/var/log/nginx|${folder}/log|; `
+        + `s|listen 443|listen 127.0.0.1:${port}|; s|listen 80;|listen 127.0.0.1:${plain};|; /\\[::\\]/d' whisper`],
+      ['cp whisper-transcriber-upstream.conf /etc/nginx/conf.d/',
+        `sed 's|:8000|:${ports[0]}|; s|:8001|:${ports[1]}|' whisper-transcriber-upstream.conf > ${folder}/conf.d/upstream.conf`],
+      ['/etc/nginx/', `${folder}/`],
+      ['whisper-transcriber keys', `${binary} keys`],
+    ],
+  };
+  const all = blocks('Secure');
+  const expected = all.filter(({ language }) => language === 'text').map(({ text }) => text);
+  const [install, outside, make] = all.filter(({ language }) => language === 'sh');
+  runBlock(install, options);
+  assert.equal(runBlock(outside, options), expected[0]);
+  assert.match(runBlock(make, options), /^wt_\S+\n[^]*operator/m);
+});
