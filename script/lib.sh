@@ -21,10 +21,10 @@ build_packages=(
 # shellcheck disable=SC2034 # script/test uses it
 # Only the tests need these: their framework, a browser, sound makers, a media encoder,
 # a table of Chinese characters, servers for the database and the queue, proxies,
-# certificates.
+# certificates, what looks for weak TLS, what reads a compose file.
 test_packages=(
   libcmocka-dev nodejs npm chromium ffmpeg sox espeak-ng opencc clang clang-format
-  shellcheck curl zzuf postgresql redis-server nginx caddy openssl
+  shellcheck curl zzuf postgresql redis-server nginx caddy openssl testssl.sh docker-compose
 )
 
 as_root() {

@@ -59,7 +59,8 @@ const kinds = {
         [/^\{$/m, `{\n\thttp_port ${at.plain}\n\thttps_port ${at.port}\n\tdefault_bind 127.0.0.1\n\tskip_install_trust`],
         [`\n${host} {`, `\n${host} {\n\ttls ${at.tls.certificate} ${at.tls.key}`], ['https://{host}{', `https://{host}:${at.port}{`],
       ])
-      : swap(read('caddy'), [...common, [`\n${host} {`, `\nhttp://127.0.0.1:${at.port} {`]]);
+      : swap(read('caddy'), [...common, [/^\{$/m, `{\n\thttp_port ${at.plain}\n\tdefault_bind 127.0.0.1`],
+        [`\n${host} {`, `\nhttp://127.0.0.1:${at.port} {`]]);
     fs.writeFileSync(path.join(folder, 'Caddyfile'), text);
     return ['caddy', ['run', '--config', path.join(folder, 'Caddyfile'), '--adapter', 'caddyfile']];
   },
