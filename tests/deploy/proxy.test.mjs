@@ -129,14 +129,18 @@ function testssl(front, ...args) {
   const run = spawnSync('testssl', ['--quiet', '--warnings', 'off', '--color', '0', '--ip', '127.0.0.1', '--add-ca', certificate.authority,
     '--jsonfile', out, ...args, front.url], { encoding: 'utf8', input: '', env: { ...process.env, LC_ALL: 'C' } });
   const all = fs.existsSync(out) ? JSON.parse(fs.readFileSync(out, 'utf8')) : [];
-  return { all, bad: all.filter(({ severity }) => !['OK', 'INFO', 'DEBUG'].includes(severity)), output: run.stdout + run.stderr };
+  // WARN: what testssl.sh could not find out here.
+  return { all, bad: all.filter(({ severity }) => ['LOW', 'MEDIUM', 'HIGH', 'CRITICAL', 'FATAL'].includes(severity)), output: run.stdout + run.stderr };
 }
 const noTestssl = spawnSync('which', ['testssl']).status !== 0 && 'testssl.sh is not installed';
 
 // What it finds that is not for a proxy to mend, and why.
 const excused = {
-  DNS_CAArecord: 'a record of the domain, which a test has none of',
-  engine_problem: 'testssl.sh itself, with the openssl of Debian',
+  nginx: { DNS_CAArecord: 'a record of the domain, which a test has none of' },
+  caddy: {
+    DNS_CAArecord: 'the same',
+    TLS_session_ticket: 'a week is what Go writes into every ticket; the keys that open them are new every 12 hours, four of them are kept',
+  },
 };
 
 for (const proxy of proxies) {
@@ -373,9 +377,9 @@ for (const proxy of proxies) {
     test('testssl.sh finds nothing', { skip: noTestssl }, (t) => {
       const { all, bad, output } = testssl(front, ...(long ? [] : ['--protocols']));
       assert.ok(all.length > (long ? 80 : 6), output.slice(-3000));
-      const ours = bad.filter(({ id }) => !excused[id]);
+      const ours = bad.filter(({ id }) => !excused[proxy.name][id]);
       assert.deepEqual(ours.map(({ id, severity, finding }) => `${severity} ${id}: ${finding}`), []);
-      t.diagnostic(`${proxy.name}: ${all.length} findings, excused: ${bad.map(({ id }) => id).join(', ') || 'none'}`);
+      t.diagnostic(`${proxy.name}: ${all.length} findings, excused: ${bad.map(({ id }) => id).join(', ') || 'none'}; not found out: ${all.filter(({ severity }) => severity === 'WARN').map(({ id }) => id).join(', ') || 'nothing'}`);
     });
 
     test('no key and no query is in any log of it', () => {
