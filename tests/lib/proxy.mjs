@@ -35,7 +35,7 @@ const kinds = {
       ['/var/log/nginx', folder], ['/var/www/letsencrypt', path.join(folder, 'acme')],
     ];
     const text = at.tls
-      ? swap(read('nginx'), [...common,
+      ? swap(read('nginx'), [...at.change, ...common,
         [/listen 443 ssl http2;/, `listen 127.0.0.1:${at.port} ssl http2;`],
         [`/etc/letsencrypt/live/${host}/fullchain.pem`, at.tls.certificate], [`/etc/letsencrypt/live/${host}/privkey.pem`, at.tls.key],
         ['https://$server_name$', `https://$server_name:${at.port}$`],
@@ -55,7 +55,7 @@ const kinds = {
   caddy(folder, at) {
     const common = [...services(at.services), ['unix//var/lib/caddy', `unix/${folder}`], ['/var/log/caddy', folder]];
     const text = at.tls
-      ? swap(read('caddy'), [...common,
+      ? swap(read('caddy'), [...at.change, ...common,
         [/^\{$/m, `{\n\thttp_port ${at.plain}\n\thttps_port ${at.port}\n\tdefault_bind 127.0.0.1\n\tskip_install_trust`],
         [`\n${host} {`, `\n${host} {\n\ttls ${at.tls.certificate} ${at.tls.key}`], ['https://{host}{', `https://{host}:${at.port}{`],
       ])
@@ -82,12 +82,13 @@ const answers = (port) => new Promise((resolve) => {
 
 /**
  * Start 'nginx' or 'caddy' in front of two ports. With `tls` ({certificate, key}) as users run
- * it; without, it speaks no TLS and limits nobody, for whoever measures what is behind it:
+ * it, but for what `change` replaces; without, it speaks no TLS and limits nobody, for whoever
+ * measures what is behind it:
  * {url, port, plain, pid, folder, log(), check(), stop()}.
  */
-export async function startProxy(name, ports, { tls } = {}) {
+export async function startProxy(name, ports, { tls, change = [] } = {}) {
   const folder = tempFolder();
-  const at = { services: ports, port: await freePort(), plain: await freePort(), tls };
+  const at = { services: ports, port: await freePort(), plain: await freePort(), tls, change };
   const [program, args] = kinds[name](folder, at);
   const env = { PATH: process.env.PATH, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
   const child = spawn(program, args, { cwd: folder, env, stdio: ['ignore', 'ignore', 'pipe'] });
