@@ -256,7 +256,7 @@ class Load {
     this.listen();
     await until(() => this.streams.every(({ last }) => last), (all) => all);
     for (let i = 0; i < 2; i++) this.loop(async () => this.finish(await this.upload()), 100);
-    for (let i = 0; i < 2; i++) this.loop(() => this.read(random, `read ${i}`), 30);
+    for (let i = 0; i < 2; i++) this.loop(() => this.read(random, `read-${i}`), 30);
     for (const what of ['slow', 'tus', 'wait', 'follow']) this.loop(() => this[what](), 200);
   }
 
