@@ -22,11 +22,12 @@ build_packages=(
 # Only the tests need these: their framework, a browser, sound makers, a media encoder,
 # a table of Chinese characters, servers for the database and the queue, proxies,
 # certificates; what the files of deploy/ are for: systemd's tools, logrotate, firewalls,
-# what makes packages, what watches over a service, a reader of manual pages.
+# what makes packages, what watches over a service, what looks for weak TLS, what reads a
+# compose file, a reader of manual pages.
 test_packages=(
   libcmocka-dev nodejs npm chromium ffmpeg sox espeak-ng opencc clang clang-format
   shellcheck curl zzuf postgresql redis-server nginx caddy openssl
-  systemd logrotate nftables ufw iproute2 debhelper mandoc
+  systemd logrotate nftables ufw iproute2 debhelper mandoc testssl.sh docker-compose
   prometheus prometheus-node-exporter prometheus-blackbox-exporter
 )
 

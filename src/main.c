@@ -23,6 +23,7 @@ static const struct role roles[] = {
     {"hold", command_hold, "keep jobs that nobody may remove"},
     {"migrate", command_migrate, "show the database's schema, move it forward or back"},
     {"doctor", command_doctor, "show every setting and check this machine"},
+    {"health", command_health, "ask the service whether it is ready"},
     {"decode", media_child_main, NULL},
     {"routes", command_routes, NULL},
 };

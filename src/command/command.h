@@ -38,6 +38,7 @@ int command_migrate(int argc, char **argv);    /* migrate.c */
 int command_routes(int argc, char **argv);     /* routes.c: for the tests */
 int command_check(int argc, char **argv);      /* check.c: everything tried */
 int command_doctor(int argc, char **argv);     /* doctor.c: settings and their sources */
+int command_health(int argc, char **argv);     /* health.c: for containers */
 
 /* Internal: what the build makes of these tables (pages.c). */
 int command_pages(int argc, char **argv, const struct role *roles, size_t count);

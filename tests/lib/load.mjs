@@ -86,7 +86,7 @@ export class Load {
     for (let job; id && !(job && hasEnded(job)); await sleep(200)) {
       const answer = await this.ask('GET /jobs/', `/jobs/${id}`);
       if (answer?.status === 200) job = JSON.parse(answer.body);
-      if (job) this.history.saw(id, job.status);
+      if (job) this.history.saw(id, job.status, 'finish');
     }
   }
 
@@ -124,14 +124,14 @@ export class Load {
     this.counts.slow++;
   }
 
-  async read(random) {
+  async read(random, channel) {
     const ids = this.history.ids;
     const where = random.pick(['/jobs?limit=5', '/', '/openapi.json', '/v1/models', ...ids.slice(-20).map((id) => `/jobs/${id}`)]);
     const answer = await this.ask(`GET ${where}`, where, { headers: { Accept: 'text/html' } });
     this.counts.reads++;
     if (!answer || !where.startsWith('/jobs/') || answer.status !== 200) return;
     const job = JSON.parse(answer.body);
-    this.history.saw(job.id, job.status);
+    this.history.saw(job.id, job.status, channel);
     if (job.status !== 'completed') return;
     const text = await this.ask('download', `${where}/download?format=txt`);
     if (text?.status === 200) this.history.read(job.id, text.body);
@@ -179,7 +179,7 @@ export class Load {
           const said = JSON.parse(text);
           if (said.progress < last) this.wrong.push(`WebSocket: ${last} %, then ${said.progress} %`);
           last = said.progress;
-          this.history.saw(id, said.status);
+          this.history.saw(id, said.status, 'follow');
           ended = hasEnded(said);
         });
         socket.on('unexpected-response', (_, response) => { this.note('WebSocket', response.statusCode); resolve(0); });
@@ -230,7 +230,7 @@ export class Load {
     this.listen();
     await until(() => this.streams.every(({ last }) => last), (all) => all);
     for (let i = 0; i < 2; i++) this.loop(async () => this.finish(await this.upload()), 100);
-    for (let i = 0; i < 2; i++) this.loop(() => this.read(random), 30);
+    for (let i = 0; i < 2; i++) this.loop(() => this.read(random, `read-${i}`), 30);
     for (const what of ['slow', 'tus', 'wait', 'follow']) this.loop(() => this[what](), 200);
   }
 
