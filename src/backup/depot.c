@@ -22,11 +22,6 @@ const char *depot_name(const struct depot *d)
     return d->name;
 }
 
-const char *depot_folder(const struct depot *d)
-{
-    return d->folder;
-}
-
 int depot_begin(struct depot *d, const char *name, struct depot_writer **out,
                 struct err *e)
 {

@@ -23,8 +23,6 @@ int depot_open(struct depot **out, const struct config *c, const char *where, bo
 void depot_close(struct depot *d);
 /* For messages. Borrowed. */
 const char *depot_name(const struct depot *d);
-/* The folder; NULL for a bucket. Borrowed. */
-const char *depot_folder(const struct depot *d);
 
 struct depot_writer;
 int depot_begin(struct depot *d, const char *name, struct depot_writer **out,

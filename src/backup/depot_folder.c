@@ -36,7 +36,7 @@ static const char *const kinds[] = {"copies", "objects"};
 static int path_of(char out[PATH_MAX], const struct depot *d, const char *name,
                    const char *suffix, struct err *e)
 {
-    int n = snprintf(out, PATH_MAX, "%s/%s%s", d->folder, name, suffix);
+    int n = snprintf(out, PATH_MAX, "%s/%s%s", d->name, name, suffix);
     return n < 0 || n >= PATH_MAX
                ? err_set(e, ERR_INVALID, "the path of the folder of copies is too long")
                : 0;
@@ -47,19 +47,20 @@ static int say_full(const struct depot *d, int status, struct err *e)
     uint64_t left = 0;
     if (status != ERR_FULL)
         return status;
-    (void)fs_free_bytes(d->folder, &left, NULL);
+    (void)fs_free_bytes(d->name, &left, NULL);
     return err_set(e, ERR_FULL,
                    "the disk of the folder of copies %s is full (%llu MB are left): free "
                    "some space, or keep copies for fewer days (BACKUP_RETENTION_DAYS)",
-                   d->folder, (unsigned long long)(left >> 20));
+                   d->name, (unsigned long long)(left >> 20));
 }
 
 static void close_depot(struct depot *base)
 {
-    if (DEPOT(base)->lock_fd >= 0)
-        close(DEPOT(base)->lock_fd);
-    free(base->name);
-    free(base);
+    struct folder_depot *d = DEPOT(base);
+    if (d->lock_fd >= 0)
+        close(d->lock_fd);
+    free(d->base.name);
+    free(d);
 }
 
 /* ---- writing --------------------------------------------------------------------- */
@@ -78,7 +79,7 @@ static int begin(struct depot *d, const char *name, struct depot_writer **out,
         w->fd =
             open(w->part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0640);
         status = w->fd < 0
-                     ? err_errno(e, "cannot write to the folder of copies %s", d->folder)
+                     ? err_errno(e, "cannot write to the folder of copies %s", d->name)
                      : 0;
         status = say_full(d, status, e);
     }
@@ -236,13 +237,13 @@ static int take_lock(struct folder_depot *d, struct err *e)
     if (d->lock_fd < 0)
         return say_full(
             &d->base,
-            err_errno(e, "cannot write to the folder of copies %s", d->base.folder), e);
+            err_errno(e, "cannot write to the folder of copies %s", d->base.name), e);
     if (!flock(d->lock_fd, LOCK_EX | LOCK_NB))
         return 0;
     return errno == EWOULDBLOCK
                ? err_set(e, ERR_STATE,
                          "another backup into %s is running: let it end first",
-                         d->base.folder)
+                         d->base.name)
                : err_errno(e, "cannot lock %s", path);
 }
 
@@ -261,19 +262,20 @@ static int make_folders(struct folder_depot *d, struct err *e)
 int depot_open_folder(struct depot **out, const char *folder, bool writes, struct err *e)
 {
     struct folder_depot *d = calloc(1, sizeof *d);
-    if (!d || !(d->base.name = strdup(folder))) {
-        free(d);
+    *out = (struct depot *)d;
+    if (!d)
         return err_set(e, ERR_NOMEM, "out of memory");
-    }
     d->base.ops = &ops;
-    d->base.folder = d->base.name;
     d->lock_fd = -1;
-    int status = writes ? make_folders(d, e) : 0;
+    d->base.name = strdup(folder);
+    int status = d->base.name ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+    if (!status && writes)
+        status = make_folders(d, e);
     if (!status && access(folder, F_OK))
         status = err_errno(e, "there is no folder of copies %s", folder);
-    if (status)
-        close_depot(&d->base);
-    else
-        *out = &d->base;
+    if (status) {
+        close_depot(*out);
+        *out = NULL;
+    }
     return status;
 }

@@ -22,7 +22,6 @@ struct depot_ops {
 struct depot {
     const struct depot_ops *ops; /* static */
     char *name;                  /* owned */
-    const char *folder;          /* borrowed of the depot itself; NULL: none */
 };
 
 struct depot_writer {

@@ -187,6 +187,30 @@ describe('a place that is not empty', { skip }, () => {
   }
 });
 
+describe('recordings in a bucket', { skip }, () => {
+  test('are put aside there, and brought back', async () => {
+    const s3 = await new S3().start();
+    const at = await place('sqlite', { env: { ...s3.env('live'), EMBEDDED_WORKERS: 'on' } });
+    const env = { ...at.env, HOME: at.folder, BACKUP_DIR: path.join(at.folder, 'copies') };
+    const server = await at.serve({ ...env, NO_PROXY: '127.0.0.1', EMBEDDED_WORKERS: 'on' });
+    const bytes = anyRecording();
+    const id = await upload(server, bytes);
+    await waitForJob(server, id);
+    assert.equal((await run(env, ['backup'])).status, 0);
+    const later = await upload(server);
+    await waitForJob(server, later);
+    assert.equal((await server.stop()).code, 0);
+    const { status, out, err } = await run(env, ['restore', '--force']);
+    assert.equal(status, 0, err);
+    assert.match(out, /what was there is now .* and s3:.*before-/);
+    assert.deepEqual(s3.keys('live/uploads/').map((key) => path.basename(key)), [id]);
+    assert.equal(sha256(s3.object(`live/uploads/${id}`)), sha256(bytes));
+    const aside = s3.keys('live/before-').map((key) => path.basename(key));
+    assert.deepEqual(aside.sort(), [id, later].sort());
+    await s3.stop();
+  });
+});
+
 describe('a copy', { skip }, () => {
   test('has what was deleted while it was made, and the recordings go behind it', { timeout: 120000 }, async () => {
     const s3 = await new S3().start();
