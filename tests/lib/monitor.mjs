@@ -75,6 +75,7 @@ export async function startPrometheus({ targets = {}, rules, token = 'none' }) {
   const prometheus = await startProgram('prometheus', [`--config.file=${folder}/prometheus.yml`,
     `--storage.tsdb.path=${folder}/data`, `--web.listen-address=127.0.0.1:${port}`, '--log.level=warn'], port);
   const url = `http://127.0.0.1:${port}`;
+  let alerts = { at: 0 };
   await until(() => fetch(`${url}/-/ready`).catch(() => ({})), (answer) => answer.ok);
   const ask = async (where) => {
     const answer = await (await fetch(url + where)).json();
@@ -85,8 +86,14 @@ export async function startPrometheus({ targets = {}, rules, token = 'none' }) {
     url,
     /** Series of an instant query: [{metric, value: [time, text]}]. */
     query: async (expression) => (await ask(`/api/v1/query?query=${encodeURIComponent(expression)}`)).result,
-    /** Those that are pending or firing: [{labels, annotations, state}]. */
-    alerts: async () => (await ask('/api/v1/alerts')).alerts,
+    /**
+     * Those that are pending or firing: [{labels, annotations, state}]. They change once a
+     * second, so that many who wait for one ask together.
+     */
+    alerts: async () => {
+      if (Date.now() - alerts.at > 300) alerts = { at: Date.now(), answer: ask('/api/v1/alerts') };
+      return (await alerts.answer).alerts;
+    },
     targets: async () => (await ask('/api/v1/targets?state=active')).activeTargets,
     stop: () => Promise.all([prometheus, nodeExporter, prober].map((program) => program.stop())),
   };
