@@ -76,7 +76,7 @@ async function way(t, file, archive) {
   const mirror = await startMirror(t);
   const url = `http://127.0.0.1:${port}`;
   const document = {
-    command: machine.words(['bash', '-euo', 'pipefail'], { WHISPER_MODEL_URL: mirror }),
+    command: machine.words(['bash', '--norc', '-euo', 'pipefail'], { WHISPER_MODEL_URL: mirror }),
     replace: [['127.0.0.1:8000', `127.0.0.1:${port}`], ['pull small', 'pull tiny']],
     timeout: 600_000,
   };
@@ -109,7 +109,9 @@ async function way(t, file, archive) {
   const took = {};
   const step = async (what, does) => {
     const begun = performance.now();
-    await t.test(what, does);
+    let fault;
+    await t.test(what, async () => { try { await does(); } catch (e) { fault = e; throw e; } });
+    if (fault) throw new Error(`"${what}" failed, and what follows builds on it`);
     took[what] = ((performance.now() - begun) / 1000).toFixed(1);
   };
 
