@@ -160,7 +160,8 @@ async function way(t, file, archive) {
     while (!over) { await ask('/health/live'); answers++; await new Promise((resolve) => setTimeout(resolve, 20)); }
     await upgrade;
     assert.ok(answers > 0);
-    machine.run(`systemctl restart ${name}`);
+    // Waited for in the background, so that this process hears of connections that end.
+    await machine.start(`systemctl restart ${name}`);
     assert.match(machine.run(`dpkg-query -W -f '\${Version}' ${name}`), /^99-/);
     assert.match(machine.read(conf), new RegExp(`^PORT=${port}$`, 'm'));
     assert.doesNotMatch(machine.read(conf), /of the next version/);
