@@ -53,7 +53,7 @@ root_make() {
   say "making a root of $system"
   rm -rf "$target"
   mmdebstrap --quiet --mode=root --variant=minbase "${options[@]}" \
-    --aptopt='Acquire::Languages "none"' ${1:+--include="$(IFS=,; echo "$*")"} \
+    --aptopt='Acquire::Languages "none"' --include="$(IFS=,; echo "apt,$*")" \
     "$suite" "$target" >&2
 }
 

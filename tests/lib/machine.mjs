@@ -67,7 +67,7 @@ class Machine {
 
   /** Run a script of bash's in it; what it printed. Throws when it fails. */
   run(script, env) {
-    const [program, ...given] = this.words(['bash', '-euo', 'pipefail', '-c', script], env);
+    const [program, ...given] = this.words(['bash', '--norc', '-euo', 'pipefail', '-c', script], env);
     const r = spawnSync(program, given, { encoding: 'utf8', maxBuffer: 64 << 20 });
     if (r.status !== 0) throw new Error(`"${script}" ended with ${r.status ?? r.signal}:\n${r.stdout}\n${r.stderr}`);
     return r.stdout;
@@ -75,7 +75,7 @@ class Machine {
 
   /** The same without waiting: a promise of what it printed. */
   async start(script, env) {
-    const [program, ...given] = this.words(['bash', '-euo', 'pipefail', '-c', script], env);
+    const [program, ...given] = this.words(['bash', '--norc', '-euo', 'pipefail', '-c', script], env);
     const child = spawn(program, given, { stdio: ['ignore', 'pipe', 'pipe'] });
     let all = '';
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => { all += text; });
