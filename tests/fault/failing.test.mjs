@@ -24,6 +24,8 @@ const silence = wav({ seconds: 1 });
 const sha = (bytes) => createHash('sha256').update(bytes).digest('hex');
 const tusHead = { 'Tus-Resumable': '1.0.0' };
 
+let calm = () => {};
+
 /** Nothing has to take that long; what does hangs. */
 const PATIENCE = 40_000;
 
@@ -50,6 +52,12 @@ async function ask(server, where, init = {}) {
   return { status, headers, bytes, body };
 }
 
+/**
+ * What is tried again fails at another place each time while every place may fail: nobody waits
+ * longer for that than this, then the storm has a pause.
+ */
+const CALM_AFTER = 4000;
+
 /** Asked again until it is answered with something else than an error of the service. */
 async function insist(server, where, init) {
   const end = Date.now() + PATIENCE;
@@ -57,6 +65,7 @@ async function insist(server, where, init) {
     const answer = await ask(server, where, init);
     if (answer && answer.status < 500) return answer;
     assert.ok(Date.now() < end, `${where} is not answered: ${answer?.status} ${answer?.bytes}`);
+    if (Date.now() > end - PATIENCE + CALM_AFTER) calm();
     await new Promise((resolve) => { setTimeout(resolve, 20); });
   }
 }
@@ -114,6 +123,7 @@ async function follow(server, id, known) {
     assert.equal(answer.status, 200, `${id} was accepted: ${answer.status}`);
     job = answer.body;
     assert.ok(Date.now() < end, `${id} does not end: ${JSON.stringify(job)}`);
+    if (Date.now() > end - PATIENCE + CALM_AFTER) calm();
     if (!hasEnded(job)) await new Promise((resolve) => { setTimeout(resolve, 15); });
   }
   if (job.status === 'failed') {
@@ -238,6 +248,7 @@ class Loop {
 
   /** Every place that is reached fails once, until no new ones are, or the time is up. */
   async storm(allocates, until_) {
+    calm = () => this.fail.storm(0, allocates);
     for (let [idle, n, before] = [0, 0, 0]; idle < 3 && Date.now() < until_; n++) {
       const known = new Set(this.fail.places().filter((p) => p.tried).map((p) => p.hash));
       try {
@@ -257,7 +268,7 @@ class Loop {
       before = tried;
       this.counts.rounds = n + 1;
     }
-    this.fail.storm(0, allocates);
+    calm();
     this.counts.stormed = this.fail.places().filter((p) => p.tried).length;
     if (!this.server) await this.up();
     await round(this.server, this.known);
