@@ -45,7 +45,7 @@ async function backup(folder, args, env = {}) {
 
 /** A copy that was told of is there, and each that is there is whole. */
 async function checkCopies(folder, promised) {
-  if (!hasBackup || !fs.existsSync(path.join(folder, 'backups'))) { assert.deepEqual([...promised], []); return; }
+  if (!hasBackup || !fs.existsSync(path.join(folder, 'backups/copies'))) { assert.deepEqual([...promised], []); return; }
   const { code, out, err } = await backup(folder, ['list', '--json']);
   assert.equal(code, 0, `backup list: ${err}`);
   const names = JSON.parse(out).map(({ name }) => name);
