@@ -322,9 +322,9 @@ for (const { name, allocates } of [{ name: 'allocation', allocates: true }, { na
       const running = places.filter((p) => p.phases & phases.run || p.role !== 'serve');
       const soon = (seconds, whole) => Date.now() + size(seconds, whole) * 1000;
       if (process.env.WT_FAIL_AT) await through(loop, 'one', chosen(running), Infinity);
-      else await loop.storm(allocates, soon(18, 4000));
-      await through(loop, 'start', chosen(starting, 12), soon(10, 4000));
-      await through(loop, 'stop', chosen(stopping, 3), soon(4, 2000));
+      else await loop.storm(allocates, soon(14, 4000));
+      await through(loop, 'start', chosen(starting, 12), soon(7, 4000));
+      await through(loop, 'stop', chosen(stopping, 3), soon(3, 2000));
       await loop.server?.stop();
       assert.deepEqual(at.rows('PRAGMA integrity_check'), [['ok']]);
       if (process.env.WT_FAIL_LIST) fs.writeFileSync(`${process.env.WT_FAIL_LIST}-${name.split(' ')[0]}`, JSON.stringify(loop.problems, null, 1));
