@@ -103,6 +103,7 @@ async function byTus(server) {
   if (!made || made.status !== 201) return null;
   const where = new URL(made.headers.get('location'), server.url).pathname;
   for (let end = Date.now() + PATIENCE; Date.now() < end;) {
+    if (Date.now() > end - PATIENCE + CALM_AFTER) calm();
     const head = await insist(server, where, { method: 'HEAD', headers: tusHead });
     assert.equal(head.status, 200, `${where}: ${head.status}`);
     const offset = Number(head.headers.get('upload-offset'));
