@@ -113,6 +113,13 @@ int resumable_get(struct jobs *s, const char *caller, const char *id,
     if (!id_valid(id))
         return err_set(e, ERR_NOT_FOUND, "there is no upload of that name");
     int status = store_upload_get(s->store, id, out, e);
+    /* Damage of the database is not that of the upload, which its client would give up.
+     */
+    if (status == ERR_CORRUPT) {
+        status = ERR_IO;
+        if (e)
+            e->code = ERR_IO;
+    }
     if (status)
         return status;
     if ((!caller || !strcmp(caller, out->caller)) && out->expires_ms > clock_now_ms())

@@ -119,9 +119,17 @@ static int sqlite_claim(struct store *s, const struct store_wish *wish, const ch
 {
     char id[ID_SIZE];
     struct sqlite_conn *c = WRITER(s);
-    int status = claim_id(c, wish, owner, now_ms, lease_ms, id, e);
-    if (!status)
-        status = sqlite_get_with(c, id, out, e);
+    /* In one: a job that is claimed and cannot be read would wait for its lease. */
+    int status = sqlite_conn_begin(c, e);
+    if (!status) {
+        status = claim_id(c, wish, owner, now_ms, lease_ms, id, e);
+        if (!status)
+            status = sqlite_get_with(c, id, out, e);
+        bool read = !status;
+        status = sqlite_conn_end(c, status, e);
+        if (status && read)
+            job_release(out);
+    }
     sqlite_store_done(c);
     return status;
 }

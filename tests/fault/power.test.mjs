@@ -1,8 +1,10 @@
 // The power goes between any two changes of the disk, from a first start over uploads to
-// deletions: whatever a file system may have kept, the service starts on it, keeps all that it
+// deletions and a backup: whatever a file system may have kept, the service starts on it, keeps all that it
 // had promised, and takes no half file for a whole one.
 import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -14,7 +16,7 @@ import {
   Disk, digest, moments, put, recorder, take,
 } from '../lib/power.mjs';
 import {
-  form, getJson, hasEnded, startServer, transcribe, until, waitForJob, wav,
+  binary, form, getJson, hasEnded, startServer, transcribe, until, waitForJob, wav,
 } from '../lib/server.mjs';
 import { skip as needsCompiler } from '../lib/shim.mjs';
 import { joined } from '../lib/uploading.mjs';
@@ -27,13 +29,40 @@ const tusHead = { 'Tus-Resumable': '1.0.0' };
 const scratch = fs.mkdtempSync(path.join(fs.existsSync('/dev/shm') ? '/dev/shm' : os.tmpdir(), 'wt-power-'));
 process.on('exit', () => fs.rmSync(scratch, { recursive: true, force: true }));
 
+const hasBackup = spawnSync(binary, ['backup', '--help']).status === 0;
+
+/** The verb, beside whoever else uses the folder. */
+async function backup(folder, args, env = {}) {
+  const child = spawn(binary, ['backup', ...args], {
+    env: { PATH: process.env.PATH, HOME: folder, ...envOf(folder), ...env }, stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let [out, err] = ['', ''];
+  child.stdout.on('data', (data) => { out += data; });
+  child.stderr.on('data', (data) => { err += data; });
+  const [code] = await once(child, 'close');
+  return { code, out, err };
+}
+
+/** A copy that was told of is there, and each that is there is whole. */
+async function checkCopies(folder, promised) {
+  if (!hasBackup || !fs.existsSync(path.join(folder, 'backups/copies'))) { assert.deepEqual([...promised], []); return; }
+  const { code, out, err } = await backup(folder, ['list', '--json']);
+  assert.equal(code, 0, `backup list: ${err}`);
+  const names = JSON.parse(out).map(({ name }) => name);
+  for (const name of promised) assert.ok(names.includes(name), `the copy ${name} is gone`);
+  for (const name of names) {
+    const verified = await backup(folder, ['verify', name]);
+    assert.equal(verified.code, 0, `the copy ${name}: ${verified.out}${verified.err}`);
+  }
+}
+
 const text = async (server, id) => {
   const answer = await fetch(`${server.url}/jobs/${id}/download?format=txt`);
   return { status: answer.status, text: await answer.text() };
 };
 
 /** Everything that a client does; `mark` is told what it hears. Returns name → text. */
-async function scenario(server, mark) {
+async function scenario(server, mark, folder, env) {
   const texts = {};
   const accepted = (id, name, more = {}) => { mark({ job: id, name, sha: sha(recordings[name]), ...more }); return id; };
   const submit = async (name, { fields, key, fleeting } = {}) => {
@@ -55,6 +84,13 @@ async function scenario(server, mark) {
   await tus(server, mark, accepted, 'mixed', done);
   const [a, b] = [await submit('noisy'), await submit('clean')];
   await done(a, 'noisy');
+  const copied = async () => {
+    if (!hasBackup) return;
+    const { code, out, err } = await backup(folder, ['--json'], env);
+    assert.equal(code, 0, err);
+    mark({ copy: JSON.parse(out).name });
+  };
+  await copied();
   mark({ asked: 'delete', job: first });
   assert.equal((await fetch(`${server.url}/jobs/${first}`, { method: 'DELETE' })).status, 200);
   mark({ deleted: first });
@@ -66,6 +102,7 @@ async function scenario(server, mark) {
   await until(() => getJson(server, `/jobs/${c}`), ({ status }) => status === 410);
   mark({ deleted: c });
   await submit('mixed');
+  await copied();
   return texts;
 }
 
@@ -108,12 +145,13 @@ async function tus(server, mark, accepted, name, done) {
   await done(job, name);
 }
 
-/** What has been promised and holds: {jobs: id → promise, done: id → text, uploads, deleted}. */
+/** What has been promised and holds: {jobs: id → promise, done: id → text, uploads, deleted, copies}. */
 function standing(promises) {
-  const now = { jobs: new Map(), done: new Map(), uploads: new Map(), deleted: new Set() };
+  const now = { jobs: new Map(), done: new Map(), uploads: new Map(), deleted: new Set(), copies: new Set() };
   for (const p of promises) {
     if (p.upload) now.uploads.set(p.upload, p);
     else if (p.done) now.done.set(p.done, p.text);
+    else if (p.copy) now.copies.add(p.copy);
     else if (p.deleted) now.deleted.add(p.deleted);
     else if (p.asked) { now.jobs.delete(p.job); now.done.delete(p.job); } else now.jobs.set(p.job, p);
   }
@@ -136,7 +174,7 @@ async function checkRecordings(server, jobs) {
 async function check(state, promises, texts, finish) {
   const folder = fs.mkdtempSync(path.join(scratch, 'at-'));
   put(state, folder);
-  const { jobs, done, uploads, deleted } = standing(promises);
+  const { jobs, done, uploads, deleted, copies } = standing(promises);
   let server;
   try {
     server = await startServer({ folder, env: envOf(folder) });
@@ -159,6 +197,7 @@ async function check(state, promises, texts, finish) {
       assert.ok(Number(head.headers.get('upload-offset')) >= offset, `${where}: ${head.headers.get('upload-offset')} after ${offset}`);
     }
     await checkRecordings(server, (await getJson(server, '/jobs?limit=500')).body.jobs);
+    await checkCopies(folder, copies);
     if (finish) await goOn(server, { jobs, uploads, texts });
     const { code } = await server.stop();
     assert.equal(code, 0, 'it was stopped');
@@ -202,7 +241,7 @@ async function goOn(server, { jobs, uploads, texts }) {
 }
 
 const envOf = (folder) => ({
-  STORAGE_DIR: path.join(folder, 'storage'), DATABASE_URL: `sqlite:///${path.join(folder, 'data/app.db')}`,
+  STORAGE_DIR: path.join(folder, 'storage'), DATABASE_URL: `sqlite:///${path.join(folder, 'data/app.db')}`, BACKUP_DIR: path.join(folder, 'backups'),
   WORKER_CONCURRENCY: '1', WORKER_THREADS: '1', LOG_LEVEL: 'WARNING',
 });
 
@@ -211,7 +250,7 @@ async function recorded(run) {
   const at = await place('sqlite');
   const record = recorder(at.folder);
   const server = await at.serve({ ...record.env, EMBEDDED_WORKERS: 'on' });
-  const texts = await run(server, record.mark);
+  const texts = await run(server, record.mark, at.folder, record.env);
   assert.equal((await server.stop()).code, 0, server.log());
   const records = record.read();
   const disk = new Disk();

@@ -28,7 +28,7 @@ export function recorder(folder) {
   fs.writeFileSync(log, '');
   return {
     env: { LD_PRELOAD: library, WT_RECORD_FOLDER: folder, WT_RECORD_LOG: log },
-    /** `asked` counts from now, what was answered from when it was sent. */
+    /** What is `asked`, and a verb that has ended (`copy`), counts from now; what was answered from when it was sent. */
     mark: (promise) => fs.appendFileSync(log, `mark ${JSON.stringify(promise)}\n`),
     read: () => parse(fs.readFileSync(log)),
   };
@@ -66,7 +66,7 @@ function parse(bytes) {
 function settleMarks(records) {
   const out = [];
   for (const record of records) {
-    if (record.what !== 'mark' || record.promise.asked) { out.push(record); continue; }
+    if (record.what !== 'mark' || record.promise.asked || record.promise.copy) { out.push(record); continue; }
     let i = out.length;
     while (i > 0 && out[i - 1].what !== 'send') i--;
     out.splice(i, 0, record);
