@@ -186,7 +186,6 @@ static int open_as(struct jobs **out, const struct config *c, bool has_doors,
     s->has_workers = !has_doors || c->embedded_workers;
     pthread_mutex_init(&s->order, NULL);
     pthread_mutex_init(&s->stranded.lock, NULL);
-    pressure_init(&s->pressure);
     int status = open_common(s, e);
     if (!status && has_doors)
         status = open_doors(s, e);
@@ -236,7 +235,6 @@ void jobs_close(struct jobs *s)
     resumable_list_free(s->written);
     stranded_release(&s->stranded.known);
     pthread_mutex_destroy(&s->stranded.lock);
-    pressure_release(&s->pressure);
     pthread_mutex_destroy(&s->order);
     free(s);
 }
