@@ -247,7 +247,6 @@ static int open_as(struct jobs **out, const struct config *c, bool has_doors,
     s->has_workers = !has_doors || c->embedded_workers;
     pthread_mutex_init(&s->order, NULL);
     pthread_mutex_init(&s->stranded.lock, NULL);
-    pressure_init(&s->pressure);
     meter_init(&s->meter);
     int status = open_common(s, e);
     if (!status && has_doors)
@@ -304,7 +303,6 @@ void jobs_close(struct jobs *s)
     stranded_release(&s->stranded.known);
     meter_release(&s->meter);
     pthread_mutex_destroy(&s->stranded.lock);
-    pressure_release(&s->pressure);
     pthread_mutex_destroy(&s->order);
     free(s);
 }

@@ -1,12 +1,10 @@
 #include "job/pressure.h"
 
-#include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "job/service.h"
 
 #define SECOND_NS        INT64_C(1000000000)
-#define FRESH_NS         SECOND_NS
 #define LOOK_NS          (5 * SECOND_NS)
 #define PURGE_NS         (60 * SECOND_NS)
 #define GIB              (UINT64_C(1) << 30)
@@ -17,17 +15,6 @@
 const char *pressure_volume_name(enum pressure_volume v)
 {
     return v == PRESSURE_STORAGE ? "storage" : "database";
-}
-
-void pressure_init(struct pressure *p)
-{
-    *p = (struct pressure){.level = {-1, -1}};
-    pthread_mutex_init(&p->lock, NULL);
-}
-
-void pressure_release(struct pressure *p)
-{
-    pthread_mutex_destroy(&p->lock);
 }
 
 /* A share of a disk, but not more of a large one than anybody needs, nor less of a small
@@ -55,32 +42,18 @@ static int level_at(const struct config *c, const char *path, uint64_t reserve)
                : pressure_level(c, free_bytes, total, reserve);
 }
 
-/* With the lock. */
-static void look(struct jobs *s)
+void jobs_pressure(struct jobs *s, int level[PRESSURE_VOLUMES])
 {
     static const char scheme[] = "sqlite:///";
     const struct config *c = s->config;
-    struct pressure *p = &s->pressure;
-    int64_t now_ns = clock_monotonic_ns();
-    if (p->looked_ns && now_ns - p->looked_ns < FRESH_NS)
-        return;
-    p->looked_ns = now_ns;
-    p->level[PRESSURE_STORAGE] =
+    level[PRESSURE_STORAGE] =
         blob_store_is_remote(s->blobs)
             ? -1
             : level_at(c, blob_store_name(s->blobs), STORAGE_RESERVE_BYTES);
-    p->level[PRESSURE_DATABASE] =
+    level[PRESSURE_DATABASE] =
         c->database_url && !strncmp(c->database_url, scheme, strlen(scheme))
             ? level_at(c, c->database_url + strlen(scheme), DATABASE_RESERVE)
             : -1;
-}
-
-void jobs_pressure(struct jobs *s, int level[PRESSURE_VOLUMES])
-{
-    pthread_mutex_lock(&s->pressure.lock);
-    look(s);
-    memcpy(level, s->pressure.level, sizeof s->pressure.level);
-    pthread_mutex_unlock(&s->pressure.lock);
 }
 
 int jobs_room(struct jobs *s, struct err *e)

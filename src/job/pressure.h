@@ -12,7 +12,6 @@
 #include "base/config.h"
 #include "base/err.h"
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,23 +20,18 @@ struct jobs;
 enum pressure_volume { PRESSURE_STORAGE, PRESSURE_DATABASE, PRESSURE_VOLUMES };
 const char *pressure_volume_name(enum pressure_volume v); /* "storage", "database" */
 
+/* The supervisor's, which begins with zeros. */
 struct pressure {
-    pthread_mutex_t lock;
-    int64_t looked_ns;
-    int level[PRESSURE_VOLUMES]; /* 0, 1, 2; -1: not a disk of this machine */
-    /* The supervisor's: */
     int64_t look_at_ns, purge_at_ns;
     int last;
 };
-void pressure_init(struct pressure *p);
-void pressure_release(struct pressure *p);
 
 /* The level of so much free space on a disk of that size. `reserve`: what is kept in any
  * case. */
 int pressure_level(const struct config *c, uint64_t free_bytes, uint64_t total,
                    uint64_t reserve);
 
-/* The levels now; asked for again after a second. */
+/* The levels now; -1: not a disk of this machine. Cheap. */
 void jobs_pressure(struct jobs *s, int level[PRESSURE_VOLUMES]);
 
 /* Whether there is room for a new recording and its job: ERR_FULL. */

@@ -165,7 +165,7 @@ static int join_pieces(struct files_writer *w, char path[PATH_MAX], struct err *
         return files_blame_us(err_errno(e, "cannot store an upload"), e);
     status = pour_pieces(s, w->base.id, &w->base.state, add_bytes, &w->fd, e);
     if (status)
-        unlink(path);
+        (void)files_unlink(s, path, NULL);
     return status;
 }
 
@@ -217,8 +217,8 @@ int files_finish(struct blob_writer *base, struct err *e)
     if (!status)
         status = fs_rename_durable(from, to, e);
     if (status && gathered && !base->kept) {
-        unlink(from);
-        unlink(to); /* when only the folder could not be synced */
+        (void)files_unlink(s, from, NULL);
+        (void)files_unlink(s, to, NULL); /* when only the folder could not be synced */
     }
     if (!status && base->kept) /* a crash leaves them to the sweep */
         (void)files_discard(base->store, base->id, &base->state, NULL);
