@@ -1,5 +1,6 @@
 #include "backup/manifest.h"
 
+#include "base/json_text.h"
 #include "base/mem.h"
 
 #include <jansson.h>
@@ -105,7 +106,7 @@ int manifest_compose(const struct manifest *m, struct buf *out, struct err *e)
 {
     char hash[65];
     json_t *o = present(m);
-    char *text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
+    char *text = o ? json_text(o, JSON_INDENT(1)) : NULL;
     json_decref(o);
     if (text) {
         buf_str(out, text);
