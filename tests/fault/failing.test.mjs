@@ -113,7 +113,8 @@ async function byTus(server) {
     const answer = await ask(server, where, { method: 'PATCH', body: part, headers: { ...tusHead, 'Upload-Offset': String(offset), 'Content-Type': 'application/offset+octet-stream' } });
     if (answer?.status === 204) assert.equal(Number(answer.headers.get('upload-offset')), offset + part.length);
   }
-  throw new Error(`${where} comes to no end`);
+  const last = await ask(server, where, { method: 'PATCH', body: '', headers: { ...tusHead, 'Upload-Offset': String(speech.length), 'Content-Type': 'application/offset+octet-stream' } }).catch((error) => ({ status: error.message }));
+  throw new Error(`${where} comes to no end: of ${speech.length} bytes; ${last?.status} ${last?.bytes} ${[...last?.headers ?? []]}`);
 }
 
 /** A job that was accepted is there and ends, and what is said of it is true. */
@@ -218,7 +219,8 @@ class Loop {
 
   async give(place, variant, error) {
     const end = await this.server?.kill();
-    this.problems.push({ places: [place].flat().slice(0, 12).map(describePlace), variant, problem: error.message, end, log: this.server?.log().slice(-600) ?? '' });
+    process.stderr.write(`problem ${error.message}\n`);
+    this.problems.push({ places: [place].flat().slice(0, 40).map(describePlace), variant, problem: error.message, end, log: this.server?.log().slice(-9000) ?? '' });
     this.server = null;
   }
 
@@ -321,7 +323,7 @@ for (const { name, allocates } of [{ name: 'allocation', allocates: true }, { na
       const starting = places.filter((p) => p.role === 'serve' && p.phases & phases.start && !(p.phases & phases.run));
       const stopping = places.filter((p) => p.role === 'serve' && p.phases === phases.stop);
       const running = places.filter((p) => p.phases & phases.run || p.role !== 'serve');
-      const soon = (seconds, whole) => Date.now() + size(seconds, whole) * 1000;
+      const soon = (seconds, whole) => Date.now() + (Number(process.env.WT_FAIL_SECONDS) || size(seconds, whole)) * 1000;
       if (process.env.WT_FAIL_AT) await through(loop, 'one', chosen(running), Infinity);
       // Of calls only in the long form: one of its findings is open, see docs/testing.md.
       else if (allocates || long) await loop.storm(allocates, soon(14, 4000));
