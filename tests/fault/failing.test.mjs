@@ -102,6 +102,7 @@ async function byTus(server) {
   const made = await ask(server, '/uploads', { method: 'POST', headers: { ...tusHead, 'Upload-Length': String(speech.length), 'Upload-Metadata': meta } });
   if (!made || made.status !== 201) return null;
   const where = new URL(made.headers.get('location'), server.url).pathname;
+  let last;
   for (let end = Date.now() + PATIENCE; Date.now() < end;) {
     if (Date.now() > end - PATIENCE + CALM_AFTER) calm();
     const head = await insist(server, where, { method: 'HEAD', headers: tusHead });
@@ -111,10 +112,10 @@ async function byTus(server) {
     if (job) return job.split('/').at(-1);
     const part = speech.subarray(offset, offset + Math.ceil(speech.length / 2));
     const answer = await ask(server, where, { method: 'PATCH', body: part, headers: { ...tusHead, 'Upload-Offset': String(offset), 'Content-Type': 'application/offset+octet-stream' } });
+    last = `${answer?.status} ${answer?.bytes}, before that at ${offset} of ${speech.length} bytes`;
     if (answer?.status === 204) assert.equal(Number(answer.headers.get('upload-offset')), offset + part.length);
   }
-  const last = await ask(server, where, { method: 'PATCH', body: '', headers: { ...tusHead, 'Upload-Offset': String(speech.length), 'Content-Type': 'application/offset+octet-stream' } }).catch((error) => ({ status: error.message }));
-  throw new Error(`${where} comes to no end: of ${speech.length} bytes; ${last?.status} ${last?.bytes} ${[...last?.headers ?? []]}`);
+  throw new Error(`${where} comes to no end: ${last}`);
 }
 
 /** A job that was accepted is there and ends, and what is said of it is true. */
@@ -219,8 +220,7 @@ class Loop {
 
   async give(place, variant, error) {
     const end = await this.server?.kill();
-    process.stderr.write(`problem ${error.message}\n`);
-    this.problems.push({ places: [place].flat().slice(0, 40).map(describePlace), variant, problem: error.message, end, log: this.server?.log().slice(-9000) ?? '' });
+    this.problems.push({ places: [place].flat().slice(0, 12).map(describePlace), variant, problem: error.message, end, log: this.server?.log().slice(-600) ?? '' });
     this.server = null;
   }
 

@@ -35,6 +35,8 @@ struct control {
     _Atomic uint32_t victim, kill_at, fail_at, calls;
     _Atomic uint32_t noted; /* bytes of: */
     char notes[NOTES];      /* the names of these calls */
+    /* Of the reads of `reader` in the folders, those from this one on fail, so many. */
+    _Atomic uint32_t reader, read_at, read_fails, reads;
 };
 
 static struct control *control;
@@ -214,6 +216,31 @@ ssize_t write(int fd, const void *bytes, size_t length)
     }
 PWRITE(pwrite)
 PWRITE(pwrite64)
+
+/* A read that the disk refuses for once. */
+static bool unread(int fd)
+{
+    char path[PATH_MAX];
+    if (!control || atomic_load(&control->reader) != (uint32_t)getpid() ||
+        folder_of_fd(fd, path) < 0)
+        return false;
+    uint32_t number = atomic_fetch_add(&control->reads, 1) + 1;
+    uint32_t at = atomic_load(&control->read_at);
+    if (number < at || number - at >= atomic_load(&control->read_fails))
+        return false;
+    errno = EIO;
+    return true;
+}
+
+#define PREAD(name)                                                                      \
+    ssize_t name(int fd, void *to, size_t length, off_t at)                              \
+    {                                                                                    \
+        typedef ssize_t (*fn)(int, void *, size_t, off_t);                               \
+        REAL(fn, #name);                                                                 \
+        return unread(fd) ? -1 : next(fd, to, length, at);                               \
+    }
+PREAD(pread)
+PREAD(pread64)
 
 #define FTRUNCATE(name)                                                                  \
     int name(int fd, off_t length)                                                       \

@@ -8,7 +8,8 @@ import { tempFolder } from './server.mjs';
 
 const FOLDERS = 8;
 const VICTIM = 2 * FOLDERS, KILL_AT = VICTIM + 4, CALLS = VICTIM + 12, NOTES = VICTIM + 20;
-const SIZE = NOTES + 4096;
+const READER = NOTES + 4096;
+const SIZE = READER + 16;
 
 let library;
 function build() {
@@ -31,6 +32,8 @@ export const skip = spawnSync('cc', ['--version']).status === 0 ? false : 'there
  *   killAt(pid, n)         the process dies before its n-th call from now; n of 0 only counts
  *   failAt(pid, n)         its n-th call from now finds no space
  *   calls()                how many there were, and which
+ *   unread(pid, n, count)  of its reads (pread) from now the n-th and those after it fail
+ *   reads()                how many there were
  */
 export function shim(folders) {
   const names = Object.keys(folders);
@@ -58,6 +61,12 @@ export function shim(folders) {
     unsynced: (name, value) => put(FOLDERS + names.indexOf(name), Buffer.from([share(value)])),
     killAt: (pid, n) => arm(pid, n, 0),
     failAt: (pid, n) => arm(pid, 0, n),
+    unread(pid, n, count = 1) {
+      put(READER, number(0));
+      put(READER + 4, Buffer.concat([number(n), number(count), number(0)]));
+      put(READER, number(pid));
+    },
+    reads: () => get(READER + 12),
     calls: () => {
       const notes = Buffer.alloc(4096);
       fs.readSync(fd, notes, 0, notes.length, NOTES);

@@ -1,4 +1,5 @@
-/* A disk that cannot read now and then: an error is told, and nothing else comes of it. */
+/* A disk that cannot read now and then: an error is told, and nothing else comes of it.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
