@@ -169,6 +169,8 @@ static int each(struct depot *d, const char *kind, bool parts, depot_entry_fn fn
     char path[PATH_MAX];
     int status = path_of(path, d, kind, "", e);
     DIR *dir = status ? NULL : opendir(path);
+    if (!status && !dir && errno == ENOENT && !access(d->name, F_OK))
+        return 0; /* the power went while the first copy was begun */
     if (!dir)
         return status ? status
                       : err_errno(e, "cannot read the folder of copies %s", path);

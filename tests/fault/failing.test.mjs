@@ -154,8 +154,9 @@ const dead = /signal (?!9\b)\d+|assert|terminate called|stack smashing|corrupted
 
 /** All of it for one kind of fault. */
 class Loop {
-  constructor(at) {
+  constructor(at, name) {
     this.at = at;
+    this.name = name;
     this.fail = failing();
     this.known = {};
     this.problems = [];
@@ -221,6 +222,7 @@ class Loop {
   async give(place, variant, error) {
     const end = await this.server?.kill();
     this.problems.push({ places: [place].flat().slice(0, 12).map(describePlace), variant, problem: error.message, end, log: this.server?.log().slice(-600) ?? '' });
+    if (process.env.WT_FAIL_LIST) fs.writeFileSync(`${process.env.WT_FAIL_LIST}-${this.name.split(' ')[0]}`, JSON.stringify(this.problems, null, 1));
     this.server = null;
   }
 
@@ -318,7 +320,7 @@ for (const { name, allocates } of [{ name: 'allocation', allocates: true }, { na
   describe(`each ${name} that fails once`, { skip: kinds[0].skip || needsCompiler }, () => {
     test(`crashes nothing and is no success (WT_FAULT_SEED=${seed})`, { timeout: size(900, 14400) * 1000 }, async (t) => {
       const at = await place('sqlite');
-      const loop = new Loop(at);
+      const loop = new Loop(at, name);
       const places = (await loop.survey()).filter((p) => p.allocates === allocates);
       const starting = places.filter((p) => p.role === 'serve' && p.phases & phases.start && !(p.phases & phases.run));
       const stopping = places.filter((p) => p.role === 'serve' && p.phases === phases.stop);
@@ -331,7 +333,6 @@ for (const { name, allocates } of [{ name: 'allocation', allocates: true }, { na
       await through(loop, 'stop', chosen(stopping, 3), soon(3, 2000));
       await loop.server?.stop();
       assert.deepEqual(at.rows('PRAGMA integrity_check'), [['ok']]);
-      if (process.env.WT_FAIL_LIST) fs.writeFileSync(`${process.env.WT_FAIL_LIST}-${name.split(' ')[0]}`, JSON.stringify(loop.problems, null, 1));
       const found = { run: running.length, start: starting.length, stop: stopping.length };
       t.diagnostic(`failing ${name}: ${JSON.stringify({ seed, found, ...loop.counts, jobsFailed: loop.known.failed ?? 0, rounds: loop.known.rounds, problems: loop.problems.length })}`);
       assert.deepEqual(loop.problems.slice(0, 3), [], `${loop.problems.length} places`);
