@@ -37,6 +37,8 @@ struct control {
     char notes[NOTES];      /* the names of these calls */
     /* Of the reads of `reader` in the folders, those from this one on fail, so many. */
     _Atomic uint32_t reader, read_at, read_fails, reads;
+    /* The sender's message of this number (sendmsg) finds its peer gone. */
+    _Atomic uint32_t sender, send_at, sends;
 };
 
 static struct control *control;
@@ -304,5 +306,10 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
     typedef ssize_t (*fn)(int, const struct msghdr *, int);
     REAL(fn, "sendmsg");
     (void)counted("sendmsg", "");
+    if (control && atomic_load(&control->sender) == (uint32_t)getpid() &&
+        atomic_fetch_add(&control->sends, 1) + 1 == atomic_load(&control->send_at)) {
+        errno = ECONNRESET;
+        return -1;
+    }
     return next(fd, message, flags);
 }

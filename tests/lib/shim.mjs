@@ -9,7 +9,8 @@ import { tempFolder } from './server.mjs';
 const FOLDERS = 8;
 const VICTIM = 2 * FOLDERS, KILL_AT = VICTIM + 4, CALLS = VICTIM + 12, NOTES = VICTIM + 20;
 const READER = NOTES + 4096;
-const SIZE = READER + 16;
+const SENDER = READER + 16;
+const SIZE = SENDER + 12;
 
 let library;
 function build() {
@@ -34,6 +35,7 @@ export const skip = spawnSync('cc', ['--version']).status === 0 ? false : 'there
  *   calls()                how many there were, and which
  *   unread(pid, n, count)  of its reads (pread) from now the n-th and those after it fail
  *   reads()                how many there were
+ *   unsent(pid, n)         of its messages (sendmsg) from now the n-th finds its peer gone
  */
 export function shim(folders) {
   const names = Object.keys(folders);
@@ -67,6 +69,11 @@ export function shim(folders) {
       put(READER, number(pid));
     },
     reads: () => get(READER + 12),
+    unsent(pid, n) {
+      put(SENDER, number(0));
+      put(SENDER + 4, Buffer.concat([number(n), number(0)]));
+      put(SENDER, number(pid));
+    },
     calls: () => {
       const notes = Buffer.alloc(4096);
       fs.readSync(fd, notes, 0, notes.length, NOTES);
