@@ -132,7 +132,8 @@ async function follow(server, id, known) {
   if (job.status === 'failed') {
     assert.ok(job.error_message?.length > 5, `${id} failed without a reason: ${JSON.stringify(job)}`);
     known.failed = (known.failed ?? 0) + 1;
-    assert.doesNotMatch(job.error_message, /not a media|damaged|cannot be read as/i, `the recording is blamed: ${job.error_message}`);
+    // Three calls of its workers may fail one after the other.
+    if (!/^the worker died/.test(job.error_message)) assert.doesNotMatch(job.error_message, /not a media|damaged|cannot be read as/i, `the recording is blamed: ${job.error_message}`);
     return;
   }
   const quiet = job.original_filename === 'silence.wav';
@@ -327,8 +328,7 @@ for (const { name, allocates } of [{ name: 'allocation', allocates: true }, { na
       const running = places.filter((p) => p.phases & phases.run || p.role !== 'serve');
       const soon = (seconds, whole) => Date.now() + (Number(process.env.WT_FAIL_SECONDS) || size(seconds, whole)) * 1000;
       if (process.env.WT_FAIL_AT) await through(loop, 'one', chosen(running), Infinity);
-      // Of calls only in the long form: one of its findings is open, see docs/testing.md.
-      else if (allocates || long) await loop.storm(allocates, soon(14, 4000));
+      else await loop.storm(allocates, soon(allocates ? 14 : 5, 4000));
       await through(loop, 'start', chosen(starting, 12), soon(7, 4000));
       await through(loop, 'stop', chosen(stopping, 3), soon(3, 2000));
       await loop.server?.stop();
