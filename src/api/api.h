@@ -19,6 +19,7 @@ struct api {
     struct teller *teller;     /* api/teller.h */
     struct vigil *vigil;       /* api/vigil.h */
     atomic_bool stopping;      /* others should be asked: see health.c */
+    atomic_bool left_over;     /* a complete upload is no job yet: see tus_keeper.c */
 };
 
 /* Every route of every door. Static. */

@@ -178,6 +178,7 @@ static int commit(struct http_request *r)
                            "says: send them again");
         status = ERR_INVALID;
     } else if ((status = resumable_commit(t->open, &e))) {
+        atomic_store(&t->api->left_over, true); /* it may count all the same */
         (void)refuse(r, &e);
     }
     resumable_close(t->open);
@@ -192,6 +193,7 @@ static void answer(struct http_request *r, int http_status)
     struct store_upload now;
     struct err e;
     if (resumable_get(t->api->jobs, NULL, t->row.id, &now, &e)) {
+        atomic_store(&t->api->left_over, true);
         (void)refuse(r, &e);
         return;
     }

@@ -108,6 +108,8 @@ int tus_finish(struct api *api, struct store_upload *u, struct err *e)
     if (!status) {
         u->done = true;
         job_release(&job);
+    } else {
+        atomic_store(&api->left_over, true);
     }
     wishes_release(&w);
     json_decref(params);
@@ -124,7 +126,8 @@ bool tus_is_due(const struct store_upload *u)
     return tus_is_complete(u) && !u->done && !resumable_partial(u);
 }
 
-/* Whether the request that brought the last bytes may still be making the job. */
+/* Whether the request that brought the last bytes may still be making the job: that one
+ * is not disturbed, unless some have failed. */
 static bool just_came(const struct store_upload *u)
 {
     return u->expires_ms - RESUMABLE_REST_MS > clock_now_ms() - REQUEST_MS;
@@ -135,12 +138,17 @@ void tus_finish_all(struct api *api, bool starting)
     char ids[FINISHED_AT_ONCE][ID_SIZE];
     size_t count = 0;
     struct err e = {0};
-    if (resumable_unfinished(api->jobs, ids, FINISHED_AT_ONCE, &count, &e))
+    bool failed = atomic_exchange(&api->left_over, false);
+    if (resumable_unfinished(api->jobs, ids, FINISHED_AT_ONCE, &count, &e)) {
         log_warning("complete uploads wait for their clients: %s", e.message);
+        atomic_store(&api->left_over, true);
+    }
     for (size_t i = 0; i < count; i++) {
         struct store_upload u = {0};
         int status = resumable_get(api->jobs, NULL, ids[i], &u, &e);
-        if (!status && (starting || !just_came(&u)))
+        if (status) /* it cannot be read now */
+            atomic_store(&api->left_over, true);
+        else if (starting || failed || !just_came(&u))
             status = tus_finish(api, &u, &e);
         if (status)
             log_event(starting ? LOG_WARNING : LOG_DEBUG, ids[i],

@@ -168,10 +168,14 @@ static int each(struct depot *d, const char *kind, bool parts, depot_entry_fn fn
 {
     char path[PATH_MAX];
     int status = path_of(path, d, kind, "", e);
-    DIR *dir = status ? NULL : opendir(path);
-    if (!dir)
-        return status ? status
-                      : err_errno(e, "cannot read the folder of copies %s", path);
+    if (status)
+        return status;
+    DIR *dir = opendir(path);
+    if (!dir) {
+        /* The power went while the first copy was begun. */
+        bool none = errno == ENOENT && !access(d->name, F_OK);
+        return none ? 0 : err_errno(e, "cannot read the folder of copies %s", path);
+    }
     const struct dirent *entry;
     struct stat st;
     while (!status && (entry = readdir(dir)))

@@ -64,12 +64,23 @@ static uint64_t folder_bytes(const char *folder)
     return total;
 }
 
-/* Fill in path and bytes of a model that is present. */
+/* Whether `number` says that something is not there: the others, that nobody can tell. */
+static bool is_missing(int number)
+{
+    return number == 0 || number == ENOENT || number == ENOTDIR || number == EACCES ||
+           number == ELOOP || number == ENAMETOOLONG;
+}
+
+/* Fill in path and bytes of a model that is present; errno says why it is not. */
 static bool find_present(const char *dir, const char *name, char path[PATH_MAX],
                          uint64_t *bytes)
 {
+    errno = 0;
     if (join(path, dir, PREFIX, name, SUFFIX) && is_file(path, bytes))
         return true;
+    if (!is_missing(errno))
+        return false;
+    errno = 0;
     return join(path, dir, "", name, "") && (*bytes = folder_bytes(path)) > 0;
 }
 
@@ -97,7 +108,11 @@ int catalog_path(const struct config *c, const char *name, char path[PATH_MAX],
                        "'_' only, at most 63 of them",
                        name);
     uint64_t bytes;
-    return find_present(c->model_dir, name, path, &bytes) ? 0 : not_present(c, name, e);
+    if (find_present(c->model_dir, name, path, &bytes))
+        return 0;
+    return is_missing(errno)
+               ? not_present(c, name, e)
+               : err_errno(e, "cannot look whether the model \"%s\" is there", name);
 }
 
 int catalog_detector_path(const struct config *c, char path[PATH_MAX], struct err *e)
@@ -264,14 +279,18 @@ int catalog_default(const struct config *c, char name[64], struct err *e)
 {
     char path[PATH_MAX], by_choice[64];
     const char *const wanted[] = {c->default_model, copy_chosen(by_choice), "small"};
-    for (size_t i = 0; i < ARRAY_LENGTH(wanted); i++)
-        if (wanted[i] && !catalog_path(c, wanted[i], path, NULL)) {
+    int status;
+    for (size_t i = 0; i < ARRAY_LENGTH(wanted); i++) {
+        status = wanted[i] ? catalog_path(c, wanted[i], path, e) : ERR_NOT_FOUND;
+        if (!status)
             (void)snprintf(name, 64, "%s", wanted[i]);
-            return 0;
-        }
+        /* Another one would be a surprise while it is only not to be seen just now. */
+        if (status != ERR_NOT_FOUND && status != ERR_INVALID)
+            return status;
+    }
     struct catalog_present *list;
     size_t count;
-    int status = catalog_list(c, &list, &count, e);
+    status = catalog_list(c, &list, &count, e);
     if (status)
         return status;
     if (count)

@@ -35,14 +35,16 @@ bool catalog_name_valid(const char *name);
 
 /* The path of a model that is present: `<dir>/ggml-<name>.bin`, or the folder
  * `<dir>/<name>` with a config.json. ERR_NOT_FOUND says how to get one that is published;
- * ERR_INVALID: a name that is neither published nor present. */
+ * ERR_INVALID: a name that is neither published nor present; ERR_IO: the disk does not
+ * tell. */
 int catalog_path(const struct config *c, const char *name, char path[PATH_MAX],
                  struct err *e);
 
 /* The model that a request without one gets: DEFAULT_WHISPER_MODEL if set and present,
  * else the one that was chosen (catalog_choose) if present, else small if present, else
  * the best that is present; one that knows only English comes last unless
- * WHISPER_LANGUAGE is English. ERR_NOT_FOUND when there is none. */
+ * WHISPER_LANGUAGE is English. ERR_NOT_FOUND when there is none;
+ * ERR_IO when the disk does not tell of one that would have come first. */
 int catalog_default(const struct config *c, char name[64], struct err *e);
 /* Choose it for this process, whose settings are read-only; NULL: no longer. The name is
  * valid. Any thread. */

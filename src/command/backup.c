@@ -123,8 +123,10 @@ static int list(const struct config *c, const struct wanted *w)
     if (!status)
         status = made_list(&v, &l, &e);
     json_t *all = w->json ? json_array() : NULL;
-    if (!status && !w->json)
+    if (!status && !w->json && l.count)
         printf("%-27s %10s %10s %10s  %s\n", "NAME", "JOBS", "FILES", "MB", "DATABASE");
+    else if (!status && !w->json)
+        printf("no copies in %s: make one with `backup`\n", depot_name(v.depot));
     for (size_t i = 0; !status && i < l.count; i++) {
         struct manifest m;
         struct err why = {0};

@@ -84,6 +84,15 @@ static int too_large(const struct jobs *s, struct err *e)
                    (long long)s->config->max_file_size_mb);
 }
 
+int resumable_blame_store(int status, struct err *e)
+{
+    if (status != ERR_CORRUPT)
+        return status;
+    if (e)
+        e->code = ERR_IO;
+    return ERR_IO;
+}
+
 int resumable_create(struct jobs *s, struct store_upload *u, struct err *e)
 {
     struct blob_writer *blob;
@@ -95,7 +104,7 @@ int resumable_create(struct jobs *s, struct store_upload *u, struct err *e)
     /* The row first: a part without one is swept. */
     int status = jobs_room(s, e);
     if (!status)
-        status = store_upload_insert(s->store, u, e);
+        status = resumable_blame_store(store_upload_insert(s->store, u, e), e);
     if (status)
         return status;
     const struct blob_sitting nothing = {.id = u->id};
@@ -112,14 +121,7 @@ int resumable_get(struct jobs *s, const char *caller, const char *id,
 {
     if (!id_valid(id))
         return err_set(e, ERR_NOT_FOUND, "there is no upload of that name");
-    int status = store_upload_get(s->store, id, out, e);
-    /* Damage of the database is not that of the upload, which its client would give up.
-     */
-    if (status == ERR_CORRUPT) {
-        status = ERR_IO;
-        if (e)
-            e->code = ERR_IO;
-    }
+    int status = resumable_blame_store(store_upload_get(s->store, id, out, e), e);
     if (status)
         return status;
     if ((!caller || !strcmp(caller, out->caller)) && out->expires_ms > clock_now_ms())
@@ -131,7 +133,8 @@ int resumable_get(struct jobs *s, const char *caller, const char *id,
 static int keep_number(void *arg, int next, struct err *e)
 {
     const struct resumable *r = arg;
-    return store_upload_note(r->jobs->store, r->id, r->epoch, next, e);
+    int status = store_upload_note(r->jobs->store, r->id, r->epoch, next, e);
+    return resumable_blame_store(status, e);
 }
 
 int resumable_sit(struct jobs *s, const struct store_upload *row, void *arg,
@@ -169,13 +172,13 @@ static int claim(struct resumable *r, int64_t offset, struct store_upload *row,
                  struct err *e)
 {
     struct store *store = r->jobs->store;
-    int status = store_upload_get(store, r->id, row, e);
+    int status = resumable_blame_store(store_upload_get(store, r->id, row, e), e);
     if (status)
         return status;
     status = check_offset(row, offset, e);
     store_upload_release(row);
     if (!status)
-        status = store_upload_claim(store, r->id, row, e);
+        status = resumable_blame_store(store_upload_claim(store, r->id, row, e), e);
     if (status)
         return status;
     r->epoch = row->epoch;
@@ -294,7 +297,7 @@ static int commit(struct resumable *r, bool all, struct err *e)
     u.state = state.data;
     u.expires_ms = clock_now_ms() + RESUMABLE_REST_MS;
     if (!status)
-        status = store_upload_advance(r->jobs->store, &u, e);
+        status = resumable_blame_store(store_upload_advance(r->jobs->store, &u, e), e);
     if (!status) {
         r->committed = u.received;
         blob_kept(r->blob);

@@ -78,6 +78,10 @@ int resumable_sit(struct jobs *s, const struct store_upload *row, void *arg,
                   int (*note)(void *arg, int next, struct err *e),
                   struct blob_writer **out, struct err *e);
 
+/* What a call of the store has returned: damage of the database is not that of the
+ * upload, which its client would give up. Private to resumable*.c. */
+int resumable_blame_store(int status, struct err *e);
+
 /* For the sweep of the storage: 1 when an upload needs the files of that id, else 0; or
  * an error. */
 int resumable_wanted(struct jobs *s, const char *id);

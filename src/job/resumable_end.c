@@ -16,7 +16,8 @@ struct claimed {
 static int keep_number(void *arg, int next, struct err *e)
 {
     const struct claimed *c = arg;
-    return store_upload_note(c->jobs->store, c->row.id, c->row.epoch, next, e);
+    int status = store_upload_note(c->jobs->store, c->row.id, c->row.epoch, next, e);
+    return resumable_blame_store(status, e);
 }
 
 /* The part becomes the blob, unless that has happened. */
@@ -28,7 +29,7 @@ static int settle(struct jobs *s, const struct store_upload *u, struct blob_info
     int status = blob_look(s->blobs, u->id, info, NULL);
     if (status != ERR_NOT_FOUND)
         return status ? err_set(e, status, "an upload cannot be read in the storage") : 0;
-    status = store_upload_claim(s->store, u->id, &c.row, e);
+    status = resumable_blame_store(store_upload_claim(s->store, u->id, &c.row, e), e);
     if (status == ERR_NOT_FOUND) /* another was faster, or it is deleted */
         return blob_look(s->blobs, u->id, info, e);
     if (status)
@@ -81,7 +82,7 @@ static int append_part(struct resumable *r, struct jobs *s, const char *id, stru
 {
     struct store_upload part;
     struct blob_info info;
-    int status = store_upload_get(s->store, id, &part, e);
+    int status = resumable_blame_store(store_upload_get(s->store, id, &part, e), e);
     if (status)
         return status;
     status = settle(s, &part, &info, e);
@@ -136,9 +137,9 @@ int resumable_finish(struct jobs *s, const struct store_upload *u,
     if (status)
         return status;
     struct jobs_recording rec = {.id = u->id, .blob = &info};
-    status = jobs_record(s, &rec, request, out, e);
+    status = resumable_blame_store(jobs_record(s, &rec, request, out, e), e);
     if (status == ERR_EXISTS)
-        status = jobs_get(s, u->id, out, e);
+        status = resumable_blame_store(jobs_get(s, u->id, out, e), e);
     if (!status && store_upload_finish(s->store, u->id, e))
         log_event(LOG_WARNING, u->id, "its upload stays open: %s", e->message);
     return status;

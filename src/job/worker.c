@@ -303,10 +303,10 @@ static void *task_main(void *arg)
     struct task *t = arg;
     struct worker *w = t->worker;
     run_job(t);
-    if (t->lost.code && t->lost.code != ERR_NETWORK) {
+    if (t->lost.code && t->lost.code != ERR_NETWORK)
         log_error("the worker stops: %s", t->lost.message);
+    if (t->lost.code)
         shutdown(w->fd, SHUT_RDWR); /* so that the service begins the job again */
-    }
     pthread_mutex_lock(&w->lock);
     for (int i = 0; i < WORKER_JOBS; i++)
         if (w->tasks[i] == t)

@@ -8,6 +8,7 @@
 
 #include <malloc.h>
 #include <pthread.h>
+#include <sys/socket.h>
 #include <time.h>
 
 /* A model and its decoder, which all jobs of it share, each with a session of its own. */
@@ -77,7 +78,10 @@ static int load_model(struct worker_models *w, const struct message *job,
         return status;
     struct message m = {.type = MESSAGE_MODEL, .serial = job->serial, .n_fds = 1};
     m.fds[0] = whisper_model_image_fd(*out);
-    return message_send(w->fd, &m, true, e);
+    status = message_send(w->fd, &m, true, e);
+    if (status) /* not the model's fault: the service begins the job again elsewhere */
+        shutdown(w->fd, SHUT_RDWR);
+    return status;
 }
 
 static bool is_for(const struct loaded *l, const struct message *job)

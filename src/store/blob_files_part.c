@@ -94,7 +94,10 @@ int files_need_piece(struct files_writer *w, struct err *e)
         return status;
     w->start = w->base.bytes;
     w->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
-    return w->fd < 0 ? files_blame_us(err_errno(e, "cannot store an upload"), e) : 0;
+    if (w->fd >= 0)
+        return 0;
+    w->base.state.n_pieces--; /* or it would be missed at the next sitting */
+    return files_blame_us(err_errno(e, "cannot store an upload"), e);
 }
 
 int files_sync(struct blob_writer *base, bool all, int64_t *bytes, struct err *e)

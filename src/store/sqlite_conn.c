@@ -1,6 +1,7 @@
 #include "store/sqlite_conn.h"
 
 #include "base/mem.h"
+#include "store/sqlite_disk.h"
 #include "store/sqlite_words.h"
 
 #include <errno.h>
@@ -41,8 +42,11 @@ int sqlite_conn_open(struct sqlite_conn *c, const char *path, bool writer, struc
     *c = (struct sqlite_conn){.path = path};
     pthread_mutex_init(&c->lock, NULL);
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
-    int status = 0;
-    if (sqlite3_open_v2(path, &c->db, flags, NULL) != SQLITE_OK) {
+    const char *disk;
+    int status = sqlite_disk_name(&disk, e);
+    if (status)
+        goto fail;
+    if (sqlite3_open_v2(path, &c->db, flags, disk) != SQLITE_OK) {
         status = sqlite_conn_error(c, e);
         goto fail;
     }
@@ -133,6 +137,11 @@ int sqlite_conn_error(struct sqlite_conn *c, struct err *e)
         return err_set(e, ERR_UNSURE,
                        "the disk that holds the database %s does not say that it has "
                        "stored a change: look whether it is full or failing",
+                       c->path);
+    if (code == SQLITE_IOERR_READ)
+        return err_set(e, ERR_IO,
+                       "the disk that holds the database %s did not let it be read: "
+                       "should that happen again, look whether the disk is failing",
                        c->path);
     if (number == ENOSPC || number == EDQUOT)
         return err_set(e, ERR_FULL,

@@ -46,6 +46,25 @@ async function elsewhere(env, kind = 'sqlite') {
 }
 
 describe('copies that are damaged, locked or strange', { skip }, () => {
+  test('a folder in which nothing is yet has no copies, and the next backup makes one', async () => {
+    const folder = tempFolder();
+    const env = { HOME: folder, STORAGE_DIR: path.join(folder, 'storage'), DATABASE_URL: `sqlite:///${path.join(folder, 'data/app.db')}`, BACKUP_DIR: path.join(folder, 'copies') };
+    const server = await startServer({ folder, env });
+    fs.mkdirSync(env.BACKUP_DIR); // as a power cut may leave it
+    const none = await run(env, ['backup', 'list']);
+    assert.equal(none.status, 0, none.err);
+    assert.match(none.out, /^no copies in /);
+    assert.deepEqual(JSON.parse((await run(env, ['backup', 'list', '--json'])).out), []);
+    for (const verb of [['backup', 'verify'], ['backup', 'drill']]) {
+      const { status, err } = await run(env, verb);
+      assert.equal(status, 1);
+      assert.match(err, /there is no copy in .*make one with `backup`/);
+    }
+    assert.equal((await run(env, ['backup'])).status, 0);
+    assert.equal(JSON.parse((await run(env, ['backup', 'list', '--json'])).out).length, 1);
+    assert.equal((await server.stop()).code, 0);
+  });
+
   test('are refused, and it is said what is the matter', async () => {
     const { env, server, ids, at } = await filled({ sealed: true });
     assert.equal((await run(env, ['backup'])).status, 0);

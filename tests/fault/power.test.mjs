@@ -45,10 +45,16 @@ async function backup(folder, args, env = {}) {
 
 /** A copy that was told of is there, and each that is there is whole. */
 async function checkCopies(folder, promised) {
-  if (!hasBackup || !fs.existsSync(path.join(folder, 'backups/copies'))) { assert.deepEqual([...promised], []); return; }
+  if (!hasBackup) return;
   const { code, out, err } = await backup(folder, ['list', '--json']);
+  if (!fs.existsSync(path.join(folder, 'backups'))) { // nobody has begun one
+    assert.deepEqual([code, [...promised]], [1, []]);
+    assert.match(err, /there is no folder of copies/);
+    return;
+  }
   assert.equal(code, 0, `backup list: ${err}`);
   const names = JSON.parse(out).map(({ name }) => name);
+  if (!names.length) assert.match((await backup(folder, ['list'])).out, /^no copies in /);
   for (const name of promised) assert.ok(names.includes(name), `the copy ${name} is gone`);
   for (const name of names) {
     const verified = await backup(folder, ['verify', name]);
@@ -198,6 +204,7 @@ async function check(state, promises, texts, finish) {
     }
     await checkRecordings(server, (await getJson(server, '/jobs?limit=500')).body.jobs);
     await checkCopies(folder, copies);
+    if (finish) await copyAgain(folder);
     if (finish) await goOn(server, { jobs, uploads, texts });
     const { code } = await server.stop();
     assert.equal(code, 0, 'it was stopped');
@@ -210,6 +217,14 @@ async function check(state, promises, texts, finish) {
   } finally {
     fs.rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** The next copy is made, whatever is left of those before. */
+async function copyAgain(folder) {
+  if (!hasBackup) return;
+  const { code, out, err } = await backup(folder, ['--json']);
+  assert.equal(code, 0, `the next backup: ${err}`);
+  await checkCopies(folder, new Set([JSON.parse(out).name]));
 }
 
 /** What was pending completes, uploads go on where they were, a key stays one job. */

@@ -128,4 +128,40 @@ describe('while it runs', needsModel, () => {
     await assert.rejects(startServer({ folder: server.folder }), /is damaged .*restore it from a backup/);
     assert.equal(server.stored().length, stored);
   });
+
+  test('the database is damaged, and no upload in pieces is blamed for it', async () => {
+    const folder = tempFolder();
+    const settings = { folder, env: { WORKER_CONCURRENCY: '1' } };
+    await (await startServer(settings)).stop(); // all of it is in the one file now
+    const file = path.join(folder, 'data', 'app.db');
+    const roots = JSON.parse(spawnSync('python3', ['-c', 'import json,sqlite3,sys\n'
+      + 'print(json.dumps([r[0] for r in sqlite3.connect(sys.argv[1]).execute("SELECT rootpage FROM sqlite_master WHERE tbl_name = \'jobs\' AND rootpage > 0")]))', file]).stdout);
+    const good = fs.readFileSync(file);
+    const write = (page) => {
+      const fd = fs.openSync(file, 'r+');
+      for (const root of roots) fs.writeSync(fd, page(root), 0, 4096, (root - 1) * 4096);
+      fs.closeSync(fd);
+    };
+    const server = await startServer(settings);
+    const bytes = wav();
+    const head = { 'Tus-Resumable': '1.0.0' };
+    const made = await fetch(`${server.url}/uploads`, { method: 'POST', headers: { ...head, 'Upload-Length': String(bytes.length) } });
+    const where = new URL(made.headers.get('location'), server.url).pathname;
+    const send = async (from) => {
+      const headers = { ...head, 'Upload-Offset': String(from), 'Content-Type': 'application/offset+octet-stream' };
+      const answer = await fetch(server.url + where, { method: 'PATCH', body: bytes.subarray(from), headers });
+      return { status: answer.status, body: await answer.json() };
+    };
+    write(() => Buffer.alloc(4096, 0xa5));
+    await until(() => getJson(server, '/jobs?limit=5'), ({ status }) => status === 503);
+    // No job is promised, and no client gives its upload up, which is whole.
+    for (const from of [0, bytes.length]) isRefused(await send(from), 503, 'storage_error', server);
+    assert.equal((await getJson(server, where, { headers: head })).body.offset, bytes.length);
+    await server.kill(); // or it would write what it knows of these pages
+    write((root) => good.subarray((root - 1) * 4096, root * 4096));
+    const again = await startServer(settings);
+    const { body } = await until(() => getJson(again, where, { headers: head }), (answer) => answer.body.job_id);
+    assert.equal((await waitForJob(again, body.job_id)).status, 'completed');
+    assert.equal((await again.stop()).code, 0);
+  });
 });

@@ -35,6 +35,10 @@ struct control {
     _Atomic uint32_t victim, kill_at, fail_at, calls;
     _Atomic uint32_t noted; /* bytes of: */
     char notes[NOTES];      /* the names of these calls */
+    /* Of the reads of `reader` in the folders, those from this one on fail, so many. */
+    _Atomic uint32_t reader, read_at, read_fails, reads;
+    /* The sender's message of this number (sendmsg) finds its peer gone. */
+    _Atomic uint32_t sender, send_at, sends;
 };
 
 static struct control *control;
@@ -215,6 +219,31 @@ ssize_t write(int fd, const void *bytes, size_t length)
 PWRITE(pwrite)
 PWRITE(pwrite64)
 
+/* A read that the disk refuses for once. */
+static bool unread(int fd)
+{
+    char path[PATH_MAX];
+    if (!control || atomic_load(&control->reader) != (uint32_t)getpid() ||
+        folder_of_fd(fd, path) < 0)
+        return false;
+    uint32_t number = atomic_fetch_add(&control->reads, 1) + 1;
+    uint32_t at = atomic_load(&control->read_at);
+    if (number < at || number - at >= atomic_load(&control->read_fails))
+        return false;
+    errno = EIO;
+    return true;
+}
+
+#define PREAD(name)                                                                      \
+    ssize_t name(int fd, void *to, size_t length, off_t at)                              \
+    {                                                                                    \
+        typedef ssize_t (*fn)(int, void *, size_t, off_t);                               \
+        REAL(fn, #name);                                                                 \
+        return unread(fd) ? -1 : next(fd, to, length, at);                               \
+    }
+PREAD(pread)
+PREAD(pread64)
+
 #define FTRUNCATE(name)                                                                  \
     int name(int fd, off_t length)                                                       \
     {                                                                                    \
@@ -277,5 +306,10 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
     typedef ssize_t (*fn)(int, const struct msghdr *, int);
     REAL(fn, "sendmsg");
     (void)counted("sendmsg", "");
+    if (control && atomic_load(&control->sender) == (uint32_t)getpid() &&
+        atomic_fetch_add(&control->sends, 1) + 1 == atomic_load(&control->send_at)) {
+        errno = ECONNRESET;
+        return -1;
+    }
     return next(fd, message, flags);
 }

@@ -8,7 +8,9 @@ import { tempFolder } from './server.mjs';
 
 const FOLDERS = 8;
 const VICTIM = 2 * FOLDERS, KILL_AT = VICTIM + 4, CALLS = VICTIM + 12, NOTES = VICTIM + 20;
-const SIZE = NOTES + 4096;
+const READER = NOTES + 4096;
+const SENDER = READER + 16;
+const SIZE = SENDER + 12;
 
 let library;
 function build() {
@@ -31,6 +33,9 @@ export const skip = spawnSync('cc', ['--version']).status === 0 ? false : 'there
  *   killAt(pid, n)         the process dies before its n-th call from now; n of 0 only counts
  *   failAt(pid, n)         its n-th call from now finds no space
  *   calls()                how many there were, and which
+ *   unread(pid, n, count)  of its reads (pread) from now the n-th and those after it fail
+ *   reads()                how many there were
+ *   unsent(pid, n)         of its messages (sendmsg) from now the n-th finds its peer gone
  */
 export function shim(folders) {
   const names = Object.keys(folders);
@@ -58,6 +63,17 @@ export function shim(folders) {
     unsynced: (name, value) => put(FOLDERS + names.indexOf(name), Buffer.from([share(value)])),
     killAt: (pid, n) => arm(pid, n, 0),
     failAt: (pid, n) => arm(pid, 0, n),
+    unread(pid, n, count = 1) {
+      put(READER, number(0));
+      put(READER + 4, Buffer.concat([number(n), number(count), number(0)]));
+      put(READER, number(pid));
+    },
+    reads: () => get(READER + 12),
+    unsent(pid, n) {
+      put(SENDER, number(0));
+      put(SENDER + 4, Buffer.concat([number(n), number(0)]));
+      put(SENDER, number(pid));
+    },
     calls: () => {
       const notes = Buffer.alloc(4096);
       fs.readSync(fd, notes, 0, notes.length, NOTES);

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -183,6 +184,35 @@ static void the_default_is_asked_for_or_small_or_the_best(void **state)
     assert_string_equal(name, "tiny");
 }
 
+/* A disk that does not answer for once. */
+static int stat_errno;
+int __real_stat64(const char *path, struct stat *st);
+int __wrap_stat64(const char *path, struct stat *st);
+int __wrap_stat64(const char *path, struct stat *st)
+{
+    errno = stat_errno;
+    stat_errno = 0;
+    return errno ? -1 : __real_stat64(path, st);
+}
+
+static void no_other_model_is_taken_while_the_disk_does_not_answer(void **state)
+{
+    (void)state;
+    char name[64] = "", path[PATH_MAX], asked[] = "tiny";
+    struct err e = {0};
+    put("ggml-tiny.bin", "x");
+    put("ggml-small.bin", "x");
+    config.default_model = asked;
+    stat_errno = EIO;
+    assert_int_equal(catalog_default(&config, name, &e), ERR_IO);
+    assert_non_null(strstr(e.message, "tiny"));
+    assert_string_equal(name, "");
+    stat_errno = EIO;
+    assert_int_equal(catalog_path(&config, "tiny", path, &e), ERR_IO);
+    assert_int_equal(catalog_default(&config, name, &e), 0);
+    assert_string_equal(name, "tiny");
+}
+
 static void the_voice_detector_is_no_model(void **state)
 {
     (void)state;
@@ -251,6 +281,7 @@ int main(void)
         IN_FOLDER(present_models_are_listed_best_first),
         IN_FOLDER(a_folder_of_safetensors_is_a_model),
         IN_FOLDER(the_default_is_asked_for_or_small_or_the_best),
+        IN_FOLDER(no_other_model_is_taken_while_the_disk_does_not_answer),
         IN_FOLDER(the_voice_detector_is_no_model),
         cmocka_unit_test(a_missing_folder_is_named),
         IN_FOLDER(damage_is_found),

@@ -386,6 +386,7 @@ static void a_sweep_keeps_parts_that_are_wanted(void **state)
  * until the folder is read. */
 static const char *hidden;
 static int hidden_errno;
+static bool no_new_files; /* no descriptor is left for one */
 int __real_open64(const char *path, int flags, ...);
 int __wrap_open64(const char *path, int flags, ...);
 int __wrap_open64(const char *path, int flags, ...)
@@ -396,6 +397,10 @@ int __wrap_open64(const char *path, int flags, ...)
         va_start(args, flags);
         mode = va_arg(args, mode_t);
         va_end(args);
+    }
+    if (no_new_files && (flags & O_CREAT)) {
+        errno = EMFILE;
+        return -1;
     }
     if (hidden && strstr(path, hidden) && !(flags & O_CREAT)) {
         errno = hidden_errno;
@@ -429,6 +434,27 @@ static void a_file_that_is_seen_late_is_found(void **state)
     hidden = NULL;
 }
 
+/* What is then known of the upload names no file that is not there. */
+static void a_part_that_cannot_be_made_is_made_later(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE];
+    struct blob_info info;
+    for (int clean = 0; clean < 2; clean++) {
+        struct blob_writer *w = sit(f, id_new(id), NULL, true);
+        no_new_files = true;
+        assert_int_equal(blob_write(w, "hello, ", 7, NULL), ERR_IO);
+        no_new_files = false;
+        char *text = sync_all(w, 0);
+        blob_pause(w);
+        w = sit(f, id, text, clean);
+        free(text);
+        CHECK(blob_write(w, "hello, world", 12, e));
+        CHECK(blob_finish(w, &info, e));
+        check_whole(f, id, &info);
+    }
+}
+
 static void a_folder_that_is_a_file_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -458,6 +484,7 @@ int main(void)
         TEST(what_is_not_all_there_is_not_gone_on_with),
         TEST(a_sweep_keeps_parts_that_are_wanted),
         TEST(a_file_that_is_seen_late_is_found),
+        TEST(a_part_that_cannot_be_made_is_made_later),
         TEST(a_folder_that_is_a_file_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
