@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "command/cli.h"
 #include "command/database.h"
+#include "command/owner.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -267,6 +268,8 @@ int command_backup(int argc, char **argv)
         else
             code = cli_bad_option(o, argv);
     }
+    if (!code)
+        code = owner_become_of_data(&c);
     database_log(&c, "backup");
     cli_catch_signals();
     if (!code)
