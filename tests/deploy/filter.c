@@ -12,6 +12,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -178,12 +179,14 @@ static void answer(int fd, const char *path)
     int out = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     need(seccomp_notify_alloc(&asked, &answered), "seccomp_notify_alloc");
     for (;;) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        if (poll(&p, 1, -1) < 0 && errno == EINTR)
+            continue;
+        if (!(p.revents & POLLIN))
+            return; /* hung up: the last one has ended */
         memset(asked, 0, sizeof *asked);
-        int rc = seccomp_notify_receive(fd, asked);
-        if (rc && errno == ENOENT)
+        if (seccomp_notify_receive(fd, asked))
             continue; /* who asked has gone */
-        if (rc)
-            return;
         unsigned call = (unsigned)asked->data.nr;
         char *name = seccomp_syscall_resolve_num_arch(asked->data.arch, (int)call);
         if (call < sizeof seen && !seen[call]++)
