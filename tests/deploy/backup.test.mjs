@@ -153,8 +153,24 @@ describe('a place that is not empty', { skip }, () => {
       assert.deepEqual(fs.readdirSync(path.join(at.storage, 'uploads')).sort(), [...ids].sort());
       const aside = fs.readdirSync(at.storage).find((name) => name.startsWith('before-'));
       assert.deepEqual(fs.readdirSync(path.join(at.storage, aside, 'uploads')).sort(), [...ids, later].sort());
+      // It is named, and goes when that is said; the database only where it is a file of its own.
+      const pieces = kind === 'sqlite' ? 2 : 1;
+      const named = (r) => r.out.split('\n').filter((line) => line.startsWith('aside ')).length;
+      const dry = await run(env, ['prune', '--dry-run']);
+      assert.equal(named(dry), pieces, dry.out);
+      assert.match(dry.out, new RegExp(`put aside by restores: ${pieces}, .* stay; --aside removes them`));
+      assert.equal(named(await run(env, ['prune', '--dry-run', '--aside'])), pieces);
+      assert.equal(named(await run(env, ['prune'])), pieces);
+      assert.ok(fs.existsSync(path.join(at.storage, aside, 'uploads', later)));
+      const gone = await run({ ...env, SECURE_ERASE: 'on' }, ['prune', '--aside']);
+      assert.match(gone.out, /are gone/);
+      assert.deepEqual(fs.readdirSync(at.storage).filter((name) => name.startsWith('before-')), []);
+      assert.equal(named(await run(env, ['prune', '--dry-run'])), 0);
       const again = await at.serve({ ...env, EMBEDDED_WORKERS: 'on' });
       assert.equal((await getJson(again, `/jobs/${ids[0]}`)).body.status, 'completed');
+      // What has two names is not overwritten under one of them.
+      assert.equal(sha256(Buffer.from(await (await fetch(`${again.url}/jobs/${ids[0]}/audio`)).arrayBuffer())), sha256(fs.readFileSync(recording(at, ids[0]))));
+      assert.ok(fs.readFileSync(recording(at, ids[0])).some((byte) => byte !== 0));
       assert.equal((await again.stop()).code, 0);
     });
 
