@@ -52,6 +52,13 @@ int backup_restore(const struct config *c, const struct restore_wish *wish,
                    const struct backup_watch *watch, struct backup_restored *out,
                    struct err *e);
 
+/* aside.c: what such restores have put aside on disks, and with `removes` nothing of it
+ * any more. `fn` hears of each before it goes. Not what is in a bucket or on a server. */
+typedef void (*backup_aside_fn)(void *arg, const char *path, int64_t bytes,
+                                int64_t put_ms);
+int backup_aside(const struct config *c, bool removes, backup_aside_fn fn, void *arg,
+                 struct err *e);
+
 /* drill.c: see whether the newest copy could be restored, without anybody noticing. */
 int backup_drill(const struct config *c, const struct backup_watch *watch,
                  struct backup_result *out, struct err *e);
@@ -65,6 +72,9 @@ void backup_note(const struct config *c, enum backup_event event, int64_t bytes)
  * of them, and what no copy needs. */
 int backup_retain(struct vault *v, int64_t days, const char *newest, size_t *removed,
                   const struct backup_watch *watch, struct err *e);
+
+/* restore.c: the folder of the storage; NULL for a bucket. Borrowed. */
+const char *backup_storage_folder(const struct config *c);
 
 /* A folder for files that are needed for a while, on a disk with room. Borrowed. */
 const char *backup_scratch(const struct config *c);

@@ -56,7 +56,7 @@ static int note_there(void *arg, const char *id, bool is_part)
     return 1; /* wanted: it stays */
 }
 
-static const char *storage_folder(const struct config *c)
+const char *backup_storage_folder(const struct config *c)
 {
     static const char file[] = "file://";
     if (!c->storage_url)
@@ -68,7 +68,7 @@ static const char *storage_folder(const struct config *c)
 /* A dry run makes no folder. */
 static int look_at_storage(struct restore *r, struct err *e)
 {
-    const char *folder = storage_folder(r->config);
+    const char *folder = backup_storage_folder(r->config);
     if (folder && r->wish->dry && access(folder, F_OK))
         return 0;
     int status = blob_store_open_as_set(&r->blobs, r->config, 0, e);
@@ -192,7 +192,7 @@ static int copy_aside(struct restore *r, struct err *e)
 
 static int put_aside(struct restore *r, struct err *e)
 {
-    const char *folder = storage_folder(r->config);
+    const char *folder = backup_storage_folder(r->config);
     if (!r->n_there || is_empty(r))
         return 0;
     int n = snprintf(r->aside, sizeof r->aside, "%s/before-%" PRId64,
@@ -206,7 +206,7 @@ static int put_aside(struct restore *r, struct err *e)
 static void remove_aside(struct restore *r)
 {
     static const char *const folders[] = {"uploads", "parts", "scratch", ""};
-    const char *folder = storage_folder(r->config);
+    const char *folder = backup_storage_folder(r->config);
     struct config other = *r->config; /* borrows all of it */
     struct blob_store *aside = NULL;
     char path[PATH_MAX];

@@ -216,11 +216,24 @@ static int copies_inside(const struct config *c, struct err *e)
     return 0;
 }
 
+/* Uploads would be refused before anything that has expired is removed for them. */
+static int stop_before_low(const struct config *c, struct err *e)
+{
+    if (!was_set(c, "DISK_LOW_PERCENT") || !was_set(c, "DISK_STOP_PERCENT") ||
+        c->disk_stop_percent <= c->disk_low_percent)
+        return 0;
+    return err_set(e, ERR_INVALID,
+                   "DISK_STOP_PERCENT is %lld, above DISK_LOW_PERCENT (%lld): uploads "
+                   "would be refused before what has expired makes room; raise "
+                   "DISK_LOW_PERCENT, or lower DISK_STOP_PERCENT",
+                   (long long)c->disk_stop_percent, (long long)c->disk_low_percent);
+}
+
 int config_contradictions(const struct config *c, struct err *e)
 {
-    static rule *const rules[] = {one_port,     no_wyoming,   no_proxy,  too_many_each,
-                                  nobody_works, no_tls,       no_bucket, half_a_key,
-                                  kept_longer,  copies_inside};
+    static rule *const rules[] = {
+        one_port,  no_wyoming, no_proxy,    too_many_each, nobody_works,   no_tls,
+        no_bucket, half_a_key, kept_longer, copies_inside, stop_before_low};
     int status = 0;
     for (size_t i = 0; !status && i < ARRAY_LENGTH(rules); i++)
         status = rules[i](c, e);

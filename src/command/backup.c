@@ -5,12 +5,15 @@
 #include "base/clock.h"
 #include "command/cli.h"
 #include "command/database.h"
+#include "command/owner.h"
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const char help[] =
-    "usage: whisper-transcriber backup [--settings FILE] [--json]\n"
+    "usage: whisper-transcriber backup [--settings FILE|--no-settings] [--json]\n"
     "       whisper-transcriber backup list [--json]\n"
     "       whisper-transcriber backup verify [NAME|PATH]\n"
     "       whisper-transcriber backup drill\n"
@@ -25,7 +28,8 @@ static const char help[] =
     "  settings print the settings file that was put into a copy (the newest)\n"
     "\n"
     "options:\n"
-    "  --settings FILE     put this file into the copy, too\n"
+    "  --settings FILE     put this file into the copy, not the settings file in force\n"
+    "  --no-settings       put none into it: secrets may stand there\n"
     "  --backup-dir DIR    where copies are: a folder, or s3://BUCKET/PREFIX "
     "(BACKUP_DIR)\n"
     "  --key-file FILE     the key that they are encrypted with (BACKUP_KEY_FILE)\n"
@@ -41,7 +45,7 @@ static const char help[] =
 
 struct wanted {
     const char *settings;
-    bool json;
+    bool no_settings, json;
 };
 
 static void warn(const char *text)
@@ -78,11 +82,25 @@ static void print_made(const struct backup_result *r, bool json)
         printf("removed %zu copies that were old enough\n", r->removed);
 }
 
+/* Whoever has lost everything needs it most. */
+static const char *settings_of(const struct config *c, const struct wanted *w)
+{
+    struct stat st;
+    if (w->settings)
+        return w->settings;
+    if (w->no_settings || !*c->file || stat(c->file, &st) || !S_ISREG(st.st_mode))
+        return NULL;
+    if (!access(c->file, R_OK))
+        return c->file;
+    cli_error("warning: %s is not in the copy, for this user cannot read it", c->file);
+    return NULL;
+}
+
 static int make(const struct config *c, const struct wanted *w)
 {
     struct backup_result r;
     struct err e = {0};
-    if (backup_make(c, w->settings, &watch, &r, &e))
+    if (backup_make(c, settings_of(c, w), &watch, &r, &e))
         return fail(&e);
     print_made(&r, w->json);
     if (!r.missing)
@@ -241,6 +259,7 @@ int command_backup(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},
         {"json", no_argument, NULL, 'j'},
         {"settings", required_argument, NULL, 's'},
+        {"no-settings", no_argument, NULL, 'n'},
         {"backup-dir", required_argument, NULL, 'b'},
         {"key-file", required_argument, NULL, 'k'},
         {"database-url", required_argument, NULL, 'd'},
@@ -260,6 +279,8 @@ int command_backup(int argc, char **argv)
             w.json = true;
         else if (o == 's')
             w.settings = optarg;
+        else if (o == 'n')
+            w.no_settings = true;
         else if (o == 'b' || o == 'k' || o == 'd')
             code = cli_set(&c,
                            o == 'b'   ? "BACKUP_DIR"
@@ -269,6 +290,8 @@ int command_backup(int argc, char **argv)
         else
             code = cli_bad_option(o, argv);
     }
+    if (!code)
+        code = owner_become_of_data(&c);
     database_log(&c, "backup");
     cli_catch_signals();
     if (!code)

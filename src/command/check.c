@@ -6,6 +6,7 @@
 #include "command/checks.h"
 #include "command/cli.h"
 #include "command/database.h"
+#include "command/owner.h"
 
 static const char help[] =
     "usage: whisper-transcriber check [--all] [--json]\n"
@@ -18,8 +19,8 @@ static const char help[] =
     "it is not well, ends with what to do. Settings that differ from their defaults are\n"
     "printed first, with where they came from.\n"
     "\n"
-    "Run it as the user and with the settings of the service; beside one that runs it\n"
-    "disturbs nothing.\n"
+    "Run it with the settings of the service. As root it becomes the user that owns the\n"
+    "service's data; beside one that runs it disturbs nothing.\n"
     "\n"
     "options:\n"
     "  --all           print all settings, also those that have their default\n"
@@ -78,7 +79,7 @@ static int run(const struct config *c, bool all, bool json)
         check_models,        check_sums,      check_detector,    check_language,
         check_formats,       check_media,     check_decoder,     check_storage,
         check_database,      check_redis,     check_port,        check_callers,
-        check_retention,     check_copies,    check_log};
+        check_retention,     check_copies,    check_names,       check_log};
     struct checks k = {.c = c};
     for (size_t i = 0; i < ARRAY_LENGTH(checks); i++)
         checks[i](&k);
@@ -125,7 +126,9 @@ int command_check(int argc, char **argv)
     const struct log_options quiet = {
         .level = LOG_ERROR, .to_stderr = true, .role = "check"};
     (void)log_open(&quiet, NULL);
-    code = run(&c, all, json);
+    code = owner_become_of_data(&c);
+    if (!code)
+        code = run(&c, all, json);
     config_release(&c);
     return code;
 }

@@ -44,7 +44,6 @@ void check_sums(struct checks *k);
 void check_decoder(struct checks *k);
 void check_descriptors(struct checks *k);
 void check_memory(struct checks *k);
-void check_copies(struct checks *k);
 void check_port(struct checks *k);
 void check_callers(struct checks *k);
 void check_retention(struct checks *k);
@@ -53,8 +52,15 @@ void check_retention(struct checks *k);
 void check_database(struct checks *k);
 void check_redis(struct checks *k);
 
+/* checks_places.c: where copies go to, and names of other machines. */
+void check_copies(struct checks *k);
+void check_names(struct checks *k);
+
 /* Really written into `folder`, because neither mode bits nor free blocks tell
  * everything. */
 int check_folder(const char *folder, struct err *e);
+
+/* Whether HOST, or a part of it, is this machine's alone. */
+bool check_is_loopback(const char *host);
 
 #endif

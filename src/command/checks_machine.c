@@ -42,7 +42,7 @@ void check_settings_file(struct checks *k)
                   c->file);
 }
 
-static bool is_loopback(const char *host)
+bool check_is_loopback(const char *host)
 {
     return !strncmp(host, "127.", 4) || !strcmp(host, "localhost") ||
            !strcmp(host, "::1") || !strcmp(host, "[::1]");
@@ -52,12 +52,13 @@ void check_callers(struct checks *k)
 {
     const struct config *c = k->c;
     static const char *const modes[] = {"auto", "off", "key", "proxy"};
-    if (c->auth == AUTH_OFF && !is_loopback(c->host))
+    if (c->auth == AUTH_OFF && !check_is_loopback(c->host))
         check_say(k, CHECK_WARN, "callers",
                   "AUTH is off and HOST is %s: whoever reaches it may read every "
                   "transcript; unset AUTH and make keys (`keys create`)",
                   c->host);
-    else if (c->wyoming_port && !is_loopback(c->wyoming_host ? c->wyoming_host : c->host))
+    else if (c->wyoming_port &&
+             !check_is_loopback(c->wyoming_host ? c->wyoming_host : c->host))
         check_say(k, CHECK_WARN, "callers",
                   "the Wyoming door (port %lld) asks nobody for a password: let the "
                   "firewall admit Home Assistant alone",
@@ -236,7 +237,7 @@ static bool is_ours(const char *host, long long port)
     bool bare = strchr(name, ':') && *name != '[';
     (void)snprintf(url, sizeof url, "http://%s%s%s:%lld/", bare ? "[" : "", name,
                    bare ? "]" : "", port);
-    if (net_guard_new(&guard, is_loopback(name) ? "loopback" : name, NULL))
+    if (net_guard_new(&guard, check_is_loopback(name) ? "loopback" : name, NULL))
         return false;
     buf_init(&body, 1 << 20);
     const struct net_request request = {.guard = guard,
@@ -281,28 +282,4 @@ void check_port(struct checks *k)
     if (c->wyoming_port)
         try_port(k, "WYOMING_PORT", c->wyoming_host ? c->wyoming_host : c->host,
                  (int)c->wyoming_port, false);
-}
-
-void check_copies(struct checks *k)
-{
-    const char *folder = k->c->backup_dir;
-    struct err e = {0};
-    uint64_t bytes = 0;
-    if (!folder) {
-        check_say(k, CHECK_WARN, "BACKUP_DIR",
-                  "not set, so there are no backups: set it to a folder on another disk");
-        return;
-    }
-    if (!strncmp(folder, "s3://", 5))
-        return;
-    int status = check_folder(folder, &e);
-    if (!status)
-        status = fs_free_bytes(folder, &bytes, &e);
-    if (status)
-        check_say(k, CHECK_FAIL, "BACKUP_DIR",
-                  "%s: make the folder, and let the service's user write there",
-                  e.message);
-    else
-        check_say(k, CHECK_OK, "BACKUP_DIR", "%s can be written and has %.1f GB free",
-                  folder, (double)bytes / 1e9);
 }

@@ -4,8 +4,11 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "command/database.h"
+#include "job/keys.h"
 #include "job/workers.h"
 #include "queue/redis_link.h"
+#include "store/keys.h"
+#include "store/schema.h"
 #include "store/settings.h"
 
 #include <limits.h>
@@ -65,7 +68,35 @@ static void check_workers(struct checks *k, struct store *s)
                   "database, or set EMBEDDED_WORKERS=on");
 }
 
-void check_database(struct checks *k)
+/* Who comes from elsewhere needs a key, so that without any nobody gets in. */
+static void check_keys(struct checks *k, struct store *s)
+{
+    const struct config *c = k->c;
+    struct store_key_list l;
+    struct err e = {0};
+    size_t good = 0;
+    if (c->auth != AUTH_KEY && (c->auth != AUTH_AUTO || check_is_loopback(c->host)))
+        return;
+    if (store_key_list(s, clock_now_ms(), &l, &e)) {
+        check_say(k, CHECK_FAIL, "keys", "%s", e.message);
+        return;
+    }
+    for (size_t i = 0; i < l.count; i++)
+        good += !strcmp(key_state(&l.keys[i], clock_now_ms()), "active");
+    bool none = !l.count;
+    store_key_list_release(&l);
+    if (none)
+        check_say(k, CHECK_OK, "keys", "none yet: `serve` makes the first, and says it");
+    else if (good)
+        check_say(k, CHECK_OK, "keys", "callers need one; %zu may be used", good);
+    else
+        check_say(k, CHECK_WARN, "keys",
+                  "HOST is %s and there is no key that may be used, so that every caller "
+                  "is refused: make one (`keys create --name operator --scope admin`)",
+                  c->host);
+}
+
+static void try_store(struct checks *k, const struct store_schema *schema)
 {
     const struct config *c = k->c;
     const struct store_options options = {.exclusive = false};
@@ -73,15 +104,8 @@ void check_database(struct checks *k)
     struct store *s = NULL;
     struct err e = {0};
     char now[CLOCK_ISO_SIZE];
-    if (file && access(file, F_OK)) {
-        check_new_file(k, file);
-        return;
-    }
-    int status = store_open(&s, c->database_url, &options, &e);
-    if (status) {
-        check_say(k, CHECK_FAIL, "database", "%s%s", e.message,
-                  status == ERR_AWAY ? "; is it started, and is DATABASE_URL right?"
-                                     : "");
+    if (store_open(&s, c->database_url, &options, &e)) {
+        check_say(k, CHECK_FAIL, "database", "%s", e.message);
         return;
     }
     clock_iso(clock_now_ms(), now);
@@ -89,12 +113,58 @@ void check_database(struct checks *k)
         check_say(k, CHECK_FAIL, "database", "it can be read and not written: %s",
                   e.message);
     else
-        check_say(k, CHECK_OK, "database", "%s, its schema is up to date, it was written",
-                  file ? file : "the server answers");
+        check_say(k, CHECK_OK, "database", "%s, schema %d, which is %s; it was written",
+                  file ? file : "the server answers", schema->version,
+                  schema->version == schema->known ? "up to date"
+                                                   : "a newer one that allows this one");
     if (!file)
         check_clock(k);
     check_workers(k, s);
+    check_keys(k, s);
     store_close(s);
+}
+
+/* Opening a database of an older version would bring it up to date, which is not what
+ * somebody wants who only looks. */
+static void judge_schema(struct checks *k, const struct store_schema *s)
+{
+    if (s->needs > s->known)
+        check_say(k, CHECK_FAIL, "database",
+                  "schema %d, and this version runs with up to %d: install the version "
+                  "that made it, or take it back with that one (`migrate down --to %d`)",
+                  s->version, s->known, s->known);
+    else if (!s->version)
+        check_say(k, CHECK_OK, "database", "it is empty; `serve` makes its tables");
+    else if (s->version < s->known)
+        check_say(k, CHECK_WARN, "database",
+                  "schema %d, and this version has %d: it can be brought up to date, "
+                  "which the start of a service or `migrate up` does; make a copy before "
+                  "(`backup`)%s",
+                  s->version, s->known,
+                  s->running && database_file(k->c)
+                      ? ", and stop the service that uses it"
+                      : "");
+    else
+        try_store(k, s);
+}
+
+void check_database(struct checks *k)
+{
+    const struct config *c = k->c;
+    const char *file = database_file(c);
+    struct store_schema schema;
+    struct err e = {0};
+    if (file && access(file, F_OK)) {
+        check_new_file(k, file);
+        return;
+    }
+    int status = store_schema_look(c->database_url, &schema, &e);
+    if (status)
+        check_say(k, CHECK_FAIL, "database", "%s%s", e.message,
+                  status == ERR_AWAY ? "; is it started, and is DATABASE_URL right?"
+                                     : "");
+    else
+        judge_schema(k, &schema);
 }
 
 /* ---- the queue ------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 
 #include "command/cli.h"
 #include "command/database.h"
+#include "command/owner.h"
 #include "store/schema.h"
 
 #include <errno.h>
@@ -142,6 +143,8 @@ int command_migrate(int argc, char **argv)
         return code;
     if (w.url)
         code = cli_set(&c, "DATABASE_URL", w.url);
+    if (!code)
+        code = owner_become_of_data(&c);
     database_log(&c, "migrate");
     if (!code)
         code = run(&c, &w, argv + optind, argc - optind);

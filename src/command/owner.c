@@ -16,16 +16,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What stands at `path`, else at the folder above. */
+/* What stands at `path`, else at the nearest folder above that is there. */
 static int look(const char *path, struct stat *st)
 {
     char copy[PATH_MAX];
-    if (!stat(path, st))
-        return 0;
     if (strlen(path) >= sizeof copy)
         return -1;
     memcpy(copy, path, strlen(path) + 1);
-    return stat(dirname(copy), st);
+    for (char *at = copy; stat(at, st); at = dirname(at))
+        if (errno != ENOENT || !strcmp(at, ".") || !strcmp(at, "/"))
+            return -1;
+    return 0;
 }
 
 static int give_up_root(const struct stat *st)

@@ -4,9 +4,10 @@
 
 #include "base/config.h"
 
-/* Become the user who owns `path`, or the folder that it is to come into, when this
- * process is root and the owner is not: what root writes into the service's folders the
- * service could not change afterwards. EXIT_OK, or EXIT_ERROR after an error was printed.
+/* Become the user who owns `path`, or the folder that it is to come into (the nearest one
+ * above that is there), when this process is root and the owner is not: what root writes
+ * into the service's folders the service could not change afterwards. EXIT_OK, or
+ * EXIT_ERROR after an error was printed.
  */
 int owner_become(const char *path);
 

@@ -1,6 +1,7 @@
 /* The retention by hand, beside a `serve` that is running or not. */
 #include "command/command.h"
 
+#include "backup/backup.h"
 #include "base/clock.h"
 #include "command/cli.h"
 #include "command/database.h"
@@ -12,16 +13,19 @@
 #define DAYS_MAX 36500
 
 static const char help[] =
-    "usage: whisper-transcriber prune [--dry-run] [--older-than DAYS] [--json]\n"
+    "usage: whisper-transcriber prune [--dry-run] [--older-than DAYS] [--aside]\n"
+    "                                [--json]\n"
     "\n"
     "Removes what has expired, as a service does by itself every hour: recordings after\n"
     "UPLOAD_RETENTION_DAYS, jobs and transcripts after TRANSCRIPT_RETENTION_DAYS or the\n"
-    "days that were asked for, and files that no job has. What is on hold stays.\n"
+    "days that were asked for, and files that no job has. What is on hold stays. What a\n"
+    "`restore --force` has put aside on this disk is named, and stays without --aside.\n"
     "\n"
     "options:\n"
     "  --dry-run             remove nothing, only say what would go\n"
     "  --older-than DAYS     instead of TRANSCRIPT_RETENTION_DAYS; 0: all that has "
     "ended\n"
+    "  --aside               also all that restores have put aside, holds or not\n"
     "  --json                print JSON\n"
     "  --database-url URL    the service's database (DATABASE_URL)\n"
     "  -h, --help            this help\n"
@@ -29,7 +33,7 @@ static const char help[] =
     "exit codes: 0 done, 1 it did not work, 2 wrong command line or setting\n";
 
 struct wanted {
-    bool json, dry_run;
+    bool json, dry_run, aside;
     const char *older_than, *url;
 };
 
@@ -95,6 +99,49 @@ static json_t *sums_json(const struct prune_sums *s, json_t *items, bool dry_run
                      (json_int_t)s->held, "items", items);
 }
 
+struct aside_sums {
+    struct printing *printing;
+    int64_t count, bytes;
+};
+
+static void print_aside(void *arg, const char *path, int64_t bytes, int64_t put_ms)
+{
+    struct aside_sums *s = arg;
+    char when[CLOCK_ISO_SIZE];
+    (void)clock_iso(put_ms, when);
+    s->count++;
+    s->bytes += bytes;
+    if (s->printing->items)
+        (void)json_array_append_new(s->printing->items,
+                                    json_pack("{s:s, s:s, s:I, s:s}", "what", "aside",
+                                              "id", path, "bytes", (json_int_t)bytes,
+                                              "put_aside", when));
+    else
+        printf("%-10s  %-36s %12lld  %.10s\n", "aside", path, (long long)bytes, when);
+}
+
+static int prune_aside(struct store *s, const struct config *c, const struct wanted *w,
+                       const struct key_actor *actor, struct printing *p)
+{
+    struct aside_sums sums = {.printing = p};
+    struct err e = {0};
+    bool removes = w->aside && !w->dry_run;
+    if (backup_aside(c, removes, print_aside, &sums, &e))
+        return database_fail(&e);
+    if (!sums.count)
+        return EXIT_OK;
+    if (removes)
+        audit_note(s, "pruned", actor, "%lld thing(s) that restores had put aside",
+                   (long long)sums.count);
+    if (!w->json)
+        printf("put aside by restores: %lld, %.1f MB, which %s\n", (long long)sums.count,
+               (double)sums.bytes / 1048576,
+               removes    ? "are gone"
+               : w->aside ? "would go"
+                          : "stay; --aside removes them");
+    return EXIT_OK;
+}
+
 static int prune(struct store *s, const struct config *c, const struct wanted *w,
                  const struct prune_wish *wish)
 {
@@ -112,11 +159,12 @@ static int prune(struct store *s, const struct config *c, const struct wanted *w
                    "%lld job(s), %lld recording(s), %lld transcript(s)",
                    (long long)sums.jobs, (long long)sums.recordings,
                    (long long)sums.transcripts);
+    if (!w->json)
+        print_sums(&sums, wish->dry_run);
+    int code = status ? database_fail(&e) : prune_aside(s, c, w, &shell, &p);
     if (w->json)
         database_print_json(sums_json(&sums, p.items, wish->dry_run));
-    else
-        print_sums(&sums, wish->dry_run);
-    return status ? database_fail(&e) : EXIT_OK;
+    return code;
 }
 
 static int parse_days(const char *text, int64_t *out)
@@ -153,6 +201,7 @@ int command_prune(int argc, char **argv)
         {"json", no_argument, NULL, 'j'},
         {"dry-run", no_argument, NULL, 'n'},
         {"older-than", required_argument, NULL, 'o'},
+        {"aside", no_argument, NULL, 'a'},
         {"database-url", required_argument, NULL, 'd'},
         {0}};
     struct wanted w = {0};
@@ -165,6 +214,7 @@ int command_prune(int argc, char **argv)
             return cli_bad_option(o, argv);
         w.json |= o == 'j';
         w.dry_run |= o == 'n';
+        w.aside |= o == 'a';
         w.older_than = o == 'o' ? optarg : w.older_than;
         w.url = o == 'd' ? optarg : w.url;
     }

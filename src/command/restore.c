@@ -4,6 +4,7 @@
 #include "backup/backup.h"
 #include "command/cli.h"
 #include "command/database.h"
+#include "command/owner.h"
 
 #include <inttypes.h>
 
@@ -97,6 +98,8 @@ int command_restore(int argc, char **argv)
         code = EXIT_USAGE;
     }
     w.from = optind < argc ? argv[optind] : NULL;
+    if (!code)
+        code = owner_become_of_data(&c);
     database_log(&c, "restore");
     cli_catch_signals();
     if (!code)

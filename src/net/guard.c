@@ -153,6 +153,11 @@ void net_guard_free(struct net_guard *g)
     free(g);
 }
 
+const char *net_guard_name(const struct net_guard *g, size_t index)
+{
+    return index < g->count ? g->list[index].host : NULL;
+}
+
 /* ---- judging -------------------------------------------------------------------- */
 
 static bool is_web_port(int port)

@@ -21,6 +21,9 @@ struct net_guard;
  * entry that is none of these. */
 int net_guard_new(struct net_guard **out, const char *allow, struct err *e);
 void net_guard_free(struct net_guard *g);
+/* The host name that an entry of the list is, "" for a network or an address; NULL behind
+ * the last. Borrowed. */
+const char *net_guard_name(const struct net_guard *g, size_t index);
 
 /* Judge a URL by itself, without asking anybody for its address: http or https, a host,
  * no user or password, a port that is usual for the web or allowed. ERR_INVALID when it

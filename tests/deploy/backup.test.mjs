@@ -8,7 +8,7 @@ import { describe, test } from 'node:test';
 import {
   anyRecording, copies, keyFile, run, sha256,
 } from '../lib/backups.mjs';
-import { runSection } from '../lib/document.mjs';
+import { blocks, runBlock, runSection } from '../lib/document.mjs';
 import { kinds, place } from '../lib/faults.mjs';
 import { BUCKET, S3 } from '../lib/s3.mjs';
 import {
@@ -172,8 +172,24 @@ describe('a place that is not empty', { skip }, () => {
       assert.deepEqual(fs.readdirSync(path.join(at.storage, 'uploads')).sort(), [...ids].sort());
       const aside = fs.readdirSync(at.storage).find((name) => name.startsWith('before-'));
       assert.deepEqual(fs.readdirSync(path.join(at.storage, aside, 'uploads')).sort(), [...ids, later].sort());
+      // It is named, and goes when that is said; the database only where it is a file of its own.
+      const pieces = kind === 'sqlite' ? 2 : 1;
+      const named = (r) => r.out.split('\n').filter((line) => line.startsWith('aside ')).length;
+      const dry = await run(env, ['prune', '--dry-run']);
+      assert.equal(named(dry), pieces, dry.out);
+      assert.match(dry.out, new RegExp(`put aside by restores: ${pieces}, .* stay; --aside removes them`));
+      assert.equal(named(await run(env, ['prune', '--dry-run', '--aside'])), pieces);
+      assert.equal(named(await run(env, ['prune'])), pieces);
+      assert.ok(fs.existsSync(path.join(at.storage, aside, 'uploads', later)));
+      const gone = await run({ ...env, SECURE_ERASE: 'on' }, ['prune', '--aside']);
+      assert.match(gone.out, /are gone/);
+      assert.deepEqual(fs.readdirSync(at.storage).filter((name) => name.startsWith('before-')), []);
+      assert.equal(named(await run(env, ['prune', '--dry-run'])), 0);
       const again = await at.serve({ ...env, EMBEDDED_WORKERS: 'on' });
       assert.equal((await getJson(again, `/jobs/${ids[0]}`)).body.status, 'completed');
+      // What has two names is not overwritten under one of them.
+      assert.equal(sha256(Buffer.from(await (await fetch(`${again.url}/jobs/${ids[0]}/audio`)).arrayBuffer())), sha256(fs.readFileSync(recording(at, ids[0]))));
+      assert.ok(fs.readFileSync(recording(at, ids[0])).some((byte) => byte !== 0));
       assert.equal((await again.stop()).code, 0);
     });
 
@@ -302,19 +318,19 @@ describe('docs/operations.md', { skip }, () => {
     const conf = at('etc/whisper-transcriber/whisper-transcriber.conf');
     fs.mkdirSync(path.dirname(conf), { recursive: true });
     fs.symlinkSync(binary, at('whisper-transcriber'));
+    fs.writeFileSync(at('systemctl'), '#!/bin/sh\n', { mode: 0o755 }); // this test starts and stops it itself
+    const key = at('etc/whisper-transcriber/backup.key');
     const lines = {
       DATABASE_URL: `sqlite:///${at('var/data/app.db')}`,
       STORAGE_DIR: at('var/storage'),
       STORAGE_URL: '',
       BACKUP_DIR: at('var/backups/whisper-transcriber'),
-      BACKUP_KEY_FILE: at('etc/whisper-transcriber/backup.key'),
     };
     fs.writeFileSync(conf, Object.entries(lines).map(([name, value]) => `${name}=${value}\n`).join(''));
-    const clear = Object.fromEntries(Object.keys(lines).map((name) => [name, '']));
+    const clear = { WHISPER_CONFIG_FILE: conf, BACKUP_KEY_FILE: '', ...Object.fromEntries(Object.keys(lines).map((name) => [name, ''])) };
     const serve = () => startServer({ env: { ...lines, EMBEDDED_WORKERS: 'on' } });
     const section = (replace = []) => ({
       replace: [
-        ['runuser -u whisper-transcriber -- ', ''],
         ['-o whisper-transcriber -g whisper-transcriber ', ''],
         ['/etc/whisper-transcriber', at('etc/whisper-transcriber')],
         ['/var/backups', at('var/backups')],
@@ -330,6 +346,11 @@ describe('docs/operations.md', { skip }, () => {
     const made = runSection('Back up', section());
     assert.match(made[1], /^\d{8}T\d{6}Z-[0-9a-f]{8}: 1 jobs, 1 recordings/);
     assert.match(made[2], /all 3 files are as they were[^]*can be restored: 1 jobs, 1 transcripts, 1 recordings/);
+    const named = () => JSON.parse(runBlock({ line: 0, text: 'whisper-transcriber backup list --json' }, section())).at(-1).files;
+    assert.equal(named(), 3, 'the settings file is in it');
+    runBlock({ line: 0, text: 'sleep 1; whisper-transcriber backup --no-settings' }, section());
+    assert.equal(named(), 2);
+    runBlock({ line: 0, text: 'sleep 1; whisper-transcriber backup' }, section());
     const later = await upload(server);
     await waitForJob(server, later);
     assert.equal((await server.stop()).code, 0);
@@ -341,12 +362,12 @@ describe('docs/operations.md', { skip }, () => {
     // Nothing is left but the copies and the key.
     fs.rmSync(at('var/data'), { recursive: true });
     fs.rmSync(at('var/storage'), { recursive: true });
-    fs.rmSync(conf);
-    const { blocks, runBlock } = await import('../lib/document.mjs');
+    fs.writeFileSync(conf, ''); // as of an installation
     const [look, bring, see] = blocks('After a disaster').filter(({ language }) => language === 'sh');
     runBlock(look, section());
     assert.equal(fs.readFileSync(conf, 'utf8').includes(lines.DATABASE_URL), true);
-    assert.match(runBlock(bring, section([['models pull small', 'models list'], ['systemctl start whisper-transcriber', 'true']])), /restored .*: 1 jobs/);
+    assert.equal(fs.readFileSync(conf, 'utf8').includes(`BACKUP_KEY_FILE=${key}\n`), true);
+    assert.match(runBlock(bring, section([['models pull small', 'models list']])), /restored .*: 1 jobs/);
     server = await serve();
     const port = String(server.port);
     // It must answer meanwhile: it is a process of its own.

@@ -9,6 +9,7 @@ import { test } from 'node:test';
 import { blocks, root, runBlock } from '../lib/document.mjs';
 import { available as postgresHere, Postgres } from '../lib/postgres.mjs';
 import { redis, skip as noRedis } from '../lib/redis.mjs';
+import { BUCKET, S3 } from '../lib/s3.mjs';
 import { startServer } from '../lib/server.mjs';
 import { binary, folder, modelFile, models, run, start, until } from '../shell/helper.mjs';
 
@@ -75,6 +76,9 @@ test('secrets come from files and from credentials, and are shown nowhere', { sk
   const pg = new Postgres();
   t.after(() => pg.stop());
   fs.writeFileSync(path.join(dir, 'url'), `${pg.url(dir)}\n`, { mode: 0o600 });
+  const empty = await check(dir, { DATABASE_URL_FILE: path.join(dir, 'url') });
+  assert.match(empty.found.database.join(), /^ok,it is empty; `serve` makes its tables/);
+  assert.equal((await run(['migrate', 'up'], { cwd: dir, env: { DATABASE_URL_FILE: path.join(dir, 'url') } })).code, 0);
   const byFile = await check(dir, { DATABASE_URL_FILE: path.join(dir, 'url') });
   assert.equal(byFile.found.database[0], 'ok', byFile.out);
   assert.equal(byFile.found.clock[0], 'ok', byFile.out);
@@ -259,6 +263,54 @@ test('check asks Redis', { skip: noRedis }, async (t) => {
   const off = await check(dir, { REDIS_URL: r.url });
   assert.equal(off.code, 1);
   assert.match(off.found.redis.join(), /FAIL,.*start it, or correct REDIS_URL/);
+});
+
+test('check puts, gets and deletes where copies go to in a bucket', async (t) => {
+  const dir = folder(t);
+  const s3 = await new S3().start();
+  t.after(() => s3.stop());
+  const env = { ...s3.env(), STORAGE_URL: '', BACKUP_DIR: `s3://${BUCKET}/copies` };
+  const good = await check(dir, env);
+  assert.match(good.found.BACKUP_DIR.join(), /^ok,s3:.* takes, gives and removes objects/);
+  assert.deepEqual([...s3.keys()], []); // it leaves nothing behind
+  assert.ok(s3.requests.some((r) => r.method === 'DELETE'), JSON.stringify(s3.requests));
+  for (const method of ['PUT', 'GET', 'DELETE']) {
+    s3.fault = (request) => request.method === method && { status: 403, code: 'AccessDenied' };
+    const bad = await check(dir, env);
+    assert.equal(bad.code, 1);
+    assert.match(bad.found.BACKUP_DIR.join(), /^FAIL,s3:.*let the key put, get and delete/, method);
+  }
+});
+
+test('check asks for names, and says whom nobody lets in', async (t) => {
+  const dir = folder(t);
+  const names = await check(dir, { URL_FETCH: 'on', URL_FETCH_ALLOW: 'localhost, 10.0.0.0/8', WEBHOOK_ALLOW: 'localhost:81 receiver.invalid' });
+  assert.match(names.found.URL_FETCH_ALLOW.join(), /^ok,1 name/);
+  assert.match(names.found.WEBHOOK_ALLOW.join(), /^warn,receiver\.invalid leads nowhere .*correct the name/);
+  // Settings for everybody, and nobody who could come in; then somebody.
+  const make = () => run(['keys', 'create', '--name', 'x', '--scope', 'read'], { cwd: dir, env: { WHISPER_CONFIG_FILE: '/dev/null' } });
+  const id = (await make()).out;
+  assert.match(id, /wt_/);
+  const keyed = await check(dir, { HOST: '0.0.0.0' });
+  assert.equal(keyed.found.keys[0], 'ok', keyed.out);
+  const [key] = JSON.parse((await run(['keys', 'ls', '--json'], { cwd: dir, env: { WHISPER_CONFIG_FILE: '/dev/null' } })).out);
+  assert.equal((await run(['keys', 'revoke', key.id], { cwd: dir, env: { WHISPER_CONFIG_FILE: '/dev/null' } })).code, 0);
+  const none = await check(dir, { HOST: '0.0.0.0' });
+  assert.match(none.found.keys.join(), /^warn,HOST is 0\.0\.0\.0 and there is no key that may be used.*keys create/);
+  assert.equal((await check(dir)).found.keys, undefined); // on loopback nobody needs one
+});
+
+test('check says where the database stands among the versions, and changes nothing', async (t) => {
+  const dir = folder(t);
+  const of = async (...words) => run([...words], { cwd: dir, env: { WHISPER_CONFIG_FILE: '/dev/null' } });
+  assert.equal((await of('keys', 'create', '--name', 'x', '--scope', 'read')).code, 0);
+  const schema = async () => JSON.parse((await of('migrate', 'status', '--json')).out).schema;
+  const newest = await schema();
+  assert.match((await check(dir)).found.database.join(), new RegExp(`^ok,.*schema ${newest}, which is up to date`));
+  assert.equal((await of('migrate', 'down')).code, 0);
+  const old = await check(dir);
+  assert.match(old.found.database.join(), new RegExp(`^warn,schema \\d+, and this version has ${newest}: it can be brought up to date`));
+  assert.ok(await schema() < newest, 'looking brought it up to date');
 });
 
 /* ---- pages ---- */

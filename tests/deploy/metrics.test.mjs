@@ -282,12 +282,13 @@ describe('docs/operations.md', { skip: skip || noPrometheus }, () => {
     fs.mkdirSync(etc);
     const replace = [
       ['/etc/prometheus', etc], ['/usr/share/whisper-transcriber/deploy', path.join(root, 'deploy')],
-      ['http://127.0.0.1:8000', server.url], ['sudo ', ''], ['chown prometheus: ', 'test -f '],
-      ['-u whisper-transcriber whisper-transcriber', binary], ['systemctl', 'true'],
+      ['http://127.0.0.1:8000', server.url], ['chown prometheus: ', 'test -f '],
+      ['systemctl', 'true'],
     ];
     const commands = blocks('Watch').filter((b) => b.language === 'sh');
     assert.ok(commands.length > 2);
-    const env = { DATABASE_URL: `sqlite:///${server.folder}/data/app.db` };
+    fs.symlinkSync(binary, path.join(folder, 'whisper-transcriber'));
+    const env = { DATABASE_URL: `sqlite:///${server.folder}/data/app.db`, PATH: `${folder}:${process.env.PATH}` };
     const printed = commands.map((b) => runBlock(b, { replace, env, cwd: server.folder })).join('\n');
     assert.match(printed, /SUCCESS/);
     assert.match(printed, /^whisper_transcriber_ready 1$/m);

@@ -9,6 +9,7 @@ import path from 'node:path';
 import { before, describe, test } from 'node:test';
 import { blocks, root, runBlock } from '../lib/document.mjs';
 import { listenForDatagrams } from '../lib/notify.mjs';
+import { Postgres, available as hasPostgres } from '../lib/postgres.mjs';
 import {
   binary, children, form, freePort, getJson, hasModel, models, tempFolder, transcribe, until, waitForJob, wav,
 } from '../lib/server.mjs';
@@ -182,6 +183,72 @@ test('the service does all its work behind the walls of its unit, and misses no 
   t.diagnostic(`calls refused: ${denied.join(' ') || 'none'}`);
   // libnuma, which FFmpeg's libraries bring with them, asks when it is loaded, and goes on without.
   assert.deepEqual(denied.filter((call) => call !== 'set_mempolicy'), []);
+});
+
+test('what is run now and then does its work behind the walls of its unit, and misses no call', {
+  skip: noFilter || sanitized || (hasModel('tiny') ? false : 'ggml-tiny.bin is not there'),
+}, async (t) => {
+  const own = openFolder();
+  const places = { DATABASE_URL: `sqlite:///${own}/app.db`, STORAGE_DIR: `${own}/storage`, BACKUP_DIR: `${own}/copies` };
+  const command = behindWalls('whisper-transcriber.service', own);
+  const server = await start(own, { command, env: places });
+  await until(() => getJson(server, '/health/ready'), ({ status }) => status === 200);
+  const { body } = await transcribe(server, form(wav({ seconds: 1 })));
+  assert.equal((await waitForJob(server, body.job_id)).status, 'completed');
+  // A copy before it is tried.
+  const jobs = services.filter((name) => valuesOf(name, 'Type')[0] === 'oneshot').sort();
+  assert.ok(jobs.length >= 5);
+  const denied = [];
+  for (const unit of jobs) {
+    const [line] = valuesOf(unit, 'ExecStart');
+    const words = line.replace('/usr/bin/whisper-transcriber', binary).replace('/usr/share/whisper-transcriber/deploy', path.join(root, 'deploy')).split(' ');
+    const [program, ...rest] = [...behindWalls(unit, own), ...words];
+    const child = spawn(program, rest, {
+      cwd: own, stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH: process.env.PATH, HOME: own, WHISPER_MODEL_DIR: models, HOST: '127.0.0.1', PORT: String(server.port), ...places },
+    });
+    let said = '';
+    child.stdout.on('data', (text) => { said += text; });
+    child.stderr.on('data', (text) => { said += text; });
+    const [code] = await once(child, 'close');
+    assert.equal(code, 0, `${unit}: ${line}: ${said}`);
+    denied.push(...fs.readFileSync(path.join(own, 'denied'), 'utf8').trim().split('\n').filter(Boolean).map((call) => `${unit}: ${call}`));
+  }
+  assert.deepEqual(denied, []);
+  assert.deepEqual(await server.stop(), { code: 0, signal: null });
+  t.diagnostic(`run: ${jobs.join(' ')}`);
+});
+
+test('a worker does its work behind the walls of its unit, and misses no call', {
+  skip: noFilter || sanitized || (hasModel('tiny') ? false : 'ggml-tiny.bin is not there') || (!hasPostgres && 'no PostgreSQL'),
+}, async () => {
+  const own = openFolder();
+  const postgres = new Postgres();
+  try {
+    const shared = { DATABASE_URL: postgres.url('walls'), STORAGE_DIR: `${own}/storage` };
+    const server = await start(own, { command: behindWalls('whisper-transcriber.service', own), env: { ...shared, EMBEDDED_WORKERS: 'off' } });
+    const manager = await listenForDatagrams(path.join(own, 'notify'));
+    const [program, ...rest] = [...behindWalls('whisper-transcriber-worker@.service', own), binary, 'worker'];
+    const worker = spawn(program, rest, {
+      cwd: own, stdio: 'ignore',
+      env: { PATH: process.env.PATH, HOME: own, WHISPER_MODEL_DIR: models, NOTIFY_SOCKET: manager.path, WORKER_METRICS_PORT: String(await freePort()), ...shared },
+    });
+    process.on('exit', () => worker.kill('SIGKILL'));
+    const ended = once(worker, 'exit');
+    await Promise.race([manager.heard(/^READY=1/), ended.then(([code]) => assert.fail(`the worker ended with ${code}`))]);
+    const mp3 = path.join(own, 'a.mp3');
+    assert.equal(spawnSync('ffmpeg', ['-v', 'error', '-f', 'lavfi', '-i', 'sine=frequency=440:duration=2', mp3]).status, 0);
+    const { body } = await transcribe(server, form(fs.readFileSync(mp3), 'a.mp3'));
+    assert.equal((await waitForJob(server, body.job_id)).status, 'completed');
+    worker.kill('SIGTERM');
+    assert.deepEqual(await ended, [0, null]);
+    manager.close();
+    assert.deepEqual(await server.stop(), { code: 0, signal: null });
+    const denied = fs.readFileSync(path.join(own, 'denied'), 'utf8').trim().split('\n').filter(Boolean);
+    assert.deepEqual(denied.filter((call) => call !== 'set_mempolicy'), []);
+  } finally {
+    postgres.stop();
+  }
 });
 
 // ---- what a manager hears, and what it holds -------------------------------------------

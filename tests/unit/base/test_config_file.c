@@ -280,6 +280,9 @@ static void contradictions_are_refused(void **state)
     contradicts("BACKUP_DIR=/s/c\nSTORAGE_URL=file:///s", "lies in the storage");
     agrees("BACKUP_DIR=storage-copies");
     agrees("S3_ENDPOINT=http://h:1\nBACKUP_DIR=s3://copies");
+    contradicts("DISK_LOW_PERCENT=5\nDISK_STOP_PERCENT=6", "lower DISK_STOP_PERCENT");
+    agrees("DISK_LOW_PERCENT=5\nDISK_STOP_PERCENT=5");
+    agrees("DISK_STOP_PERCENT=20");              /* the other is a default */
     setenv("AWS_ENDPOINT_URL", "http://h:1", 1); /* for other programs */
     agrees("PORT=1");
 }
