@@ -4,7 +4,10 @@
  * any length, and has no switch against either. It parses in place, so what stands
  * between the pieces of a body is still there when the next piece is handed out, unless
  * it came alone. What can be seen is checked; for what cannot, a connection is never used
- * again after a chunked body, so that nothing can hide behind one. */
+ * again after a chunked body, so that nothing can hide behind one.
+ *
+ * 1.0, when strict, refuses a bare LF itself. The LF behind an extension it takes for the
+ * first byte of the chunk, and then refuses what follows: extensions cannot be used. */
 #ifndef HTTP_CHUNKS_H
 #define HTTP_CHUNKS_H
 

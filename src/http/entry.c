@@ -119,12 +119,16 @@ static int check_length(struct exchange *x)
     return ERR_TOO_LARGE;
 }
 
-/* Of the request line; the headers have been looked at. */
-static int check_line(struct exchange *x, const char *version)
+/* Of the request line; the headers have been looked at. The library leaves a NUL where a
+ * space was, and has let others pass, with what stood behind them unseen. */
+static int check_line(struct exchange *x, const char *method, const char *version)
 {
     struct http_request *r = &x->request;
     const char *wrong = NULL;
-    if (strchr(r->path, ' ') || strchr(x->query, ' '))
+    if ((size_t)(version - method) != strlen(method) + 1 + x->uri_length + 1)
+        wrong = "the request line is malformed: a method, a path and a version, with one "
+                "space between them";
+    else if (strchr(r->path, ' ') || strchr(x->query, ' '))
         wrong = "the request line has a space in its path";
     else if (!strcmp(version, "HTTP/1.1") && !http_request_header(r, "Host"))
         wrong = "the request has no Host";
@@ -144,7 +148,7 @@ int exchange_judge(struct exchange *x, const char *method, const char *version)
     set_method(x, method);
     set_client(x);
     if (!status)
-        status = check_line(x, version);
+        status = check_line(x, method, version);
     if (!status)
         status = http_admit_framing(r, &x->chunked);
     x->has_body = status || x->chunked || r->content_length > 0;

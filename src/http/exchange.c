@@ -17,6 +17,7 @@ void *exchange_uri(void *cls, const char *uri, struct MHD_Connection *connection
         free(x);
         return NULL;
     }
+    x->uri_length = strlen(x->uri);
     char *question = strchr(x->uri, '?');
     x->query = question ? question + 1 : "";
     if (question)

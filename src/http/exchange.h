@@ -103,6 +103,7 @@ struct exchange {
     struct http_head *head;             /* owned */
     char *uri;                          /* owned: path, a NUL, query */
     const char *query;                  /* in uri */
+    size_t uri_length;                  /* as it came, up to a NUL */
     char method[16];
     char id[65];
     char client[HTTP_ADDRESS_TEXT];

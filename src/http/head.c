@@ -4,17 +4,25 @@
 #include <microhttpd.h>
 #include <strings.h>
 
-/* libmicrohttpd 0.9.75 takes a bare LF for the end of a line, and joins folded lines; it
- * has no switch against either. But it parses in place: each CR, LF and ':' becomes a
- * NUL, and names and values point into the bytes that came. So a head of the one right
- * form is a chain without a gap: the version, two NULs, a name, NUL, spaces, its value,
- * two NULs, the next name …, and four NULs at the very end. Whatever is not such a chain
- * is refused, so that a library that worked otherwise would be seen at the first test.
+/* What the library makes of a head has to be looked at again: 0.9.75 takes a bare LF for
+ * the end of a line, and joins folded lines, and has no switch against either. But it
+ * parses in place, and names and values point into the bytes that came. So a head of the
+ * one right form is a chain without a gap: the version, the end of its line, a name, NUL,
+ * spaces, its value, the end of its line, the next name …, and the empty line at the very
+ * end. Whatever is not such a chain is refused, so that a library that worked otherwise
+ * would be seen at the first test.
  *
- * What leaves the very same bytes behind cannot be told apart: a NUL and a LF for CR LF,
- * and at the end a line without a name, "LF : CR LF" or "CR LF : LF". */
+ * Of CR LF, 0.9 leaves two NULs; 1.0 leaves a NUL and the LF, and where spaces stand in
+ * front, the CR, too. Neither leaves what the other does: 0.9 no LF in a head, 1.0 no NUL
+ * that came, as it refuses that (and whatever else is ambiguous) when it is told to be
+ * strict. The first line's end says which it is.
+ *
+ * What leaves the very same bytes behind cannot be told apart, with 0.9: a NUL and a LF
+ * for CR LF, and at the end a line without a name, "LF : CR LF" or "CR LF : LF". */
 struct walk {
-    const char *next; /* where the next name must begin */
+    const char *next; /* where the next name must begin; NULL: broken before */
+    const char *end;  /* of the head */
+    bool keeps_lf;    /* the library */
     size_t count, bytes;
     bool broken;
     struct http_head *to; /* NULL: only look */
@@ -31,6 +39,27 @@ static bool is_token(const char *name)
     return true;
 }
 
+/* What follows the line that this NUL ends; NULL when it did not end with CR and LF. */
+static const char *next_line(const struct walk *w, const char *nul)
+{
+    const char *at = nul + 1;
+    if (!w->keeps_lf)
+        return at < w->end && !*at ? at + 1 : NULL;
+    if (at < w->end && *at == '\n')
+        return at + 1;
+    while (at < w->end && (*at == ' ' || *at == '\t'))
+        at++;
+    return w->end - at >= 2 && at[0] == '\r' && at[1] == '\n' ? at + 2 : NULL;
+}
+
+static bool is_empty_line(const struct walk *w)
+{
+    const char *at = w->next;
+    if (!at || w->end - at != 2)
+        return false;
+    return w->keeps_lf ? at[0] == '\r' && at[1] == '\n' : !at[0] && !at[1];
+}
+
 static enum MHD_Result look(void *arg, enum MHD_ValueKind kind, const char *name,
                             const char *value)
 {
@@ -40,10 +69,8 @@ static enum MHD_Result look(void *arg, enum MHD_ValueKind kind, const char *name
         w->broken = true;
         return MHD_YES;
     }
-    const char *end = value + strlen(value);
-    w->broken =
-        w->broken || name != w->next || !is_token(name) || strchr(value, '\r') || end[1];
-    w->next = end + 2;
+    w->broken = w->broken || name != w->next || !is_token(name) || strchr(value, '\r');
+    w->next = next_line(w, value + strlen(value));
     w->count++;
     w->bytes += strlen(name) + strlen(value) + 2;
     return MHD_YES;
@@ -88,13 +115,14 @@ int http_head_copy(struct http_head **out, struct MHD_Connection *connection,
 {
     size_t size = http_head_size(connection);
     const char *line_end = version + strlen(version);
-    struct walk w = {.next = line_end + 2, .broken = line_end[1]};
+    struct walk w = {.end = method + size, .keeps_lf = line_end[1] == '\n'};
+    w.next = next_line(&w, line_end);
     MHD_get_connection_values(connection, MHD_HEADER_KIND, look, &w);
     if (size > HTTP_HEAD_BYTES)
         return refuse(refusal, 431, "the request's head is too long: at most 16 KiB");
     if (w.count > HTTP_HEAD_FIELDS)
         return refuse(refusal, 431, "the request has too many headers: at most 100");
-    if (w.broken || w.next + 2 != method + size || w.next[0] || w.next[1])
+    if (w.broken || !is_empty_line(&w))
         return refuse(refusal, 400,
                       "the request's head is malformed: each line ends with CR and LF, "
                       "none is folded, and no name holds a space");

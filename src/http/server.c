@@ -21,9 +21,10 @@
 #define FILES_OF_OURS 256 /* descriptors that are no connections */
 #define CONNECTION_BYTES                                                                 \
     ((size_t)32 << 10) /* head, read and write buffer; the library clears all of it */
-#define IDLE_SECONDS 30u
-#define POOL_THREADS 64
-#define POOL_LINE    256
+#define CONNECTION_BYTES_1_0 ((size_t)36 << 10)
+#define IDLE_SECONDS         30u
+#define POOL_THREADS         64
+#define POOL_LINE            256
 
 /* Who waits in a trusted proxy's place is told apart by it, not by us. */
 static bool is_counted(const struct http_server *s, const struct http_address *peer)
@@ -141,6 +142,20 @@ static unsigned loop_threads(void)
     return processors >= 4 ? 4 : 2;
 }
 
+/* Debian 12 and Ubuntu 22.04 have 0.9.75, Debian 13 and Ubuntu 24.04 have 1.0; a program
+ * that was built for one can meet the other.
+ *
+ * What a strict 0.9 would refuse (a space in the path, no Host) we refuse: it sends the
+ * head of such a refusal twice. A strict 1.0 refuses bare LFs, folded lines and NULs,
+ * which nobody could see afterwards, and says so once.
+ *
+ * Of a head that leaves less than 1500 bytes of its half of a connection's memory, 1.0
+ * writes over the end: with 36 KiB only a head that is too long does. */
+static bool is_version_1(void)
+{
+    return strncmp(MHD_get_version(), "0.", 2) != 0;
+}
+
 static struct MHD_Daemon *start_daemon(struct http_server *s,
                                        const struct http_server_options *o)
 {
@@ -150,19 +165,19 @@ static struct MHD_Daemon *start_daemon(struct http_server *s,
         o->max_connections ? (unsigned)o->max_connections : CONNECTIONS);
     s->max_connections = connections;
     unsigned idle = o->idle_seconds ? (unsigned)o->idle_seconds : IDLE_SECONDS;
-    /* What a strict library would refuse (a space in the path, no Host) we refuse: this
-     * one sends the head of such a refusal twice. The logger stands first: it is also
-     * told of what is wrong with the others. */
+    int strict = is_version_1();
+    size_t bytes = strict ? CONNECTION_BYTES_1_0 : CONNECTION_BYTES;
+    /* The logger stands first: it is also told of what is wrong with the others. */
     return MHD_start_daemon(
         flags, 0, on_accept, s, exchange_handle, s, MHD_OPTION_EXTERNAL_LOGGER,
         on_library_message, s, MHD_OPTION_LISTEN_SOCKET, s->listen_fd,
         MHD_OPTION_THREAD_POOL_SIZE, loop_threads(), MHD_OPTION_CONNECTION_LIMIT,
         connections, MHD_OPTION_CONNECTION_TIMEOUT, idle,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES,
-        MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, s, MHD_OPTION_URI_LOG_CALLBACK,
-        exchange_uri, s, MHD_OPTION_NOTIFY_COMPLETED, exchange_completed, s,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, bytes, MHD_OPTION_STRICT_FOR_CLIENT, strict,
+        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes,
+        s, MHD_OPTION_URI_LOG_CALLBACK, exchange_uri, s, MHD_OPTION_NOTIFY_COMPLETED,
+        exchange_completed, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+        MHD_OPTION_END);
 }
 
 void http_server_free(struct http_server *s)

@@ -1,7 +1,8 @@
 /*
- * The package, the whole way: installed, a first transcript, upgraded while it serves, a copy
- * and its return, removed, purged; by the commands of docs/operations.md. For CI on a layer
- * over this machine's own system, with a package of what is built already. With
+ * The package, the whole way: installed, a first transcript, upgraded while it serves, what is
+ * ambiguous refused (each system has its own HTTP library), a copy and its return, removed,
+ * purged; by the commands of docs/operations.md. For CI on a layer over this machine's own
+ * system, with a package of what is built already. With
  * WT_PACKAGE_SYSTEMS="debian:12 debian:13 ubuntu:22.04 ubuntu:24.04" (or some of them) in a
  * fresh root of each, with packages that script/package has made. WT_PACKAGE names a package
  * that is to be taken instead of making one for this system.
@@ -15,6 +16,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { blocks, root, runBlock, runSection } from '../lib/document.mjs';
 import '../lib/end.mjs';
+import { ambiguousHeads, assertRefused, goodHead, say } from '../lib/framing.mjs';
 import { rootArchive, startMachine, whyNoMachine } from '../lib/machine.mjs';
 
 const name = 'whisper-transcriber';
@@ -107,6 +109,7 @@ async function way(t, file, archive) {
   const [get, model, transcript, remove, purge, forget] = install;
   assert.equal(install.length, 6, 'this test knows six blocks of commands');
   const took = {};
+  let kept; // the job that the copy holds
   const step = async (what, does) => {
     const begun = performance.now();
     let fault;
@@ -170,20 +173,48 @@ async function way(t, file, archive) {
     assert.match(JSON.stringify(await done(id)), /stew for dinner/);
   });
 
-  for (const heading of ['Back up', 'Restore']) {
-    if (!blocks(heading).some((block) => block.language === 'sh')) { t.diagnostic(`"${heading}" has no commands yet`); continue; }
-    await step(heading, () => { runSection(heading, document); });
-  }
+  await step('refuse what can be read in two ways', async () => {
+    for (const [what, request] of Object.entries(ambiguousHeads)) assertRefused(what, await say({ port }, request));
+    assert.match(await say({ port }, goodHead), /^HTTP\/1\.1 200 /);
+  });
+
+  await step('back up', async () => {
+    // What the page says to set, once.
+    machine.run(`echo BACKUP_KEY_FILE=/etc/${name}/backup.key >>${conf}`);
+    await machine.start(`systemctl restart ${name}`);
+    kept = (await upload()).job_id;
+    await done(kept);
+    const [, made, read] = runSection('Back up', document);
+    assert.match(made, /^\d{8}T\d{6}Z-[0-9a-f]{8}: \d+ jobs, \d+ recordings/m);
+    assert.match(read, /files are as they were[^]*can be restored: \d+ jobs/);
+    assert.equal(machine.run(`find /var/backups/${name} ! -user ${name}`), '', 'all copies are the service\'s');
+  });
+
+  await step('restore', async () => {
+    const after = (await upload()).job_id;
+    await done(after);
+    await machine.start(`systemctl stop ${name}`);
+    const [could, did] = runSection('Restore', document);
+    assert.match(could, /^could restore/);
+    assert.match(did, /^restored [^]*what was there is now/);
+    assert.equal(machine.run(`find ${state} ! -user ${name}`), '', 'all that is there is the service\'s');
+    await machine.start(`systemctl start ${name}`);
+    assert.match(JSON.stringify(await done(kept)), /stew for dinner/);
+    assert.ok((await fetch(`${url}/jobs/${kept}/audio`)).ok, 'the recording is back');
+    assert.equal((await fetch(`${url}/jobs/${after}`)).status, 404, 'what came after the copy is not in it');
+  });
 
   await step('remove and purge', () => {
     runBlock(remove, document);
     assert.ok(!machine.has(`/usr/bin/${name}`) && machine.has(conf) && machine.has(`${state}/data/app.db`));
     assert.ok(fs.readdirSync(machine.at(`${state}/models`)).length > 0);
     assert.match(runBlock(purge, document), /are left/);
+    assert.ok(machine.has(`/etc/${name}/backup.key`), 'the copies cannot be read without the key');
     assert.ok(!machine.has(conf) && !machine.has(`/var/log/${name}`) && !machine.has(`${state}/models`));
     assert.ok(machine.has(`${state}/data/app.db`), 'the database is nobody\'s to delete');
     assert.match(machine.run(`getent passwd ${name}`), new RegExp(name));
     runBlock(forget, document);
+    assert.ok(!machine.has(`/etc/${name}`), 'nor is the key left');
     assert.equal(machine.run(`find /etc /lib/systemd /usr/bin /usr/lib/systemd /usr/share/man /var/lib /var/backups -name '${name}*'`), '');
     assert.equal(machine.run(`getent passwd ${name} || true`), '');
   });

@@ -11,6 +11,7 @@
 #include "http/server.h"
 
 #include <arpa/inet.h>
+#include <microhttpd.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -296,6 +297,21 @@ static void ask(const char *request, const char *wanted)
     close(fd);
 }
 
+/* With NULs in it; nothing wanted: the server closes without a word. */
+static void ask_bytes(const char *request, size_t length, const char *wanted)
+{
+    int fd = dial();
+    assert_int_equal(send(fd, request, length, 0), length);
+    char heard[8192];
+    if (wanted) {
+        expect(fd, wanted);
+    } else {
+        assert_true(hear(fd, NULL, heard, sizeof heard));
+        assert_string_equal(heard, "");
+    }
+    close(fd);
+}
+
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
 
 static void wait_until(const atomic_int *value, int wanted)
@@ -447,6 +463,12 @@ static void post(int fd, const char *path, size_t length, char c)
     }
 }
 
+/* Of libmicrohttpd: strict, it refuses more than we are asked about. */
+static bool is_version_1(void)
+{
+    return strncmp(MHD_get_version(), "0.", 2) != 0;
+}
+
 static void takes_bodies(void **state)
 {
     (void)state;
@@ -458,8 +480,12 @@ static void takes_bodies(void **state)
     slow_disk = 1;
     post(fd, "/body", 5000000, 'a');
     expect(fd, "5000000 bytes");
-    say(fd, "POST /body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-            "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n");
+    /* 1.0 knows no extensions: the LF counts as a byte of the chunk. */
+    say(fd, is_version_1()
+                ? "POST /body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                  "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+                : "POST /body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                  "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n");
     expect(fd, "\r\n\r\n5 bytes");
     close(fd);
     wait_until(&bodies_done, 4);
@@ -512,7 +538,7 @@ static void refuses_heads_that_say_two_things(void **state)
     ask("GET /hello HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n", "400 ");
     ask("GET /hello HTTP/1.1\r\nHost: a\r\nX: y\rZ: 1\r\n\r\n", "400 ");
     ask("GET /hello HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400 ");
-    ask("GET /hello HTTP/1.1\r\n\r\n", "no Host");
+    ask("GET /hello HTTP/1.1\r\n\r\n", is_version_1() ? "Host" : "no Host");
     ask("GET /hello you HTTP/1.1\r\nHost: a\r\n\r\n", "space");
     ask("POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
         "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -521,17 +547,37 @@ static void refuses_heads_that_say_two_things(void **state)
         "Content-Length: 1\r\n\r\na",
         "400 ");
     ask("POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\na", "400 ");
+    ask("GET  /hello HTTP/1.1\r\nHost: a\r\n\r\n", "400 ");
     /* A NUL ends our own literals. */
-    int fd = dial();
     static const char nul[] = "GET /hello HTTP/1.1\r\nHost: a\r\nX: y\0z\r\n\r\n";
-    assert_int_equal(send(fd, nul, sizeof nul - 1, 0), sizeof nul - 1);
-    expect(fd, "400 ");
-    close(fd);
+    ask_bytes(nul, sizeof nul - 1, "400 ");
+    static const char path[] = "GET /hello\0z HTTP/1.1\r\nHost: a\r\n\r\n";
+    ask_bytes(path, sizeof path - 1, is_version_1() ? NULL : "400 ");
+    static const char method[] = "GET\0 /hello HTTP/1.1\r\nHost: a\r\n\r\n";
+    ask_bytes(method, sizeof method - 1, is_version_1() ? NULL : "400 ");
     /* And one of the right form, with everything that is allowed in it. */
     ask("GET /hello?a=b&c HTTP/1.1\r\nHost:a\r\nCookie: a=b; c=d\r\nEmpty:\r\n"
         "X:  two spaces \r\n\r\n",
         "\r\n\r\nhello");
     ask("GET /hello HTTP/1.0\r\n\r\n", "\r\n\r\nhello");
+}
+
+/* Heads of all lengths around what the library has at first for one, each with a body in
+ * the same packet, which it may move. */
+static void takes_long_heads_with_bodies(void **state)
+{
+    (void)state;
+    for (size_t length = 14300; length <= 16200; length += 37) {
+        struct buf b;
+        buf_init(&b, 1 << 20);
+        buf_str(&b, "POST /body HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+                    "Transfer-Encoding: chunked\r\nX: ");
+        while (b.length < length)
+            buf_char(&b, 'x');
+        buf_str(&b, "\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n");
+        ask(buf_cstr(&b), "\r\n\r\n5 bytes");
+        buf_release(&b);
+    }
 }
 
 static void limits_heads(void **state)
@@ -690,6 +736,7 @@ int main(void)
         TEST(takes_bodies),
         TEST(takes_json),
         TEST(refuses_heads_that_say_two_things),
+        TEST(takes_long_heads_with_bodies),
         TEST(limits_heads),
         TEST(turns_away_what_is_too_much),
         TEST(keeps_many_sockets_open),
