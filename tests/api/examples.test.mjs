@@ -55,6 +55,7 @@ const expected = [
     behind: '\nconsole.log(event);\n', prints: /job\.completed/ },
   { has: 'budg*', prints: /"jobs":\[/ },
   { has: '$ID/retry', id: cancelledJob, prints: /"jobs":\[[^]*"status":"pending"[^]*Job deleted successfully/ },
+  { has: 'court case 7', id: job, prints: /"reason":"court case 7"[^]*"hold":null/ },
   { has: 'beginning.bin', id: job, prints: /"peaks":\[/, file: 'beginning.bin' },
   { has: '/ws/jobs/$ID', id: job, prints: /"status":"completed","progress":100/ },
   { has: 'curl -N http://127.0.0.1:8000/events', seconds: 2, ends: 28, prints: /^retry: 2000[^]*event: ready/ },
