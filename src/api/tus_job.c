@@ -100,9 +100,15 @@ int tus_finish(struct api *api, struct store_upload *u, struct err *e)
 {
     struct wishes w = {0};
     struct job job = {0};
-    json_t *params = json_loads(u->params, 0, NULL);
-    int status = params ? wishes_from(&w, params, u->caller, e)
-                        : err_set(e, ERR_CORRUPT, "the upload's parameters are damaged");
+    json_t *params;
+    json_error_t why;
+    int status = json_read(&params, u->params, strlen(u->params), 0, &why);
+    if (status == ERR_NOMEM)
+        status = err_set(e, ERR_NOMEM, "out of memory");
+    else if (status)
+        status = err_set(e, ERR_CORRUPT, "the upload's parameters are damaged");
+    else
+        status = wishes_from(&w, params, u->caller, e);
     if (!status)
         status = resumable_finish(api->jobs, u, &w.request, &job, e);
     if (!status) {

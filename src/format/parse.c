@@ -3,6 +3,7 @@
  * skipped, so that an older version reads what a newer one wrote. */
 #include "format/transcript.h"
 
+#include "base/json_text.h"
 #include "base/mem.h"
 #include "format/json_in.h"
 
@@ -176,11 +177,14 @@ int transcript_parse(struct transcript *t, const char *json, size_t length, stru
         return err_set(e, ERR_TOO_LARGE, "the transcript is larger than %zu bytes",
                        MAX_JSON_BYTES);
     json_error_t error;
-    json_t *root = json_loadb(json, length, JSON_REJECT_DUPLICATES, &error);
-    if (!root)
+    json_t *root;
+    int status = json_read(&root, json, length, JSON_REJECT_DUPLICATES, &error);
+    if (status == ERR_NOMEM)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    if (status)
         return err_set(e, ERR_CORRUPT, "the transcript is not JSON (line %d: %s)",
                        error.line, error.text);
-    int status = get_transcript(root, t, e);
+    status = get_transcript(root, t, e);
     json_decref(root);
     if (status)
         transcript_release(t);

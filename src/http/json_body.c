@@ -1,5 +1,7 @@
 #include "http/json_body.h"
 
+#include "base/json_text.h"
+
 #include <strings.h>
 
 struct http_json {
@@ -93,8 +95,11 @@ json_t *http_json_parse(const char *bytes, size_t length, struct err *e)
         return NULL;
     }
     json_error_t error;
-    json_t *value = json_loadb(bytes, length, JSON_REJECT_DUPLICATES, &error);
-    if (!value)
+    json_t *value;
+    int status = json_read(&value, bytes, length, JSON_REJECT_DUPLICATES, &error);
+    if (status == ERR_NOMEM)
+        err_set(e, ERR_NOMEM, "the server is short of memory; try again later");
+    else if (status)
         err_set(e, ERR_INVALID, "the body is not JSON that can be read: %s, line %d",
                 error.text, error.line);
     else if (!json_is_object(value))
@@ -116,7 +121,9 @@ json_t *http_json_body(struct http_request *r)
     }
     if (!j->object)
         j->object = http_json_parse(buf_cstr(&j->bytes), j->bytes.length, &e);
-    if (!j->object)
+    if (!j->object && e.code == ERR_NOMEM)
+        http_respond_error(&r->response, 503, "out_of_memory", "%s", e.message);
+    else if (!j->object)
         http_respond_error(&r->response, 400, "invalid", "%s", e.message);
     return j->object;
 }

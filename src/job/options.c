@@ -1,5 +1,6 @@
 #include "job/options.h"
 
+#include "base/json_text.h"
 #include "base/mem.h"
 
 #include <jansson.h>
@@ -317,8 +318,12 @@ int job_options_parse(struct job_options *out, const char *json, struct err *e)
                        "the options take more than %d bytes: shorten the prompt",
                        OPTIONS_MAX_BYTES);
     json_error_t why;
-    out->values = json_loads(json, JSON_REJECT_DUPLICATES, &why);
-    int status = json_is_object(out->values)
+    int status =
+        json_read(&out->values, json, strlen(json), JSON_REJECT_DUPLICATES, &why);
+    if (status == ERR_NOMEM)
+        status = err_set(e, ERR_NOMEM, "out of memory");
+    else
+        status = json_is_object(out->values)
                      ? set_all(out, out->values, e)
                      : err_set(e, ERR_INVALID, "the options must be a JSON object");
     if (status)

@@ -207,10 +207,15 @@ int message_parse(struct message *out, const char *bytes, size_t length, struct 
     const char *end = length ? memchr(bytes, '\0', length) : NULL;
     if (!end || length > MESSAGE_MAX_BYTES)
         return err_set(e, ERR_CORRUPT, "a message has no end of its header");
-    json_t *root = json_loadb(bytes, (size_t)(end - bytes), JSON_REJECT_DUPLICATES, NULL);
-    int status = json_is_object(root)
-                     ? read_header(out, root, e)
-                     : err_set(e, ERR_CORRUPT, "a message's header is not JSON");
+    json_t *root;
+    json_error_t why;
+    int status =
+        json_read(&root, bytes, (size_t)(end - bytes), JSON_REJECT_DUPLICATES, &why);
+    if (status == ERR_NOMEM)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    status = json_is_object(root)
+                 ? read_header(out, root, e)
+                 : err_set(e, ERR_CORRUPT, "a message's header is not JSON");
     json_decref(root);
     size_t rest = length - (size_t)(end + 1 - bytes);
     if (!status && rest) {

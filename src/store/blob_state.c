@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <jansson.h>
 #include <sodium.h>
 
@@ -63,6 +64,16 @@ int blob_state_add_piece(struct blob_state *s, struct err *e)
 
 /* ---- the hash so far ------------------------------------------------------------- */
 
+/* False, and nothing left, when there was no memory for one of them. */
+static bool whole_list(json_t **list, size_t count)
+{
+    if (*list && json_array_size(*list) == count)
+        return true;
+    json_decref(*list);
+    *list = NULL;
+    return false;
+}
+
 /* Field by field, because the library may lay them out otherwise one day. */
 static json_t *print_hash(const struct sha256_ctx *h)
 {
@@ -71,6 +82,8 @@ static json_t *print_hash(const struct sha256_ctx *h)
     for (size_t i = 0; i < ARRAY_LENGTH(h->state); i++)
         (void)json_array_append_new(words, json_integer((json_int_t)h->state[i]));
     (void)sodium_bin2hex(block, sizeof block, h->block, h->index);
+    if (!whole_list(&words, ARRAY_LENGTH(h->state)))
+        return NULL;
     return json_pack("{s:o, s:I, s:s}", "words", words, "blocks", (json_int_t)h->count,
                      "rest", block);
 }
@@ -101,6 +114,7 @@ static json_t *print_pieces(const struct blob_state *s)
     for (size_t i = 0; i < s->n_pieces; i++)
         (void)json_array_append_new(list, json_pack("[s, I]", s->pieces[i].token,
                                                     (json_int_t)s->pieces[i].bytes));
+    (void)whole_list(&list, s->n_pieces);
     return list;
 }
 
@@ -111,19 +125,24 @@ static json_t *print_parts(const struct blob_state *s)
         (void)json_array_append_new(list, json_pack("[i, I, s]", s->parts[i].number,
                                                     (json_int_t)s->parts[i].bytes,
                                                     s->parts[i].etag));
+    (void)whole_list(&list, s->n_parts);
     return list;
 }
 
 int blob_state_print(const struct blob_state *s, struct buf *out, struct err *e)
 {
-    json_t *o = json_pack("{s:o, s:o*, s:s*, s:o}", "pieces", print_pieces(s), "hash",
-                          s->hashed ? print_hash(&s->hash) : NULL, "upload", s->upload_id,
-                          "parts", print_parts(s));
+    json_t *o = json_object();
+    bool whole = !json_object_set_new(o, "pieces", print_pieces(s));
+    whole &= !json_object_set_new(o, "parts", print_parts(s));
+    if (s->hashed)
+        whole &= !json_object_set_new(o, "hash", print_hash(&s->hash));
+    if (s->upload_id)
+        whole &= !json_object_set_new(o, "upload", json_string(s->upload_id));
     char *text = o ? json_text(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(o);
-    if (text)
+    if (text && whole)
         buf_str(out, text);
-    bool good = text && !buf_failed(out);
+    bool good = text && whole && !buf_failed(out);
     free(text);
     return good ? 0 : err_set(e, ERR_NOMEM, "out of memory");
 }
@@ -192,12 +211,20 @@ int blob_state_parse(struct blob_state *s, const char *text, struct err *e)
     blob_state_init(s);
     if (!text || !*text)
         return 0;
-    json_t *o = strlen(text) <= STATE_MAX ? json_loads(text, 0, NULL) : NULL;
+    json_t *o = NULL;
+    json_error_t why;
+    size_t length = strlen(text);
+    int status = length <= STATE_MAX ? json_read(&o, text, length, 0, &why) : ERR_INVALID;
+    errno = 0;
     bool good = o && parse(s, o);
+    if (o && !good && errno == ENOMEM) /* of an allocation of our own */
+        status = ERR_NOMEM;
     json_decref(o);
     if (good)
         return 0;
     blob_state_release(s);
+    if (status == ERR_NOMEM)
+        return err_set(e, ERR_NOMEM, "out of memory");
     return err_set(e, ERR_CORRUPT,
                    "what is known of an upload cannot be read from the database");
 }

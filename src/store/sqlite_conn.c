@@ -17,6 +17,8 @@ static const char writer_pragmas[] = "PRAGMA synchronous=FULL;"
                                      "PRAGMA secure_delete=ON;"
                                      "PRAGMA journal_size_limit=67108864;"
                                      "PRAGMA temp_store=MEMORY;";
+/* Made when a connection is opened: it must be there when there is no memory for it. */
+static const char rollback[] = "ROLLBACK";
 static const char reader_pragmas[] = "PRAGMA query_only=ON;"
                                      "PRAGMA temp_store=MEMORY;";
 
@@ -43,6 +45,7 @@ int sqlite_conn_open(struct sqlite_conn *c, const char *path, bool writer, struc
     pthread_mutex_init(&c->lock, NULL);
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
     const char *disk;
+    sqlite3_stmt *stmt;
     int status = sqlite_disk_name(&disk, e);
     if (status)
         goto fail;
@@ -57,6 +60,8 @@ int sqlite_conn_open(struct sqlite_conn *c, const char *path, bool writer, struc
         status = use_wal(c, e);
     if (!status)
         status = sqlite_conn_script(c, writer ? writer_pragmas : reader_pragmas, e);
+    if (!status && writer)
+        status = sqlite_conn_prepare(c, rollback, &stmt, e);
     if (!status)
         return 0;
 fail:
@@ -236,15 +241,21 @@ int sqlite_conn_begin(struct sqlite_conn *c, struct err *e)
     return n < 0 ? n : 0;
 }
 
+/* Some failures roll back by themselves; then there is nothing left to undo. */
+static void undo(struct sqlite_conn *c)
+{
+    if (!sqlite3_get_autocommit(c->db))
+        (void)sqlite_conn_run(c, NULL, rollback, "");
+}
+
 int sqlite_conn_end(struct sqlite_conn *c, int status, struct err *e)
 {
     if (!status) {
         int n = sqlite_conn_run(c, e, "COMMIT", "");
         status = n < 0 ? n : 0;
     }
-    /* Some failures roll back by themselves; then there is nothing left to undo. */
-    if (status && !sqlite3_get_autocommit(c->db))
-        (void)sqlite_conn_run(c, NULL, "ROLLBACK", "");
+    if (status)
+        undo(c);
     return status;
 }
 
@@ -260,6 +271,9 @@ struct sqlite_conn *sqlite_store_reader(struct sqlite_store *s)
 struct sqlite_conn *sqlite_store_writer(struct sqlite_store *s)
 {
     pthread_mutex_lock(&s->writer.lock);
+    /* One that could not be taken back when it failed: what is written from now on would
+     * become a part of it, and nobody would see it. */
+    undo(&s->writer);
     return &s->writer;
 }
 

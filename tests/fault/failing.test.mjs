@@ -146,6 +146,8 @@ async function follow(server, id, known) {
     const file = await ask(server, `/jobs/${id}/download?format=${format}`);
     if (file?.status !== 200) continue;
     const body = file.bytes.toString().replaceAll(id, 'ID');
+    // Without memory for the detector, speech is told by level, which the report says.
+    if (format === 'json' && /"detector": "energy"/.test(body)) continue;
     known[format] ??= body;
     assert.equal(body, known[format], `${id} as ${format}`);
   }

@@ -301,7 +301,8 @@ describe('power', { skip: kinds[0].skip || needsCompiler }, () => {
 
   test(`that goes at any moment takes nothing with it (WT_FAULT_SEED=${seed})`, { timeout: size(600, 7200) * 1000 }, async (t) => {
     const { records, texts } = await recorded(scenario);
-    const chosen = new Set(states(records, long ? null : { strict: 60, torn: 60, whole: 20 }).map(({ kind, cut }) => `${kind}:${cut}`));
+    const many = Number(process.env.WT_POWER_STATES); // so many of each kind
+    const chosen = new Set(states(records, many ? { strict: many, torn: many, whole: many } : long ? null : { strict: 60, torn: 60, whole: 20 }).map(({ kind, cut }) => `${kind}:${cut}`));
     const { random } = chance('torn');
     const seen = new Set();
     const problems = [];

@@ -455,6 +455,62 @@ static void a_part_that_cannot_be_made_is_made_later(void **state)
     }
 }
 
+/* Allocations to go until one fails; 0: none does. */
+static int allocations_until;
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_malloc(size_t size)
+{
+    if (allocations_until > 0 && --allocations_until == 0) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return __real_malloc(size);
+}
+
+/* Neither is less written down of an upload, nor is it taken for damaged. */
+static void no_memory_is_no_damage(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_SIZE];
+    struct blob_writer *w = sit(f, id_new(id), NULL, true);
+    CHECK(blob_write(w, "hello, world", 12, e));
+    char *whole = sync_all(w, 12);
+    int n = 0, failed = 0;
+    for (bool any = true; any; n++) {
+        struct buf text;
+        int64_t bytes;
+        buf_init(&text, 1 << 20);
+        allocations_until = n + 1;
+        int status = blob_sync(w, true, &text, &bytes, NULL);
+        any = allocations_until == 0;
+        if (status)
+            assert_int_equal(status, ERR_NOMEM);
+        else
+            assert_string_equal(buf_cstr(&text), whole);
+        failed += status != 0;
+        buf_release(&text);
+    }
+    n = 0;
+    for (bool any = true; any; n++) {
+        const struct blob_sitting sitting = {.id = id, .state = whole};
+        struct blob_writer *next = NULL;
+        allocations_until = n + 1;
+        int status = blob_resume(f->blobs, &sitting, &next, NULL);
+        any = allocations_until == 0;
+        if (status)
+            assert_int_equal(status, ERR_NOMEM);
+        else
+            assert_int_equal(blob_bytes(next), 12);
+        failed += status != 0;
+        blob_pause(next);
+    }
+    allocations_until = 0;
+    assert_true(failed > 20);
+    free(whole);
+    blob_abort(w);
+}
+
 static void a_folder_that_is_a_file_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -485,6 +541,7 @@ int main(void)
         TEST(a_sweep_keeps_parts_that_are_wanted),
         TEST(a_file_that_is_seen_late_is_found),
         TEST(a_part_that_cannot_be_made_is_made_later),
+        TEST(no_memory_is_no_damage),
         TEST(a_folder_that_is_a_file_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

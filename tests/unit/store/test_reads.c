@@ -1,5 +1,5 @@
-/* A disk that cannot read now and then: an error is told, and nothing else comes of it.
- */
+/* A disk that cannot read now and then, or memory that is lacking: an error is told, and
+ * nothing else comes of it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +12,7 @@
 #include "store/uploads.h"
 
 #include <errno.h>
+#include <sqlite3.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -92,12 +93,67 @@ static void nor_is_a_device_that_went(void **state)
     fails_once_each(*state, ENXIO);
 }
 
+/* SQLite's allocations to go until all fail; 0: none does. */
+static int allocations_until;
+static sqlite3_mem_methods memory;
+
+static bool lacks(void)
+{
+    if (allocations_until > 1)
+        allocations_until--;
+    return allocations_until == 1;
+}
+
+static void *lacking_malloc(int size)
+{
+    return lacks() ? NULL : memory.xMalloc(size);
+}
+
+static void *lacking_realloc(void *p, int size)
+{
+    return lacks() ? NULL : memory.xRealloc(p, size);
+}
+
+/* A transaction that can neither be ended nor taken back: what is told of later ones
+ * holds all the same. */
+static void memory_that_lacks_leaves_no_transaction_open(void **state)
+{
+    struct store_fixture *f = *state;
+    char nothing[] = "";
+    bool failed = true;
+    for (int n = 2; failed; n++) {
+        struct store_upload u = {.caller = nothing, .params = nothing, .length = 9};
+        struct store_upload claimed = {0}, now;
+        u.metadata = nothing;
+        id_new(u.id);
+        store_close(f->store);
+        f->store = test_store_open(f->folder);
+        CHECK(store_upload_insert(f->store, &u, e));
+        allocations_until = n;
+        failed = store_upload_claim(f->store, u.id, &claimed, NULL) != 0;
+        allocations_until = 0;
+        store_upload_release(&claimed);
+        CHECK(store_upload_finish(f->store, u.id, e));
+        CHECK(store_upload_get(f->store, u.id, &now, e));
+        if (!now.done)
+            fail_msg("after %d allocations what was written is not to be seen", n);
+        store_upload_release(&now);
+    }
+}
+
 int main(void)
 {
+    sqlite3_mem_methods own;
+    (void)sqlite3_config(SQLITE_CONFIG_GETMALLOC, &memory);
+    own = memory;
+    own.xMalloc = lacking_malloc;
+    own.xRealloc = lacking_realloc;
+    (void)sqlite3_config(SQLITE_CONFIG_MALLOC, &own);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_set_up, test_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_read_that_fails_is_no_damage),
         TEST(nor_is_a_device_that_went),
+        TEST(memory_that_lacks_leaves_no_transaction_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
