@@ -191,6 +191,11 @@ static void tell_own(enum log_level level, const char *job,
     tell(&line);
 }
 
+void log_set_level(enum log_level level)
+{
+    state.level = level;
+}
+
 void log_event(enum log_level level, const char *job, const char *format, ...)
 {
     va_list args;

@@ -38,6 +38,9 @@ int log_open(const struct log_options *options, struct err *e);
 /* Close and open the file again under its name (after logrotate moved it). */
 int log_reopen(struct err *e);
 
+/* What is less important than this is not logged from now on. */
+void log_set_level(enum log_level level);
+
 /* `job` is a job's id, or NULL. */
 void log_event(enum log_level level, const char *job, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -323,6 +323,17 @@ static bool claim(struct supervisor *v, size_t i, int64_t now)
     return false;
 }
 
+/* What it takes from its environment is as old as this process. */
+static void tell_level(const struct supervisor *v, struct slot *s)
+{
+    const struct config *c = v->jobs->config;
+    int level = c->debug ? LOG_DEBUG : (int)c->log_level;
+    const struct message m = {.type = MESSAGE_LEVEL, .code = level};
+    bool hears = s->state == SLOT_IDLE || s->state == SLOT_BUSY;
+    if (level != s->level && hears && s->fd >= 0 && !message_send(s->fd, &m, false, NULL))
+        s->level = level;
+}
+
 void crew_tend(struct supervisor *v, size_t i)
 {
     int64_t now = clock_monotonic_ns();
@@ -333,6 +344,7 @@ void crew_tend(struct supervisor *v, size_t i)
         run_save(&v->runs[i][k], &v->context, now);
     mind_limits(v, i, now);
     start_missing(v, i, now);
+    tell_level(v, &v->slots[i]);
     do
         for (size_t k = 0; k < WORKER_JOBS; k++)
             dispatch(v, i, &v->runs[i][k], now);

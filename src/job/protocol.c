@@ -110,6 +110,7 @@ static const struct form {
                      1, 4},
     [MESSAGE_CANCEL] = {"cancel", WHICH_JOB, 0, 0},
     [MESSAGE_UNLOAD] = {"unload", BIT(F_SERIAL), 0, 0},
+    [MESSAGE_LEVEL] = {"level", BIT(F_CODE), 0, 0},
     [MESSAGE_READY] = {"ready", 0, 0, 0},
     [MESSAGE_MODEL] = {"model", BIT(F_SERIAL), 1, 1},
     [MESSAGE_DECODED] = {"decoded", WHICH_JOB | BIT(F_SECONDS), 0, 1},

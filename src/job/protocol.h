@@ -26,6 +26,7 @@ enum message_type {
     MESSAGE_JOB,    /* files: the recording, then the parts named in `attached` */
     MESSAGE_CANCEL, /* the worker answers with MESSAGE_FAILED */
     MESSAGE_UNLOAD, /* let the model of `serial` go, unless a job uses it */
+    MESSAGE_LEVEL,  /* what is to be logged has changed */
     /* from the worker */
     MESSAGE_READY,
     MESSAGE_MODEL,   /* file: the packed weights, for the other workers */
@@ -71,7 +72,7 @@ struct message {
     int64_t total_frames;
     double seconds;                /* DECODED, FINISHED: of audio */
     struct transcribe_times times; /* FINISHED: what the parts took */
-    int code;                      /* FAILED: enum err_code; LOG: enum log_level */
+    int code;                      /* FAILED: enum err_code; LOG, LEVEL: enum log_level */
     char text[500]; /* FAILED: the reason; FINISHED: a warning or ""; LOG: the line */
     char about[ID_SIZE]; /* LOG: the job that it is about, or "" */
 

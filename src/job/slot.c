@@ -101,6 +101,7 @@ int slot_start(struct slot *s, int64_t now_ns, struct err *e)
     }
     s->fd = pair[0];
     s->state = SLOT_STARTING;
+    s->level = -1;
     s->started_ns = now_ns;
     s->kill_at_ns = 0;
     s->ended = s->from_outside = false;

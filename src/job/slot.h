@@ -29,6 +29,7 @@ struct slot {
     bool from_outside;
     bool ended;         /* by slot_kill */
     int64_t kill_at_ns; /* it has closed its socket: if it is still there then */
+    int level;          /* of the log, that it was told of; -1: of none */
     int64_t oom_kills;  /* of the machine, when it was last known to be well */
 };
 

@@ -388,6 +388,11 @@ void worker_ignore_stops(void)
     (void)sigprocmask(SIG_UNBLOCK, &stops, NULL);
 }
 
+enum log_level worker_log_level(int asked)
+{
+    return asked == LOG_DEBUG ? LOG_DEBUG : LOG_WARNING;
+}
+
 bool worker_relay(void *arg, enum log_level level, const char *job, const char *message)
 {
     const int *fd = arg;
@@ -419,6 +424,8 @@ int worker_run(int fd)
             cancel_job(&w, &m);
         else if (m.type == MESSAGE_UNLOAD)
             worker_models_let_go(w.models, m.serial);
+        else if (m.type == MESSAGE_LEVEL)
+            log_set_level(worker_log_level(m.code));
         message_release(&m);
     }
     end_tasks(&w);

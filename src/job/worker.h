@@ -30,6 +30,10 @@ void worker_stops(sigset_t *out);
  * it. */
 void worker_ignore_stops(void);
 
+/* What a worker logs where the service logs from `asked` on (enum log_level): who looks
+ * for a fault wants to see the windows, everybody else only what went wrong. */
+enum log_level worker_log_level(int asked);
+
 /* For log_options.relay, with the address of the socket's descriptor: the service writes
  * the line. False when it cannot be told. */
 bool worker_relay(void *arg, enum log_level level, const char *job, const char *message);

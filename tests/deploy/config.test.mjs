@@ -10,7 +10,7 @@ import { blocks, root, runBlock } from '../lib/document.mjs';
 import { available as postgresHere, Postgres } from '../lib/postgres.mjs';
 import { redis, skip as noRedis } from '../lib/redis.mjs';
 import { BUCKET, S3 } from '../lib/s3.mjs';
-import { startServer } from '../lib/server.mjs';
+import { form, startServer, transcribe, waitForJob, wav } from '../lib/server.mjs';
 import { binary, folder, modelFile, models, run, start, until } from '../shell/helper.mjs';
 
 const program = path.resolve(binary);
@@ -167,6 +167,28 @@ test('SIGHUP takes over what can be, all or nothing, while requests go on', { ti
   form.append('file', new Blob([Buffer.alloc(2 << 20)]), 'a.wav');
   const large = await fetch(`${s.url}/transcribe`, { method: 'POST', body: form });
   assert.equal(large.status, 413);
+  assert.equal((await s.stop()).code, 0);
+});
+
+test('workers that run hear of another log level', { skip: !modelFile('tiny') && 'no model' }, async (t) => {
+  const dir = folder(t);
+  const s = await startServer({ folder: dir, args: ['--config', conf(dir, 'LOG_LEVEL=INFO\n')], env: { LOG_LEVEL: '' } });
+  t.after(() => s.kill());
+  const ended = async () => {
+    const { body } = await transcribe(s, form(wav({ seconds: 1, sample: () => Math.random() })));
+    await waitForJob(s, body.job_id);
+  };
+  const details = () => s.log().split('\n').filter((line) => /DEBUG .*worker/.test(line)).length;
+  const level = async (name, times) => {
+    conf(dir, `LOG_LEVEL=${name}\n`);
+    process.kill(s.pid, 'SIGHUP');
+    await until(() => s.log().split('reload: done').length > times);
+  };
+  await ended();
+  assert.equal(details(), 0, s.log());
+  await level('DEBUG', 1);
+  await ended();
+  await until(() => details() > 0);
   assert.equal((await s.stop()).code, 0);
 });
 

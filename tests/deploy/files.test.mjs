@@ -1,5 +1,5 @@
-// deploy/README.md names each file of deploy/, and nothing that is not there; the RPM's list of
-// units is that of the folder.
+// deploy/README.md names each file of deploy/, and nothing that is not there; the lists of both
+// packages go together.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -36,6 +36,14 @@ test('both packages start the same timers', () => {
     const line = new RegExp(`%\\{\\?${macro}:(.*)\\}`).exec(rpm)[1];
     assert.deepEqual(line.match(/\S+\.timer/g).map((timer) => timer.replace('}', '')).sort(), timers);
   }
+});
+
+test('both packages have the pages that the one for operators leads to', () => {
+  const page = fs.readFileSync(path.join(root, 'docs/operations.md'), 'utf8');
+  const wanted = [...new Set([...page.matchAll(/\]\((\w+\.md)\)/g)].map((m) => `docs/${m[1]}`)), 'docs/operations.md', 'docs/api.md'];
+  const debian = fs.readFileSync(path.join(root, 'deploy/debian/whisper-transcriber.docs'), 'utf8').trim().split('\n');
+  const rpm = /^%doc (.*)$/m.exec(fs.readFileSync(path.join(root, 'deploy/rpm/whisper-transcriber.spec'), 'utf8'))[1].split(' ');
+  for (const one of wanted) assert.ok(debian.includes(one) && rpm.includes(one), `${one} is missing`);
 });
 
 const hasRpm = spawnSync('rpmspec', ['--version']).status === 0;
