@@ -374,7 +374,7 @@ describe('the OpenAI door', needsModel, () => {
       await shape('/v1/audio/transcriptions', { method: 'POST', body: '{}' }, 400); // no form
       await shape('/v1/models?a=%zz', {}, 400);
       const twice = await raw(server, 'POST /v1/audio/transcriptions HTTP/1.1\r\nHost: a\r\n' +
-        'Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n');
+        'Content-Length: 5\r\nContent-Length: 5\r\n\r\n');
       assert.match(twice, /^HTTP\/1\.1 400 .*\{"error":\{"message"/s);
       const large = await raw(server, 'POST /v1/audio/transcriptions HTTP/1.1\r\nHost: a\r\n' +
         'Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 99000000\r\n\r\n');
