@@ -75,7 +75,7 @@ describe('jobs in one worker', needsModel, () => {
   });
 
   // Too large to be beside others. The stream alone would keep the worker busy for ever.
-  test('let others have their turn, however many there are', { timeout: 180000 }, async () => {
+  test('let others have their turn, however many there are', { timeout: 600000 }, async () => {
     const server = await startServer({ env });
     const clip = repeated('clean.wav', 1);
     let done = 0;
