@@ -153,6 +153,7 @@ describe('deploy/script/health-check', () => {
     assert.equal((await check([], { HOST: '0.0.0.0', PORT: String(server.port) })).status, 0);
     assert.equal((await check([], { HOST: '::', PORT: '1' })).out.includes('http://[::1]:1'), true);
     fs.rmSync(path.join(own, 'ggml-tiny.bin'));
+    await until(() => getJson(server, '/health/ready'), ({ status }) => status === 503); // an answer may be a moment old
     const unready = await check(['--url', server.url, '--metrics', metrics]);
     assert.equal(unready.status, 1);
     assert.match(unready.out, /^WARNING: .* is not ready: model: \S/);

@@ -47,7 +47,7 @@ const until1 = (server, key, done) => until(async () => (await read(server)).get
 
 describe('a service', { skip }, () => {
   let server;
-  before(async () => { server = await startServer({ env: { BACKUP_DIR: 'storage' } }); });
+  before(async () => { server = await startServer({ env: { BACKUP_DIR: tempFolder() } }); });
   after(() => server.stop());
 
   test('says what promtool calls well-formed', { skip: noPrometheus }, async () => {

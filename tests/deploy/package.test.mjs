@@ -179,9 +179,6 @@ async function way(t, file, archive) {
   });
 
   await step('back up', async () => {
-    // What the page says to set, once.
-    machine.run(`echo BACKUP_KEY_FILE=/etc/${name}/backup.key >>${conf}`);
-    await machine.start(`systemctl restart ${name}`);
     kept = (await upload()).job_id;
     await done(kept);
     const [, made, read] = runSection('Back up', document);
