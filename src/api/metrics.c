@@ -184,10 +184,13 @@ void api_metrics(struct http_request *r)
                      "Whether /health/ready answers 200.");
     buf_printf(&body, PREFIX "ready %d\n",
                !atomic_load(&api->stopping) && jobs_ready(api->jobs, &e) == 0);
-    if (describe_jobs(api, &body, &e))
+    /* Who asks has not the patience to wait for the database again and again. */
+    bool answers = !describe_jobs(api, &body, &e);
+    if (answers)
+        metrics_backup(api->jobs, &body);
+    else
         log_warning("metrics: %s", e.message);
-    metrics_backup(api->jobs, &body);
-    metrics_care(api->jobs, &body);
+    metrics_care(api->jobs, answers, &body);
     metrics_work(api->jobs, &body);
     metrics_health(api->jobs, &body);
     metrics_http(r, &body);

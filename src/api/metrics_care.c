@@ -36,11 +36,13 @@ static void count_holds(struct jobs *s, struct buf *out)
     store_hold_list_release(&l);
 }
 
-void metrics_care(struct jobs *s, struct buf *out)
+void metrics_care(struct jobs *s, bool database, struct buf *out)
 {
     struct care_note note;
     struct err e;
     measure_disks(s, out);
+    if (!database)
+        return;
     count_holds(s, out);
     if (care_note_read(jobs_store(s), &note, &e))
         return;

@@ -6,7 +6,8 @@
 #include "base/buf.h"
 #include "job/jobs.h"
 
-/* Append them in Prometheus' text format. */
-void metrics_care(struct jobs *s, struct buf *out);
+/* Append them in Prometheus' text format. `database`: whether it answers; if not, what is
+ * in it is left out. */
+void metrics_care(struct jobs *s, bool database, struct buf *out);
 
 #endif

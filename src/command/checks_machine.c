@@ -115,7 +115,7 @@ void check_memory(struct checks *k)
         check_say(k, CHECK_FAIL, "memory", "%s", e.message);
     else
         check_say(k, CHECK_OK, "memory",
-                  "%s needs %.1f GB, and %.1f GB more for each transcription at once",
+                  "%s needs %.2f GB, and %.2f GB more for each transcription at once",
                   name, (double)need.weights / 1e9, (double)need.session / 1e9);
 }
 
