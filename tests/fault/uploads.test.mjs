@@ -154,12 +154,14 @@ for (const { name: kind, skip } of kinds.filter(({ name }) => name !== 'redis'))
         });
         watch();
         for (const n of when) {
-          switches.killAt(server.pid, n);
+          const mortal = server;
+          switches.killAt(mortal.pid, n);
           await upload(history, url, `key-${n}`, silence, files.url);
           if (way === 'url') await until(known, Boolean);
           // The calls are counted from its start on: each begins with a new one.
           if (switches.calls().count >= n) died++;
-          else await server.kill();
+          else await mortal.kill();
+          await mortal.exited; // it may be dying just now, and `coming` not be begun
           await coming;
         }
         closing = true;
