@@ -1,22 +1,18 @@
 #include "api/metrics_care.h"
 
+#include "api/metrics.h"
 #include "job/care.h"
 #include "job/pressure.h"
 #include "job/holds.h"
 
-#define PREFIX "whisper_transcriber_"
-
-static void describe(struct buf *out, const char *name, const char *help)
-{
-    buf_printf(out, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name);
-}
+#define PREFIX METRICS_PREFIX
 
 static void measure_disks(struct jobs *s, struct buf *out)
 {
     int level[PRESSURE_VOLUMES];
     jobs_pressure(s, level);
-    describe(
-        out, PREFIX "disk_pressure",
+    metrics_describe(
+        out, PREFIX "disk_pressure", "gauge",
         "How full a disk is. 0: there is room; 1: what has expired is removed at once; "
         "2: uploads are refused.");
     for (int v = 0; v < PRESSURE_VOLUMES; v++)
@@ -31,7 +27,7 @@ static void count_holds(struct jobs *s, struct buf *out)
     struct err e;
     if (store_hold_list(jobs_store(s), &l, &e))
         return;
-    describe(out, PREFIX "jobs_on_hold", "Jobs that nobody may remove.");
+    metrics_describe(out, PREFIX "jobs_on_hold", "gauge", "Jobs that nobody may remove.");
     buf_printf(out, PREFIX "jobs_on_hold %zu\n", l.count);
     store_hold_list_release(&l);
 }
@@ -46,12 +42,12 @@ void metrics_care(struct jobs *s, bool database, struct buf *out)
     count_holds(s, out);
     if (care_note_read(jobs_store(s), &note, &e))
         return;
-    describe(out, PREFIX "database_check_last_timestamp_seconds",
-             "When `database check` was run last; 0: never.");
+    metrics_describe(out, PREFIX "database_check_last_timestamp_seconds", "gauge",
+                     "When `database check` was run last; 0: never.");
     buf_printf(out, PREFIX "database_check_last_timestamp_seconds %.3f\n",
                (double)note.time_ms / 1000);
-    describe(out, PREFIX "database_check_last_findings",
-             "How much was wrong with the database or the storage then.");
+    metrics_describe(out, PREFIX "database_check_last_findings", "gauge",
+                     "How much was wrong with the database or the storage then.");
     buf_printf(out, PREFIX "database_check_last_findings %lld\n",
                (long long)note.findings);
 }
