@@ -255,15 +255,12 @@ static int run(const struct config *c, const struct wanted *w, char **words, int
 
 int command_backup(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"help", no_argument, NULL, 'h'},
-        {"json", no_argument, NULL, 'j'},
-        {"settings", required_argument, NULL, 's'},
-        {"no-settings", no_argument, NULL, 'n'},
-        {"backup-dir", required_argument, NULL, 'b'},
-        {"key-file", required_argument, NULL, 'k'},
-        {"database-url", required_argument, NULL, 'd'},
-        {0}};
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"settings", required_argument, NULL, 's'},
+                                            {"no-settings", no_argument, NULL, 'n'},
+                                            {"key-file", required_argument, NULL, 'k'},
+                                            {0}};
     struct wanted w = {0};
     struct config c;
     int code = cli_load_config(&c);
@@ -281,12 +278,8 @@ int command_backup(int argc, char **argv)
             w.settings = optarg;
         else if (o == 'n')
             w.no_settings = true;
-        else if (o == 'b' || o == 'k' || o == 'd')
-            code = cli_set(&c,
-                           o == 'b'   ? "BACKUP_DIR"
-                           : o == 'k' ? "BACKUP_KEY_FILE"
-                                      : "DATABASE_URL",
-                           optarg);
+        else if (o == 'k')
+            code = cli_set(&c, "BACKUP_KEY_FILE", optarg);
         else
             code = cli_bad_option(o, argv);
     }

@@ -32,7 +32,6 @@ static const char help[] =
 
 struct wanted {
     bool json, quick;
-    const char *url;
 };
 
 static int usage(const char *sentence)
@@ -113,12 +112,10 @@ static int run(const struct config *c, const struct wanted *w, char **words, int
 
 int command_database(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"help", no_argument, NULL, 'h'},
-        {"json", no_argument, NULL, 'j'},
-        {"quick", no_argument, NULL, 'q'},
-        {"database-url", required_argument, NULL, 'd'},
-        {0}};
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"quick", no_argument, NULL, 'q'},
+                                            {0}};
     struct wanted w = {0};
     for (int o; (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
         if (o == 'h') {
@@ -129,14 +126,11 @@ int command_database(int argc, char **argv)
             return cli_bad_option(o, argv);
         w.json |= o == 'j';
         w.quick |= o == 'q';
-        w.url = o == 'd' ? optarg : w.url;
     }
     struct config c;
     int code = cli_load_config(&c);
     if (code)
         return code;
-    if (w.url)
-        code = cli_set(&c, "DATABASE_URL", w.url);
     database_log(&c, "database");
     if (!code)
         code = run(&c, &w, argv + optind, argc - optind);

@@ -29,7 +29,7 @@ static const struct key_actor shell = {"", "shell"};
 
 struct wanted {
     bool json;
-    const char *reason, *url;
+    const char *reason;
 };
 
 static int usage(const char *sentence)
@@ -109,30 +109,25 @@ static int run(const struct config *c, const struct wanted *w, char **words, int
 
 int command_hold(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"help", no_argument, NULL, 'h'},
-        {"json", no_argument, NULL, 'j'},
-        {"reason", required_argument, NULL, 'r'},
-        {"database-url", required_argument, NULL, 'd'},
-        {0}};
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"reason", required_argument, NULL, 'r'},
+                                            {0}};
     struct wanted w = {0};
     for (int o; (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
         if (o == 'h') {
             fputs(help, stdout);
             return EXIT_OK;
         }
-        if (o != 'j' && o != 'r' && o != 'd')
+        if (o != 'j' && o != 'r')
             return cli_bad_option(o, argv);
         w.json |= o == 'j';
         w.reason = o == 'r' ? optarg : w.reason;
-        w.url = o == 'd' ? optarg : w.url;
     }
     struct config c;
     int code = cli_load_config(&c);
     if (code)
         return code;
-    if (w.url)
-        code = cli_set(&c, "DATABASE_URL", w.url);
     database_log(&c, "hold");
     if (!code)
         code = run(&c, &w, argv + optind, argc - optind);

@@ -38,7 +38,7 @@ static const char help[] =
 
 struct wanted {
     bool json;
-    const char *to, *url;
+    const char *to;
 };
 
 static int usage(const char *sentence)
@@ -119,30 +119,25 @@ static int run(const struct config *c, const struct wanted *w, char **words, int
 
 int command_migrate(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"help", no_argument, NULL, 'h'},
-        {"json", no_argument, NULL, 'j'},
-        {"to", required_argument, NULL, 't'},
-        {"database-url", required_argument, NULL, 'd'},
-        {0}};
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"to", required_argument, NULL, 't'},
+                                            {0}};
     struct wanted w = {0};
     for (int o; (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
         if (o == 'h') {
             fputs(help, stdout);
             return EXIT_OK;
         }
-        if (o != 'j' && o != 't' && o != 'd')
+        if (o != 'j' && o != 't')
             return cli_bad_option(o, argv);
         w.json |= o == 'j';
         w.to = o == 't' ? optarg : w.to;
-        w.url = o == 'd' ? optarg : w.url;
     }
     struct config c;
     int code = cli_load_config(&c);
     if (code)
         return code;
-    if (w.url)
-        code = cli_set(&c, "DATABASE_URL", w.url);
     if (!code)
         code = owner_become_of_data(&c);
     database_log(&c, "migrate");

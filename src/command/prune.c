@@ -34,7 +34,7 @@ static const char help[] =
 
 struct wanted {
     bool json, dry_run, aside;
-    const char *older_than, *url;
+    const char *older_than;
 };
 
 struct printing {
@@ -197,13 +197,9 @@ static int run(const struct config *c, const struct wanted *w)
 int command_prune(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"help", no_argument, NULL, 'h'},
-        {"json", no_argument, NULL, 'j'},
-        {"dry-run", no_argument, NULL, 'n'},
-        {"older-than", required_argument, NULL, 'o'},
-        {"aside", no_argument, NULL, 'a'},
-        {"database-url", required_argument, NULL, 'd'},
-        {0}};
+        {"help", no_argument, NULL, 'h'},    {"json", no_argument, NULL, 'j'},
+        {"dry-run", no_argument, NULL, 'n'}, {"older-than", required_argument, NULL, 'o'},
+        {"aside", no_argument, NULL, 'a'},   {0}};
     struct wanted w = {0};
     for (int o; (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
         if (o == 'h') {
@@ -216,7 +212,6 @@ int command_prune(int argc, char **argv)
         w.dry_run |= o == 'n';
         w.aside |= o == 'a';
         w.older_than = o == 'o' ? optarg : w.older_than;
-        w.url = o == 'd' ? optarg : w.url;
     }
     if (optind < argc)
         return usage("prune takes options only");
@@ -224,8 +219,6 @@ int command_prune(int argc, char **argv)
     int code = cli_load_config(&c);
     if (code)
         return code;
-    if (w.url)
-        code = cli_set(&c, "DATABASE_URL", w.url);
     database_log(&c, "prune");
     if (!code)
         code = run(&c, &w);

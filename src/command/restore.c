@@ -61,14 +61,11 @@ static int run(const struct config *c, const struct restore_wish *w)
 
 int command_restore(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"help", no_argument, NULL, 'h'},
-        {"dry-run", no_argument, NULL, 'n'},
-        {"force", no_argument, NULL, 'f'},
-        {"backup-dir", required_argument, NULL, 'b'},
-        {"key-file", required_argument, NULL, 'k'},
-        {"database-url", required_argument, NULL, 'd'},
-        {0}};
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'},
+                                            {"dry-run", no_argument, NULL, 'n'},
+                                            {"force", no_argument, NULL, 'f'},
+                                            {"key-file", required_argument, NULL, 'k'},
+                                            {0}};
     struct restore_wish w = {0};
     struct config c;
     int code = cli_load_config(&c);
@@ -84,12 +81,8 @@ int command_restore(int argc, char **argv)
             w.dry = true;
         else if (o == 'f')
             w.force = true;
-        else if (o == 'b' || o == 'k' || o == 'd')
-            code = cli_set(&c,
-                           o == 'b'   ? "BACKUP_DIR"
-                           : o == 'k' ? "BACKUP_KEY_FILE"
-                                      : "DATABASE_URL",
-                           optarg);
+        else if (o == 'k')
+            code = cli_set(&c, "BACKUP_KEY_FILE", optarg);
         else
             code = cli_bad_option(o, argv);
     }

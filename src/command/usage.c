@@ -237,7 +237,8 @@ static const char *meaning(const struct usage *u, const char *verb)
     return "";
 }
 
-/* The second word of a line of the synopsis, unless it is an option or a placeholder. */
+/* The second word of a line of the synopsis, unless it is an option or stands for a
+ * value. */
 static void verb_words(const struct usage *u, found_word *found, void *context)
 {
     char word[64], before[64] = "";
