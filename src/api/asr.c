@@ -3,6 +3,7 @@
 
 #include "api/errors.h"
 #include "api/intake.h"
+#include "api/refusals.h"
 #include "api/segments.h"
 #include "base/json_text.h"
 #include "base/mem.h"
@@ -109,7 +110,7 @@ static int begin_as(struct http_request *r, bool detect)
     intake_init(&a->in);
     a->in.detect = detect;
     r->state = a;
-    return 0;
+    return api_refuse_full(r);
 }
 
 static int begin_transcription(struct http_request *r)

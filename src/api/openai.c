@@ -2,6 +2,7 @@
 #include "api/openai.h"
 
 #include "api/errors.h"
+#include "api/refusals.h"
 #include "api/teller.h"
 
 static int begin_as(struct http_request *r, bool translate)
@@ -16,7 +17,7 @@ static int begin_as(struct http_request *r, bool translate)
     buf_init(&o->keywords, HTTP_FIELD_MAX);
     o->translate = translate;
     r->state = o;
-    return 0;
+    return api_refuse_full(r);
 }
 
 static int begin_transcription(struct http_request *r)

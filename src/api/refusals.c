@@ -43,6 +43,13 @@ int api_out_of_memory(struct http_request *r)
     return ERR_NOMEM;
 }
 
+int api_refuse_full(struct http_request *r)
+{
+    const struct api *api = r->app;
+    struct err e;
+    return jobs_room(api->jobs, r->content_length, &e) ? api_refuse_file(r, &e) : 0;
+}
+
 int api_refuse_file(struct http_request *r, const struct err *e)
 {
     static const int callers[] = {ERR_INVALID,   ERR_NOT_MEDIA, ERR_UNSUPPORTED,

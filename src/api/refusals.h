@@ -13,5 +13,8 @@ int api_refuse_model(struct http_request *r, int status, const struct err *e);
  */
 int api_refuse_file(struct http_request *r, const struct err *e);
 int api_out_of_memory(struct http_request *r);
+/* Asked by the head, before the body is sent: 0 when there is room for what it announces.
+ */
+int api_refuse_full(struct http_request *r);
 
 #endif

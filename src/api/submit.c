@@ -143,6 +143,8 @@ static int begin(struct http_request *r)
         api_extras_set_all(&s->extras, &r->query, &e))
         return api_refuse_request(r, &e);
     int status = check(r);
+    if (!status)
+        status = api_refuse_full(r);
     return status ? status : take_key(r);
 }
 

@@ -95,8 +95,9 @@ enum MHD_Result exchange_refuse(struct exchange *x)
     if (x->request.response.lacking)
         return MHD_NO;
     x->answered_bytes = http_refuse(exchange_fd(x), &x->request.response, x->is_head);
-    /* Who asks before it sends has sent nothing that would be in the way. */
-    return x->expects ? MHD_NO : MHD_YES;
+    /* Who asks before it sends, and has not been told to, has sent nothing that would be
+     * in the way. */
+    return x->expects && !x->body_wanted ? MHD_NO : MHD_YES;
 }
 
 /* ---- WebSockets ------------------------------------------------------------------- */

@@ -347,7 +347,8 @@ static enum MHD_Result handle(struct exchange *x, const char *method, const char
     }
     if (!x->head_passed) {
         x->head_passed = true;
-        return x->stage == EXCHANGE_ANSWER ? say(x) : MHD_YES;
+        x->body_wanted = x->stage != EXCHANGE_ANSWER;
+        return x->body_wanted ? MHD_YES : say(x);
     }
     if (x->stage == EXCHANGE_ANSWER)
         return exchange_answer(x);

@@ -111,7 +111,8 @@ struct exchange {
     int64_t started_ns;
     enum exchange_stage stage;
     bool head_seen, head_passed, is_head, has_body, body_whole, expects;
-    bool worked; /* the pool has had it */
+    bool body_wanted; /* the client may have been told to send it (100 Continue) */
+    bool worked;      /* the pool has had it */
     bool chunked;
     struct http_chunks chunks;
     bool counted, bodied, broken_off;

@@ -45,6 +45,9 @@ struct store *jobs_store(struct jobs *s);
 struct meter *jobs_meter(struct jobs *s);
 
 /* ---- uploads: streamed to disk, hashed, synced, renamed ---- */
+/* Whether there is room for a new recording and its job: ERR_FULL. `bytes`: how long it
+ * will be, or 0 or less where nobody has said. Cheap. */
+int jobs_room(struct jobs *s, int64_t bytes, struct err *e);
 struct upload;
 /* ERR_FULL when the disk is nearly full. */
 int upload_begin(struct jobs *s, struct upload **out, struct err *e);

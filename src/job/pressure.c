@@ -56,10 +56,26 @@ void jobs_pressure(struct jobs *s, int level[PRESSURE_VOLUMES])
             : -1;
 }
 
-int jobs_room(struct jobs *s, struct err *e)
+/* Whether so many bytes can be written without touching what is kept in reserve. What
+ * cannot be found out is found out when they are written. */
+static int hold_all(struct jobs *s, int64_t bytes, struct err *e)
+{
+    uint64_t free_bytes, total;
+    if (bytes <= 0 || blob_store_is_remote(s->blobs) ||
+        fs_space(blob_store_name(s->blobs), &free_bytes, &total, NULL))
+        return 0;
+    if (free_bytes > STORAGE_RESERVE_BYTES &&
+        (uint64_t)bytes <= free_bytes - STORAGE_RESERVE_BYTES)
+        return 0;
+    return err_set(e, ERR_FULL, "the disk of the storage has no room for so much");
+}
+
+int jobs_room(struct jobs *s, int64_t bytes, struct err *e)
 {
     int level[PRESSURE_VOLUMES];
     int status = store_room(s->store, e);
+    if (!status)
+        status = hold_all(s, bytes, e);
     if (status)
         return status;
     jobs_pressure(s, level);

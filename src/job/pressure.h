@@ -34,9 +34,6 @@ int pressure_level(const struct config *c, uint64_t free_bytes, uint64_t total,
 /* The levels now; -1: not a disk of this machine. Cheap. */
 void jobs_pressure(struct jobs *s, int level[PRESSURE_VOLUMES]);
 
-/* Whether there is room for a new recording and its job: ERR_FULL. */
-int jobs_room(struct jobs *s, struct err *e);
-
 /* Called again and again by the supervisor: true when what has expired is to go now. */
 bool pressure_mind(struct jobs *s, int64_t now_ns);
 

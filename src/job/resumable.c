@@ -102,7 +102,7 @@ int resumable_create(struct jobs *s, struct store_upload *u, struct err *e)
     u->created_ms = clock_now_ms();
     u->expires_ms = u->created_ms + RESUMABLE_REST_MS;
     /* The row first: a part without one is swept. */
-    int status = jobs_room(s, e);
+    int status = jobs_room(s, 0, e);
     if (!status)
         status = resumable_blame_store(store_upload_insert(s->store, u, e), e);
     if (status)

@@ -44,7 +44,7 @@ int upload_begin(struct jobs *s, struct upload **out, struct err *e)
         return err_set(e, ERR_NOMEM, "out of memory");
     u->jobs = s;
     id_new(u->id);
-    int status = jobs_room(s, e);
+    int status = jobs_room(s, 0, e);
     if (!status)
         status = blob_begin(s->blobs, u->id, &u->blob, e);
     if (status) {
@@ -459,7 +459,7 @@ int jobs_submit_url(struct jobs *s, const char *url, const struct job_request *r
     struct job_request named = *request;
     int status = jobs_check_url(s, url, e);
     if (!status)
-        status = jobs_room(s, e);
+        status = jobs_room(s, 0, e);
     if (status)
         return status;
     if (!named.original_filename || !*named.original_filename)

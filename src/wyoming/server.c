@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define MAX_CONNECTIONS 64
+#define MAX_REFUSED     64 /* beyond those; each is told so, the rest is cut off */
 #define STACK_BYTES     ((size_t)512 << 10)
 #define PAUSE_MS        200 /* when no descriptor is left for a connection */
 
@@ -27,29 +28,38 @@ struct wyoming_server {
     bool started;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t ended; /* a connection has */
-    int n_connections;
+    int n_connections, n_refused;
 };
 
 struct connection {
     struct wyoming_server *server; /* borrowed */
     int fd;                        /* owned */
+    bool refused;
 };
 
 /* ---- connections ---- */
 
-static void leave(struct wyoming_server *s)
+static void leave(struct wyoming_server *s, bool refused)
 {
     pthread_mutex_lock(&s->lock);
-    s->n_connections--;
+    if (refused)
+        s->n_refused--;
+    else
+        s->n_connections--;
     pthread_cond_broadcast(&s->ended);
     pthread_mutex_unlock(&s->lock);
 }
 
-static bool enter(struct wyoming_server *s)
+/* False: there is room for nothing but the end. */
+static bool enter(struct wyoming_server *s, bool *refused)
 {
     pthread_mutex_lock(&s->lock);
-    bool room = s->n_connections < MAX_CONNECTIONS;
-    s->n_connections += room;
+    *refused = s->n_connections >= MAX_CONNECTIONS;
+    bool room = !*refused || s->n_refused < MAX_REFUSED;
+    if (room && *refused)
+        s->n_refused++;
+    else if (room)
+        s->n_connections++;
     pthread_mutex_unlock(&s->lock);
     return room;
 }
@@ -57,10 +67,14 @@ static bool enter(struct wyoming_server *s)
 static void *serve(void *arg)
 {
     struct connection *c = arg;
-    talk_run(c->fd, &c->server->options);
+    if (c->refused)
+        talk_refuse(c->fd, c->server->options.stop_fd, "busy",
+                    "too many are connected: try again later");
+    else
+        talk_run(c->fd, &c->server->options);
     shutdown(c->fd, SHUT_RDWR);
     close(c->fd);
-    leave(c->server);
+    leave(c->server, c->refused);
     free(c);
     return NULL;
 }
@@ -83,17 +97,17 @@ static void welcome(struct wyoming_server *s, int fd)
     int yes = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
-    bool room = enter(s);
+    bool refused;
+    bool room = enter(s, &refused);
     struct connection *c = room ? mem_array(1, sizeof *c) : NULL;
     if (c) {
-        *c = (struct connection){s, fd};
+        *c = (struct connection){s, fd, refused};
         if (!start_thread(c))
             return;
     }
     free(c);
     if (room)
-        leave(s);
-    talk_refuse(fd, "busy", "too many are connected: try again later");
+        leave(s, refused);
     close(fd);
 }
 
@@ -194,7 +208,7 @@ void wyoming_stop(struct wyoming_server *s)
     if (s->started)
         pthread_join(s->thread, NULL);
     pthread_mutex_lock(&s->lock);
-    while (s->n_connections > 0)
+    while (s->n_connections > 0 || s->n_refused > 0)
         pthread_cond_wait(&s->ended, &s->lock);
     pthread_mutex_unlock(&s->lock);
     if (s->listen_fd >= 0)

@@ -18,6 +18,7 @@
 #define EVENT_MS   30000  /* for the rest of an event, or the next one of an utterance */
 #define SEND_MS    10000  /* for the client to take what it is sent */
 #define LOOK_MS    5000   /* look at a job even if nothing was told of it */
+#define LINGER_MS  2000   /* for what a client still sends when all has been said */
 #define OUT_MAX    ((size_t)64 << 20)
 #define READ_BYTES 16384
 
@@ -91,13 +92,32 @@ static json_t *error_data(const char *code, const char *sentence)
     return data;
 }
 
-void talk_refuse(int fd, const char *code, const char *sentence)
+/* A socket that is closed with bytes unread sends a reset, at which a client that is
+ * still sending loses what it was told last: our side ends first, and what comes is
+ * dropped for a moment. */
+static void linger(int fd, int stop_fd)
+{
+    char dropped[READ_BYTES];
+    int64_t until_ns = clock_monotonic_ns() + LINGER_MS * INT64_C(1000000);
+    shutdown(fd, SHUT_WR);
+    for (;;) {
+        ssize_t n = recv(fd, dropped, sizeof dropped, MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+            return;
+        int64_t left_ms = (until_ns - clock_monotonic_ns()) / 1000000;
+        if (left_ms <= 0 || wait_for(fd, POLLIN, stop_fd, (int)left_ms, NULL) != 1)
+            return;
+    }
+}
+
+void talk_refuse(int fd, int stop_fd, const char *code, const char *sentence)
 {
     struct buf out;
     buf_init(&out, 4096);
     if (!wyoming_event_write(&out, "error", error_data(code, sentence)))
         (void)!send(fd, out.data, out.length, MSG_NOSIGNAL | MSG_DONTWAIT);
     buf_release(&out);
+    linger(fd, stop_fd);
 }
 
 /* The client's next event. 1: there is one; 0: it has gone, or the server stops. */
@@ -359,6 +379,7 @@ void talk_run(int fd, const struct talk_options *options)
     if (status < 0)
         tell(t, &e);
     utterance_reset(&t->utterance);
+    linger(fd, options->stop_fd);
     wyoming_parser_release(&t->parser);
     free(t);
 }

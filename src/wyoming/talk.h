@@ -14,7 +14,7 @@ struct talk_options {
  * caller's. */
 void talk_run(int fd, const struct talk_options *options);
 
-/* Tell the client why it is turned away. */
-void talk_refuse(int fd, const char *code, const char *sentence);
+/* Tell the client why it is turned away, and wait for a moment until it has read that. */
+void talk_refuse(int fd, int stop_fd, const char *code, const char *sentence);
 
 #endif

@@ -1,9 +1,10 @@
 // A disk that fills up while a recording comes in: a real, small file system.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
 import {
   form, getJson, hasModel, startServer, tempFolder, transcribe, until, wav,
 } from '../lib/server.mjs';
@@ -43,5 +44,37 @@ describe('a disk that is nearly full', { skip: reason }, () => {
     fs.rmSync(filler);
     await until(() => getJson(server, '/health/ready'), (a) => a.status === 200);
     assert.equal((await transcribe(server, form(wav()))).status, 202);
+  });
+
+  // curl sends a large body only when it is told to, and never reads an answer that has a reset behind it.
+  const curl = async (door, ...args) => {
+    const { stdout } = await promisify(execFile)('curl', ['-sS', ...args, '-w', '\n%{http_code} %{size_upload}', server.url + door]);
+    const [code, sent] = stdout.split('\n').at(-1).split(' ').map(Number);
+    return { code, sent, body: stdout };
+  };
+
+  test('says so to curl before it has sent anything, at every door', async () => {
+    const file = path.join(tempFolder(), 'big.wav');
+    fs.writeFileSync(file, wav({ seconds: 600 }));
+    for (const [door, field] of [['/transcribe', 'file'], ['/v1/audio/transcriptions', 'file'], ['/asr', 'audio_file'], ['/detect-language', 'audio_file']]) {
+      const { code, sent, body } = await curl(door, '-F', `${field}=@${file}`);
+      assert.equal(code, 507, `${door}: ${body}`);
+      assert.equal(sent, 0, door);
+    }
+  });
+
+  test('says so to curl in the middle of what it sends, too', async () => {
+    const file = path.join(tempFolder(), 'big.wav');
+    fs.writeFileSync(file, wav({ seconds: 1800 }));
+    const small = path.join(tempFolder(), 'small.wav');
+    fs.writeFileSync(small, wav({ seconds: 120 }));
+    for (let turn = 0; turn < 20; turn++) {
+      // With no length nobody can know before.
+      const full = await curl('/transcribe', '-H', 'Transfer-Encoding: chunked', '-F', `file=@${file}`);
+      assert.equal(full.code, 507, full.body);
+      // The same path, for another reason.
+      const wrong = await curl('/transcribe', '-F', 'language=elvish', '-F', `file=@${small}`);
+      assert.equal(wrong.code, 400, wrong.body);
+    }
   });
 });

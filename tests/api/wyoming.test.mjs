@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { freePort, getJson, hasModel, startServer, until } from '../lib/server.mjs';
 import { Client, event } from '../lib/wyoming.mjs';
@@ -250,6 +251,23 @@ describe('the Wyoming door', needsModel, () => {
     const { type, data } = await client.read();
     assert.equal(type, 'error');
     assert.match(data.text, /larger than 4 MB/);
+    assert.equal(await client.read(), null);
+  });
+
+  // A reset in front of the error would take it away from who is still sending.
+  test('who goes on sending hears why nobody listens', async () => {
+    const format = { rate: 16000, width: 2, channels: 1 };
+    const piece = event('audio-chunk', format, Buffer.alloc(65536));
+    for (let turn = 0; turn < 5; turn++) {
+      const client = await connect();
+      client.socket.pause();
+      for (let i = 0; i < 200; i++) client.raw(piece);
+      await sleep(200);
+      client.socket.resume();
+      const { type } = (await client.read()) ?? {};
+      assert.equal(type, 'error', `turn ${turn}`);
+      client.close();
+    }
   });
 
   test('passes over events of other services', async () => {
@@ -264,9 +282,13 @@ describe('the Wyoming door', needsModel, () => {
     const all = await Promise.all(Array.from({ length: 64 }, connect));
     all.forEach((client) => client.send('ping', { text: '' }));
     for (const client of all) assert.equal((await client.read()).type, 'pong');
-    const client = await connect();
-    assert.equal((await client.read()).data.code, 'busy');
-    assert.equal(await client.read(), null);
+    for (let turn = 0; turn < 20; turn++) {
+      const client = await connect();
+      client.send('describe');
+      client.raw(Buffer.alloc(200000, 'x'));
+      assert.equal((await client.read())?.data.code, 'busy', `turn ${turn}`);
+      assert.equal(await client.read(), null);
+    }
   });
 });
 

@@ -108,13 +108,26 @@ function openFolder() {
   return own;
 }
 
+/** What the unprivileged user runs and reads, where that user may: a working tree often lies
+ * in a home that is closed to others. */
+const installed = (() => {
+  const folder = openFolder();
+  const at = (name) => path.join(folder, name);
+  fs.copyFileSync(binary, at('whisper-transcriber'));
+  fs.cpSync(path.join(root, 'deploy'), at('deploy'), { recursive: true });
+  fs.mkdirSync(at('models'));
+  if (hasModel('tiny')) fs.copyFileSync(path.join(models, 'ggml-tiny.bin'), at('models/ggml-tiny.bin'));
+  assert.equal(spawnSync('chmod', ['-R', 'a+rX', folder]).status, 0);
+  return { binary: at('whisper-transcriber'), deploy: at('deploy'), models: at('models') };
+})();
+
 /** Start a service with a manager's environment; {child, port, log(), exited}. */
 async function start(own, { command = [], env = {}, args = ['serve'], stdio = [], ready = /Listening on http:\/\/\S+:(\d+)/ } = {}) {
-  const [program, ...rest] = [...command, binary, ...args];
+  const [program, ...rest] = [...command, installed.binary, ...args];
   const child = spawn(program, rest, {
     cwd: own,
     env: {
-      PATH: process.env.PATH, HOME: own, PORT: '0', WHISPER_MODEL_DIR: models, DEFAULT_WHISPER_MODEL: 'tiny', RATE_LIMIT: 'off',
+      PATH: process.env.PATH, HOME: own, PORT: '0', WHISPER_MODEL_DIR: installed.models, DEFAULT_WHISPER_MODEL: 'tiny', RATE_LIMIT: 'off',
       ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '', ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe', ...stdio],
@@ -201,11 +214,11 @@ test('what is run now and then does its work behind the walls of its unit, and m
   const denied = [];
   for (const unit of jobs) {
     const [line] = valuesOf(unit, 'ExecStart');
-    const words = line.replace('/usr/bin/whisper-transcriber', binary).replace('/usr/share/whisper-transcriber/deploy', path.join(root, 'deploy')).split(' ');
+    const words = line.replace('/usr/bin/whisper-transcriber', installed.binary).replace('/usr/share/whisper-transcriber/deploy', installed.deploy).split(' ');
     const [program, ...rest] = [...behindWalls(unit, own), ...words];
     const child = spawn(program, rest, {
       cwd: own, stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH, HOME: own, WHISPER_MODEL_DIR: models, HOST: '127.0.0.1', PORT: String(server.port), ...places },
+      env: { PATH: process.env.PATH, HOME: own, WHISPER_MODEL_DIR: installed.models, HOST: '127.0.0.1', PORT: String(server.port), ...places },
     });
     let said = '';
     child.stdout.on('data', (text) => { said += text; });
@@ -228,10 +241,10 @@ test('a worker does its work behind the walls of its unit, and misses no call', 
     const shared = { DATABASE_URL: postgres.url('walls'), STORAGE_DIR: `${own}/storage` };
     const server = await start(own, { command: behindWalls('whisper-transcriber.service', own), env: { ...shared, EMBEDDED_WORKERS: 'off' } });
     const manager = await listenForDatagrams(path.join(own, 'notify'));
-    const [program, ...rest] = [...behindWalls('whisper-transcriber-worker@.service', own), binary, 'worker'];
+    const [program, ...rest] = [...behindWalls('whisper-transcriber-worker@.service', own), installed.binary, 'worker'];
     const worker = spawn(program, rest, {
       cwd: own, stdio: 'ignore',
-      env: { PATH: process.env.PATH, HOME: own, WHISPER_MODEL_DIR: models, NOTIFY_SOCKET: manager.path, WORKER_METRICS_PORT: String(await freePort()), ...shared },
+      env: { PATH: process.env.PATH, HOME: own, WHISPER_MODEL_DIR: installed.models, NOTIFY_SOCKET: manager.path, WORKER_METRICS_PORT: String(await freePort()), ...shared },
     });
     process.on('exit', () => worker.kill('SIGKILL'));
     const ended = once(worker, 'exit');
@@ -370,7 +383,7 @@ async function hold(own, names, env = {}) {
     cwd: own,
     stdio: ['pipe', 'pipe', 'pipe'],
     env: {
-      PATH: process.env.PATH, HOME: own, PORT: '1', WHISPER_MODEL_DIR: models, DEFAULT_WHISPER_MODEL: 'tiny', RATE_LIMIT: 'off',
+      PATH: process.env.PATH, HOME: own, PORT: '1', WHISPER_MODEL_DIR: installed.models, DEFAULT_WHISPER_MODEL: 'tiny', RATE_LIMIT: 'off',
       ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '', NOTIFY_SOCKET: manager.path, SHUTDOWN_TIMEOUT: '20', ...env,
     },
   });
@@ -481,7 +494,7 @@ describe('sockets that the manager holds', { skip: hasModel('tiny') ? false : 'g
   test('what is no listening socket of TCP is refused in one sentence', async () => {
     const own = openFolder();
     const run = spawnSync('bash', ['-c', 'export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0" serve 3</dev/null', binary], {
-      cwd: own, encoding: 'utf8', env: { PATH: process.env.PATH, HOME: own, WHISPER_MODEL_DIR: models, ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '' },
+      cwd: own, encoding: 'utf8', env: { PATH: process.env.PATH, HOME: own, WHISPER_MODEL_DIR: installed.models, ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '' },
     });
     assert.equal(run.status, 1);
     assert.match(run.stderr, /ListenStream= in its \.socket unit\n$/);
