@@ -44,7 +44,7 @@ static const char help[] =
     "            2 wrong command line or setting\n";
 
 struct wanted {
-    const char *settings;
+    const char *settings, *key_file;
     bool no_settings, json;
 };
 
@@ -236,9 +236,13 @@ static int print_settings(const struct config *c, const char *from)
 
 /* ---- the command line ------------------------------------------------------------ */
 
-static int run(const struct config *c, const struct wanted *w, char **words, int count)
+static int run(struct config *c, const void *wanted, char **words, int count)
 {
+    const struct wanted *w = wanted;
     const char *verb = count ? words[0] : "";
+    int code = w->key_file ? cli_set(c, "BACKUP_KEY_FILE", w->key_file) : EXIT_OK;
+    if (code)
+        return code;
     if (!count)
         return make(c, w);
     if (count == 1 && !strcmp(verb, "list"))
@@ -261,35 +265,20 @@ int command_backup(int argc, char **argv)
                                             {"no-settings", no_argument, NULL, 'n'},
                                             {"key-file", required_argument, NULL, 'k'},
                                             {0}};
+    static const struct database_verb verb = {
+        .role = "backup", .as_owner = true, .interrupts = true, .run = run};
     struct wanted w = {0};
-    struct config c;
-    int code = cli_load_config(&c);
-    if (code)
-        return code;
-    for (int o; !code && (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
+    for (int o; (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
         if (o == 'h') {
             fputs(help, stdout);
-            config_release(&c);
             return EXIT_OK;
         }
-        if (o == 'j')
-            w.json = true;
-        else if (o == 's')
-            w.settings = optarg;
-        else if (o == 'n')
-            w.no_settings = true;
-        else if (o == 'k')
-            code = cli_set(&c, "BACKUP_KEY_FILE", optarg);
-        else
-            code = cli_bad_option(o, argv);
+        if (o == '?' || o == ':')
+            return cli_bad_option(o, argv);
+        w.json |= o == 'j';
+        w.no_settings |= o == 'n';
+        w.settings = o == 's' ? optarg : w.settings;
+        w.key_file = o == 'k' ? optarg : w.key_file;
     }
-    if (!code)
-        code = owner_become_of_data(&c);
-    database_log(&c, "backup");
-    cli_catch_signals();
-    if (!code)
-        code = run(&c, &w, argv + optind, argc - optind);
-    int output = cli_finish_output();
-    config_release(&c);
-    return code ? code : output;
+    return database_run(&verb, &w, argv + optind, argc - optind);
 }

@@ -34,12 +34,6 @@ struct wanted {
     bool json, quick;
 };
 
-static int usage(const char *sentence)
-{
-    cli_error("%s; try --help", sentence);
-    return EXIT_USAGE;
-}
-
 /* On the standard error, so that it is seen where the rest is thrown away. */
 static void print_finding(void *arg, const char *sentence)
 {
@@ -93,15 +87,16 @@ static int vacuum(struct store *s, const struct wanted *w)
     return EXIT_OK;
 }
 
-static int run(const struct config *c, const struct wanted *w, char **words, int count)
+static int run(struct config *c, const void *wanted, char **words, int count)
 {
+    const struct wanted *w = wanted;
     const char *verb = count ? words[0] : "";
     bool checks = !strcmp(verb, "check");
     struct store *s;
     if (count != 1 || (!checks && strcmp(verb, "vacuum") != 0))
-        return usage("database what? One of: check, vacuum");
+        return cli_usage("database what? One of: check, vacuum");
     if (w->quick && !checks)
-        return usage("--quick is for `database check`");
+        return cli_usage("--quick is for `database check`");
     int code = database_open(c, false, &s);
     if (code)
         return code;
@@ -127,14 +122,6 @@ int command_database(int argc, char **argv)
         w.json |= o == 'j';
         w.quick |= o == 'q';
     }
-    struct config c;
-    int code = cli_load_config(&c);
-    if (code)
-        return code;
-    database_log(&c, "database");
-    if (!code)
-        code = run(&c, &w, argv + optind, argc - optind);
-    int output = cli_finish_output();
-    config_release(&c);
-    return code ? code : output;
+    static const struct database_verb verb = {.role = "database", .run = run};
+    return database_run(&verb, &w, argv + optind, argc - optind);
 }

@@ -19,6 +19,12 @@ void cli_error(const char *format, ...)
     va_end(args);
 }
 
+int cli_usage(const char *sentence)
+{
+    cli_error("%s; try --help", sentence);
+    return EXIT_USAGE;
+}
+
 int cli_bad_option(int code, char **argv)
 {
     const char *given = argv[optind - 1];

@@ -12,6 +12,9 @@
 /* "whisper-transcriber: <sentence>" on standard error. */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The same of a command line that is wrong, with a hint at --help. Returns EXIT_USAGE. */
+int cli_usage(const char *sentence);
+
 /* What getopt_long did not like, as a sentence: `code` is '?' or ':' (the short options
  * begin with ":"). Returns EXIT_USAGE. */
 int cli_bad_option(int code, char **argv);

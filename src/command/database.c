@@ -36,7 +36,9 @@ int database_open(const struct config *c, bool creates, struct store **out)
     return store_open(out, c->database_url, &options, &e) ? database_fail(&e) : EXIT_OK;
 }
 
-void database_log(const struct config *c, const char *role)
+/* What is logged goes to the service's log file, where there is one; else warnings go to
+ * standard error: what is done is told on the standard streams already. */
+static void open_log(const struct config *c, const char *role)
 {
     const struct log_options quiet = {
         .level = LOG_WARNING, .to_stderr = true, .role = role};
@@ -45,6 +47,25 @@ void database_log(const struct config *c, const char *role)
     bool ours = c->log_file && !owner_become_of_data(c);
     if (!ours || log_open(&shared, NULL))
         (void)log_open(&quiet, NULL);
+}
+
+int database_run(const struct database_verb *v, const void *wanted, char **words,
+                 int count)
+{
+    struct config c;
+    int code = cli_load_config(&c);
+    if (code)
+        return code;
+    if (v->as_owner)
+        code = owner_become_of_data(&c);
+    open_log(&c, v->role);
+    if (v->interrupts)
+        cli_catch_signals();
+    if (!code)
+        code = v->run(&c, wanted, words, count);
+    int output = cli_finish_output();
+    config_release(&c);
+    return code ? code : output;
 }
 
 void database_print_json(json_t *o)

@@ -32,12 +32,6 @@ struct wanted {
     const char *reason;
 };
 
-static int usage(const char *sentence)
-{
-    cli_error("%s; try --help", sentence);
-    return EXIT_USAGE;
-}
-
 static int change(struct store *s, const struct wanted *w, bool add, char **ids,
                   int count)
 {
@@ -86,19 +80,20 @@ static int list(struct store *s, bool as_json)
     return EXIT_OK;
 }
 
-static int run(const struct config *c, const struct wanted *w, char **words, int count)
+static int run(struct config *c, const void *wanted, char **words, int count)
 {
+    const struct wanted *w = wanted;
     const char *verb = count ? words[0] : "";
     bool adds = !strcmp(verb, "add"), removes = !strcmp(verb, "rm");
     struct store *s;
     if (!adds && !removes && strcmp(verb, "ls") != 0)
-        return usage("hold what? One of: add, rm, ls");
+        return cli_usage("hold what? One of: add, rm, ls");
     if (adds || removes ? count < 2 : count > 1)
-        return usage(adds || removes ? "hold which? `queue ls` shows ids of jobs"
-                                     : "`hold ls` takes options only");
+        return cli_usage(adds || removes ? "hold which? `queue ls` shows ids of jobs"
+                                         : "`hold ls` takes options only");
     if (adds != (w->reason != NULL))
-        return usage(adds ? "say why the jobs are kept: --reason"
-                          : "--reason is for `hold add`");
+        return cli_usage(adds ? "say why the jobs are kept: --reason"
+                              : "--reason is for `hold add`");
     int code = database_open(c, false, &s);
     if (code)
         return code;
@@ -124,14 +119,6 @@ int command_hold(int argc, char **argv)
         w.json |= o == 'j';
         w.reason = o == 'r' ? optarg : w.reason;
     }
-    struct config c;
-    int code = cli_load_config(&c);
-    if (code)
-        return code;
-    database_log(&c, "hold");
-    if (!code)
-        code = run(&c, &w, argv + optind, argc - optind);
-    int output = cli_finish_output();
-    config_release(&c);
-    return code ? code : output;
+    static const struct database_verb verb = {.role = "hold", .run = run};
+    return database_run(&verb, &w, argv + optind, argc - optind);
 }

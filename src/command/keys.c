@@ -46,7 +46,7 @@ static const char help[] =
     "exit codes: 0 done, 1 it did not work, 2 wrong command line or setting\n";
 
 struct wanted {
-    const char *name, *scope, *expires, *minutes, *url;
+    const char *name, *scope, *expires, *minutes;
     bool json;
 };
 
@@ -177,14 +177,9 @@ static int revoke_all(struct store *s, char **ids, int count)
 
 /* ---- the command ----------------------------------------------------------------- */
 
-static int usage(const char *sentence)
+static int run(struct config *c, const void *wanted, char **words, int count)
 {
-    cli_error("%s; try --help", sentence);
-    return EXIT_USAGE;
-}
-
-static int run(const struct config *c, const struct wanted *w, char **words, int count)
-{
+    const struct wanted *w = wanted;
     const char *verb = count ? words[0] : "";
     bool creates = !strcmp(verb, "create"), lists = !strcmp(verb, "ls"),
          revokes = !strcmp(verb, "revoke");
@@ -192,13 +187,14 @@ static int run(const struct config *c, const struct wanted *w, char **words, int
     struct store *s;
     struct err e = {0};
     if (!creates && !lists && !revokes)
-        return usage(count ? "there is no such verb: use create, ls or revoke"
-                           : "keys what? One of: create, ls, revoke");
+        return cli_usage(count ? "there is no such verb: use create, ls or revoke"
+                               : "keys what? One of: create, ls, revoke");
     if (revokes ? count < 2 : count > 1)
-        return usage(revokes ? "revoke which? `keys ls` shows the ids"
-                             : "this verb takes options only");
+        return cli_usage(revokes ? "revoke which? `keys ls` shows the ids"
+                                 : "this verb takes options only");
     if (!creates && (w->name || w->scope || w->expires || w->minutes))
-        return usage("--name, --scope, --expires and --minutes-per-day are for create");
+        return cli_usage(
+            "--name, --scope, --expires and --minutes-per-day are for create");
     if (creates && make_wish(w, &wish, &e))
         return database_fail(&e);
     /* Only `create` may make one, before the service runs for the first time. */
@@ -219,7 +215,6 @@ static const char **field_of(struct wanted *w, int option)
            : option == 's' ? &w->scope
            : option == 'e' ? &w->expires
            : option == 'm' ? &w->minutes
-           : option == 'd' ? &w->url
                            : NULL;
 }
 
@@ -232,7 +227,6 @@ int command_keys(int argc, char **argv)
         {"scope", required_argument, NULL, 's'},
         {"expires", required_argument, NULL, 'e'},
         {"minutes-per-day", required_argument, NULL, 'm'},
-        {"database-url", required_argument, NULL, 'd'},
         {0}};
     struct wanted w = {0};
     for (int o; (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
@@ -247,16 +241,6 @@ int command_keys(int argc, char **argv)
         else
             return cli_bad_option(o, argv);
     }
-    struct config c;
-    int code = cli_load_config(&c);
-    if (code)
-        return code;
-    if (w.url)
-        code = cli_set(&c, "DATABASE_URL", w.url);
-    database_log(&c, "keys");
-    if (!code)
-        code = run(&c, &w, argv + optind, argc - optind);
-    int output = cli_finish_output();
-    config_release(&c);
-    return code ? code : output;
+    static const struct database_verb verb = {.role = "keys", .run = run};
+    return database_run(&verb, &w, argv + optind, argc - optind);
 }

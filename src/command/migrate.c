@@ -41,12 +41,6 @@ struct wanted {
     const char *to;
 };
 
-static int usage(const char *sentence)
-{
-    cli_error("%s; try --help", sentence);
-    return EXIT_USAGE;
-}
-
 static const char *verdict(const struct store_schema *s)
 {
     return s->version == s->known  ? "the database is up to date"
@@ -79,7 +73,7 @@ static int parse_to(const char *text, int *out)
     errno = 0;
     long value = strtol(text, &end, 10);
     if (end == text || *end || errno || value < 1 || value > 100000)
-        return usage("--to is the number of a schema, as `migrate status` shows");
+        return cli_usage("--to is the number of a schema, as `migrate status` shows");
     *out = (int)value;
     return EXIT_OK;
 }
@@ -103,14 +97,15 @@ static int move(const struct config *c, const struct wanted *w, bool up)
     return EXIT_OK;
 }
 
-static int run(const struct config *c, const struct wanted *w, char **words, int count)
+static int run(struct config *c, const void *wanted, char **words, int count)
 {
+    const struct wanted *w = wanted;
     const char *verb = count ? words[0] : "";
     struct store_schema now;
     struct err e = {0};
     bool up = !strcmp(verb, "up"), status = !strcmp(verb, "status");
     if (count != 1 || (!up && !status && strcmp(verb, "down") != 0))
-        return usage("migrate what? One of: status, up, down");
+        return cli_usage("migrate what? One of: status, up, down");
     if (!status)
         return move(c, w, up);
     return store_schema_look(c->database_url, &now, &e) ? database_fail(&e)
@@ -134,16 +129,7 @@ int command_migrate(int argc, char **argv)
         w.json |= o == 'j';
         w.to = o == 't' ? optarg : w.to;
     }
-    struct config c;
-    int code = cli_load_config(&c);
-    if (code)
-        return code;
-    if (!code)
-        code = owner_become_of_data(&c);
-    database_log(&c, "migrate");
-    if (!code)
-        code = run(&c, &w, argv + optind, argc - optind);
-    int output = cli_finish_output();
-    config_release(&c);
-    return code ? code : output;
+    static const struct database_verb verb = {
+        .role = "migrate", .as_owner = true, .run = run};
+    return database_run(&verb, &w, argv + optind, argc - optind);
 }

@@ -41,12 +41,6 @@ struct printing {
     json_t *items; /* NULL: lines are printed */
 };
 
-static int usage(const char *sentence)
-{
-    cli_error("%s; try --help", sentence);
-    return EXIT_USAGE;
-}
-
 /* Names come from outside: what moves a terminal's cursor is not printed. */
 static void print_text(const char *text)
 {
@@ -176,14 +170,18 @@ static int parse_days(const char *text, int64_t *out)
     errno = 0;
     *out = strtoll(text, &end, 10);
     if (end == text || *end || errno || *out < 0 || *out > DAYS_MAX)
-        return usage("--older-than is a whole number of days");
+        return cli_usage("--older-than is a whole number of days");
     return EXIT_OK;
 }
 
-static int run(const struct config *c, const struct wanted *w)
+static int run(struct config *c, const void *wanted, char **words, int count)
 {
+    const struct wanted *w = wanted;
     struct prune_wish wish = {.dry_run = w->dry_run};
     struct store *s;
+    (void)words;
+    if (count)
+        return cli_usage("prune takes options only");
     int code = parse_days(w->older_than, &wish.older_than_days);
     if (!code)
         code = database_open(c, false, &s);
@@ -213,16 +211,6 @@ int command_prune(int argc, char **argv)
         w.aside |= o == 'a';
         w.older_than = o == 'o' ? optarg : w.older_than;
     }
-    if (optind < argc)
-        return usage("prune takes options only");
-    struct config c;
-    int code = cli_load_config(&c);
-    if (code)
-        return code;
-    database_log(&c, "prune");
-    if (!code)
-        code = run(&c, &w);
-    int output = cli_finish_output();
-    config_release(&c);
-    return code ? code : output;
+    static const struct database_verb verb = {.role = "prune", .run = run};
+    return database_run(&verb, &w, argv + optind, argc - optind);
 }

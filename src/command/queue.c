@@ -57,7 +57,7 @@ static const char help[] =
 
 struct wanted {
     bool json, failed, yes;
-    const char *limit, *older_than, *url;
+    const char *limit, *older_than;
 };
 
 static const struct key_actor shell = {"", "shell"};
@@ -373,12 +373,6 @@ static int purge(struct store *s, const struct config *c, const struct wanted *w
 
 enum verb { LS, SHOW, REQUEUE, CANCEL, PURGE_DEAD, NO_VERB };
 
-static int usage(const char *sentence)
-{
-    cli_error("%s; try --help", sentence);
-    return EXIT_USAGE;
-}
-
 static enum verb verb_of(const char *word)
 {
     static const char *const names[] = {"ls", "show", "requeue", "cancel", "purge-dead"};
@@ -429,16 +423,17 @@ static int parse_number(const char *name, const char *text, int64_t low, int64_t
     return EXIT_USAGE;
 }
 
-static int run(const struct config *c, const struct wanted *w, char **words, int count)
+static int run(struct config *c, const void *wanted, char **words, int count)
 {
+    const struct wanted *w = wanted;
     int64_t limit = LIMIT_DEFAULT, days = 0;
     struct store *s;
     if (!count)
-        return usage("queue what? One of: ls, show, requeue, cancel, purge-dead");
+        return cli_usage("queue what? One of: ls, show, requeue, cancel, purge-dead");
     enum verb v = verb_of(words[0]);
     const char *wrong = complaint(v, w, count - 1);
     if (wrong)
-        return usage(wrong);
+        return cli_usage(wrong);
     int code = parse_number("--limit", w->limit, 1, LIMIT_MAX, &limit);
     if (!code)
         code = parse_number("--older-than", w->older_than, 0, DAYS_MAX, &days);
@@ -465,23 +460,18 @@ static bool *flag_of(struct wanted *w, int option)
 
 static const char **field_of(struct wanted *w, int option)
 {
-    return option == 'l'   ? &w->limit
-           : option == 'o' ? &w->older_than
-           : option == 'd' ? &w->url
-                           : NULL;
+    return option == 'l' ? &w->limit : option == 'o' ? &w->older_than : NULL;
 }
 
 int command_queue(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"help", no_argument, NULL, 'h'},
-        {"json", no_argument, NULL, 'j'},
-        {"failed", no_argument, NULL, 'f'},
-        {"yes", no_argument, NULL, 'y'},
-        {"limit", required_argument, NULL, 'l'},
-        {"older-than", required_argument, NULL, 'o'},
-        {"database-url", required_argument, NULL, 'd'},
-        {0}};
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"failed", no_argument, NULL, 'f'},
+                                            {"yes", no_argument, NULL, 'y'},
+                                            {"limit", required_argument, NULL, 'l'},
+                                            {"older-than", required_argument, NULL, 'o'},
+                                            {0}};
     struct wanted w = {0};
     for (int o; (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
         if (o == 'h') {
@@ -497,16 +487,6 @@ int command_queue(int argc, char **argv)
         else
             *field = optarg;
     }
-    struct config c;
-    int code = cli_load_config(&c);
-    if (code)
-        return code;
-    if (w.url)
-        code = cli_set(&c, "DATABASE_URL", w.url);
-    database_log(&c, "queue");
-    if (!code)
-        code = run(&c, &w, argv + optind, argc - optind);
-    int output = cli_finish_output();
-    config_release(&c);
-    return code ? code : output;
+    static const struct database_verb verb = {.role = "queue", .run = run};
+    return database_run(&verb, &w, argv + optind, argc - optind);
 }

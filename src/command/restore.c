@@ -32,12 +32,17 @@ static const char help[] =
     "\n"
     "exit codes: 0 done, 1 it did not work, 2 wrong command line or setting\n";
 
+struct wanted {
+    struct restore_wish wish;
+    const char *key_file;
+};
+
 static void warn(const char *text)
 {
     cli_error("warning: %s", text);
 }
 
-static int run(const struct config *c, const struct restore_wish *w)
+static int restore(const struct config *c, const struct restore_wish *w)
 {
     static const struct backup_watch watch = {.stopped = cli_interrupted, .warn = warn};
     struct backup_restored r;
@@ -59,6 +64,17 @@ static int run(const struct config *c, const struct restore_wish *w)
                                      : database_fail(&e);
 }
 
+static int run(struct config *c, const void *wanted, char **words, int count)
+{
+    const struct wanted *w = wanted;
+    struct restore_wish wish = w->wish;
+    if (count > 1)
+        return cli_usage("`restore` takes one copy");
+    wish.from = count ? words[0] : NULL;
+    int code = w->key_file ? cli_set(c, "BACKUP_KEY_FILE", w->key_file) : EXIT_OK;
+    return code ? code : restore(c, &wish);
+}
+
 int command_restore(int argc, char **argv)
 {
     static const struct option options[] = {{"help", no_argument, NULL, 'h'},
@@ -66,38 +82,19 @@ int command_restore(int argc, char **argv)
                                             {"force", no_argument, NULL, 'f'},
                                             {"key-file", required_argument, NULL, 'k'},
                                             {0}};
-    struct restore_wish w = {0};
-    struct config c;
-    int code = cli_load_config(&c);
-    if (code)
-        return code;
-    for (int o; !code && (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
+    static const struct database_verb verb = {
+        .role = "restore", .as_owner = true, .interrupts = true, .run = run};
+    struct wanted w = {0};
+    for (int o; (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
         if (o == 'h') {
             fputs(help, stdout);
-            config_release(&c);
             return EXIT_OK;
         }
-        if (o == 'n')
-            w.dry = true;
-        else if (o == 'f')
-            w.force = true;
-        else if (o == 'k')
-            code = cli_set(&c, "BACKUP_KEY_FILE", optarg);
-        else
-            code = cli_bad_option(o, argv);
+        if (o == '?' || o == ':')
+            return cli_bad_option(o, argv);
+        w.wish.dry |= o == 'n';
+        w.wish.force |= o == 'f';
+        w.key_file = o == 'k' ? optarg : w.key_file;
     }
-    if (!code && argc - optind > 1) {
-        cli_error("`restore` takes one copy; try --help");
-        code = EXIT_USAGE;
-    }
-    w.from = optind < argc ? argv[optind] : NULL;
-    if (!code)
-        code = owner_become_of_data(&c);
-    database_log(&c, "restore");
-    cli_catch_signals();
-    if (!code)
-        code = run(&c, &w);
-    int output = cli_finish_output();
-    config_release(&c);
-    return code ? code : output;
+    return database_run(&verb, &w, argv + optind, argc - optind);
 }

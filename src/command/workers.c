@@ -1,14 +1,10 @@
 /* Who works: the rows of the processes that have workers. */
 #include "command/command.h"
 
-#include "base/json_text.h"
-#include "base/log.h"
 #include "base/clock.h"
 #include "command/cli.h"
-#include "command/owner.h"
+#include "command/database.h"
 #include "job/workers.h"
-
-#include <unistd.h>
 
 static const char help[] =
     "usage: whisper-transcriber workers ls [--json]\n"
@@ -60,36 +56,20 @@ static int list(struct store *s, bool as_json)
         else
             print_row(&l.workers[i]);
     store_worker_list_release(&l);
-    if (as_json) {
-        char *text = json_text(all, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-        puts(text ? text : "null");
-        free(text);
-        json_decref(all);
-    }
+    if (as_json)
+        database_print_json(all);
     return EXIT_OK;
 }
 
-/* A file that is not there has no service: making one would only mislead. */
-static int run(const struct config *c, bool as_json)
+static int run(struct config *c, const void *wanted, char **words, int count)
 {
-    static const char scheme[] = "sqlite:///";
-    struct err e = {0};
     struct store *s;
-    const struct store_options options = {.exclusive = false};
-    const char *file = strncmp(c->database_url, scheme, strlen(scheme))
-                           ? NULL
-                           : c->database_url + strlen(scheme);
-    if (file && access(file, F_OK)) {
-        cli_error("there is no database at %s: run this in the service's folder, or say "
-                  "where it is with --database-url",
-                  file);
-        return EXIT_ERROR;
-    }
-    if (store_open(&s, c->database_url, &options, &e)) {
-        cli_error("%s", e.message);
-        return e.code == ERR_INVALID ? EXIT_USAGE : EXIT_ERROR;
-    }
-    int code = list(s, as_json);
+    if (count != 1 || strcmp(words[0], "ls") != 0)
+        return cli_usage("workers what? Only: ls");
+    int code = database_open(c, false, &s);
+    if (code)
+        return code;
+    code = list(s, *(const bool *)wanted);
     store_close(s);
     return code;
 }
@@ -97,40 +77,18 @@ static int run(const struct config *c, bool as_json)
 int command_workers(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"help", no_argument, NULL, 'h'},
-        {"json", no_argument, NULL, 'j'},
-        {"database-url", required_argument, NULL, 'd'},
-        {0}};
-    const struct log_options log = {
-        .level = LOG_WARNING, .to_stderr = true, .role = "workers"};
-    const char *url = NULL;
+        {"help", no_argument, NULL, 'h'}, {"json", no_argument, NULL, 'j'}, {0}};
+    static const struct database_verb verb = {
+        .role = "workers", .as_owner = true, .run = run};
     bool as_json = false;
     for (int o; (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
         if (o == 'h') {
             fputs(help, stdout);
             return EXIT_OK;
         }
-        if (o != 'j' && o != 'd')
+        if (o != 'j')
             return cli_bad_option(o, argv);
-        as_json |= o == 'j';
-        url = o == 'd' ? optarg : url;
+        as_json = true;
     }
-    if (argc - optind != 1 || strcmp(argv[optind], "ls") != 0) {
-        cli_error("workers what? Only: ls; try --help");
-        return EXIT_USAGE;
-    }
-    struct config c;
-    int code = cli_load_config(&c);
-    if (code)
-        return code;
-    (void)log_open(&log, NULL);
-    if (url)
-        code = cli_set(&c, "DATABASE_URL", url);
-    if (!code)
-        code = owner_become_of_data(&c);
-    if (!code)
-        code = run(&c, as_json);
-    int output = cli_finish_output();
-    config_release(&c);
-    return code ? code : output;
+    return database_run(&verb, &as_json, argv + optind, argc - optind);
 }
