@@ -241,6 +241,13 @@ static void keep(struct download *d)
     d->blob = NULL;
 }
 
+/* The database could not do it just now; it is asked again. */
+static bool is_ours(int status)
+{
+    return status == ERR_FULL || status == ERR_UNSURE || status == ERR_AWAY ||
+           status == ERR_TIMEOUT || status == ERR_IO || status == ERR_NOMEM;
+}
+
 /* Try again later, from what is here. */
 static void pause_until(struct download *d, bool counts, int64_t next_ms,
                         const char *message)
@@ -249,7 +256,7 @@ static void pause_until(struct download *d, bool counts, int64_t next_ms,
     keep(d);
     int status = save_pause(d, counts, next_ms, message, &e);
     /* Else nobody would look at it before its lease lapses, and the try would count. */
-    while (status == ERR_FULL && rest(d))
+    while (is_ours(status) && rest(d))
         status = save_pause(d, counts, next_ms, message, &e);
     if (status && status != ERR_STATE)
         log_event(LOG_ERROR, d->source.job_id, "not saved: %s", e.message);
@@ -269,11 +276,33 @@ static void retry(struct download *d, const struct err *why, long retry_after_se
     pause_until(d, true, clock_now_ms() + pause, "Downloading: trying again");
 }
 
-static void wait_for_room(struct download *d, const struct err *why)
+/* Ours to mend: the try does not count. */
+static void wait_for_us(struct download *d, const struct err *why)
 {
     log_event(LOG_WARNING, d->source.job_id, "fetched later: %s", why->message);
     pause_until(d, false, clock_now_ms() + FULL_MS,
-                "Downloading: waiting until the server's disk has room");
+                why->code == ERR_FULL
+                    ? "Downloading: waiting until the server's disk has room"
+                    : "Downloading: waiting until the server can store it");
+}
+
+/* The recording is here, whatever becomes of the database. */
+static int save_done(struct download *d, const struct blob_info *info, struct err *e)
+{
+    struct jobs *s = d->f->jobs;
+    int status;
+    do {
+        pthread_mutex_lock(&s->order);
+        status = store_source_done(s->store, &d->source, info->bytes, info->sha256,
+                                   clock_now_ms(), e);
+        if (!status)
+            tell(s, d->source.job_id);
+        pthread_mutex_unlock(&s->order);
+        if (is_ours(status))
+            log_event(LOG_ERROR, d->source.job_id, "not saved yet, trying again: %s",
+                      e->message);
+    } while (is_ours(status) && rest(d));
+    return status;
 }
 
 static int finish(struct download *d, struct err *e)
@@ -289,14 +318,8 @@ static int finish(struct download *d, struct err *e)
     d->blob = NULL;
     if (status)
         return status;
-    pthread_mutex_lock(&s->order);
-    status = store_source_done(s->store, &d->source, info.bytes, info.sha256,
-                               clock_now_ms(), e);
-    bool over = status == ERR_QUOTA;
-    if (!status)
-        tell(s, d->source.job_id);
-    pthread_mutex_unlock(&s->order);
-    if (over)
+    status = save_done(d, &info, e);
+    if (status == ERR_QUOTA)
         (void)blob_remove(s->blobs, d->source.job_id, NULL);
     if (status)
         return status;
@@ -306,14 +329,33 @@ static int finish(struct download *d, struct err *e)
     return 0;
 }
 
+/* Whether the job waits for its recording no more. Else another attempt has overtaken this
+ * one, whose lease had lapsed, and the file is that one's. */
+static bool is_over(struct download *d)
+{
+    struct job job;
+    struct err e = {0};
+    int status = store_get(d->f->jobs->store, d->source.job_id, &job, &e);
+    bool over = status == ERR_NOT_FOUND;
+    if (!status) {
+        over = job.status == JOB_CANCELLED || job.status == JOB_FAILED;
+        job_release(&job);
+    }
+    return over;
+}
+
 /* Cancelled or deleted meanwhile. The file first: the source is nobody's before that. */
 static void drop(struct download *d)
 {
     struct jobs *s = d->f->jobs;
     struct err e = {0};
-    (void)blob_remove(s->blobs, d->source.job_id, NULL);
     blob_abort(d->blob);
     d->blob = NULL;
+    if (!is_over(d)) {
+        log_event(LOG_INFO, d->source.job_id, "its download goes on elsewhere");
+        return;
+    }
+    (void)blob_remove(s->blobs, d->source.job_id, NULL);
     if (store_source_reset(s->store, &d->source, &e))
         log_event(LOG_WARNING, d->source.job_id, "not saved: %s", e.message);
 }
@@ -373,6 +415,10 @@ static void run_one(struct download *d)
         return;
     }
     int status = quota_admit(s, d->source.job_id, &e);
+    if (is_ours(status)) {
+        wait_for_us(d, &e);
+        return;
+    }
     if (!status)
         status = sit_down(d, &e);
     if (!status)
@@ -385,10 +431,10 @@ static void run_one(struct download *d)
         d->source.validator[0] = '\0';
     if (is_closing(d->f))
         pause_until(d, false, 0, "Downloading");
-    else if (status == ERR_STATE)
+    else if (status == ERR_STATE || is_stopped(d))
         drop(d);
-    else if (status == ERR_FULL) /* ours: no fault of the source's, however long */
-        wait_for_room(d, &e);
+    else if (status == ERR_FULL || status == ERR_UNSURE || status == ERR_AWAY) /* ours: no fault of the source's, however long */
+        wait_for_us(d, &e);
     else if (is_worth_another(status) && d->source.attempts < TRIES)
         retry(d, &e, answer.retry_after_seconds);
     else

@@ -172,8 +172,9 @@ static int attach_checkpoint(struct run *r, const struct run_context *c,
 {
     struct store_resume resume;
     int status = store_resume(c->jobs->store, r->job.id, &resume, e);
+    /* What the database cannot tell now it can later; only damage stays. */
     if (status)
-        return status;
+        return status == ERR_CORRUPT || status == ERR_NOT_FOUND ? status : ERR_AWAY;
     if (resume.next_frame > 0) {
         r->from_frame = r->next_frame = m->next_frame = resume.next_frame;
         if (resume.language) {

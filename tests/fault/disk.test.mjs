@@ -3,7 +3,9 @@
 // and all is well again without a restart.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
+import http from 'node:http';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import {
@@ -196,6 +198,47 @@ for (const { name: kind, skip } of kinds.filter(({ name }) => name !== 'redis'))
     });
   });
 }
+
+describe('each call of a download that takes space in the database finds none', { skip: kinds[0].skip || needsCompiler }, () => {
+  test('and the job gets its recording all the same', async (t) => {
+    let release;
+    const source = http.createServer(async (_, response) => {
+      response.writeHead(200, { 'Content-Length': silence.length });
+      response.write(silence.subarray(0, 1000));
+      if (!release) await new Promise((resolve) => { release = resolve; }); // the first time
+      response.end(silence.subarray(1000));
+    });
+    await once(source.listen(0, '127.0.0.1'), 'listening');
+    source.unref();
+    const allowed = `127.0.0.1:${source.address().port}`;
+    const at = await place('sqlite', { env: { URL_FETCH: 'on', URL_FETCH_ALLOW: allowed } });
+    const disks = shim({ data: path.join(at.folder, 'data') });
+    const server = await still(at, disks);
+    let n = 0;
+    for (let reached = true; reached;) {
+      n++;
+      release = undefined;
+      const fields = new FormData();
+      fields.append('url', `http://${allowed}/a.wav`);
+      const { status, body } = await transcribe(server, fields);
+      assert.equal(status, 202, JSON.stringify(body));
+      await until(() => release, Boolean);
+      disks.failAt(server.pid, n);
+      release();
+      await until(() => at.rows(`SELECT j.status, s.fetched, j.error_message FROM jobs j JOIN job_sources s ON s.job_id = j.id WHERE j.id = '${body.job_id}'`)[0], ([now, fetched, why]) => {
+        assert.notEqual(now, 'failed', `call ${n}, ${disks.calls().names[n - 1]}: ${why}`);
+        return fetched === '1';
+      });
+      reached = disks.calls().count >= n;
+      assert.ok(stored(at).includes(body.job_id), `call ${n}: its recording is not there`);
+    }
+    assert.ok(n > 3, `only ${n} calls`);
+    t.diagnostic(`calls: ${n - 1}`);
+    source.closeAllConnections();
+    source.close();
+    assert.equal((await server.stop()).code, 0);
+  });
+});
 
 describe('an upload in several requests whose last one finds no room', { skip: kinds[0].skip || needsCompiler }, () => {
   test('becomes a job when there is some, though its client does not come again', async () => {

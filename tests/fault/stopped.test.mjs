@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { kinds, place, seed, size } from '../lib/faults.mjs';
+import { kinds, place, seed, size, sleep } from '../lib/faults.mjs';
 import { History } from '../lib/history.mjs';
 import { children, getJson, hasEnded, ticks, until, waitForJob } from '../lib/server.mjs';
 import { long } from '../lib/worker.mjs';
@@ -39,11 +39,21 @@ const rowOf = (at, id) => {
 };
 const submit = (history, server, name, more = {}) => history.submit(() => server.url, name, bytes, { fields: { ...fields, ...more } });
 
-/** Wait until it is in the middle; its row then. */
-const midway = (at, id) => until(() => rowOf(at, id), (row) => {
-  assert.ok(!hasEnded(row), 'it was done too soon');
-  return row.frame > 2000;
-});
+/**
+ * Wait until it is in the middle; its row then. Its children go on a little at a time, so that
+ * none is done before anybody has looked, and stand still in the end.
+ */
+async function midway(at, id, worker) {
+  return until(async () => {
+    children(worker.pid).forEach((pid) => signal(pid, 'SIGCONT'));
+    await sleep(30);
+    children(worker.pid).forEach((pid) => signal(pid, 'SIGSTOP'));
+    return rowOf(at, id);
+  }, (row) => {
+    assert.ok(!hasEnded(row), 'it was done too soon');
+    return row.frame > 2000;
+  });
+}
 const says = (worker, id, text) => worker.log().split('\n').some((line) => line.includes(id) && line.includes(text));
 const lost = (worker, id) => until(() => says(worker, id, 'stopped: it was cancelled, deleted or taken'), Boolean);
 const isStored = (at, id) => fs.existsSync(path.join(at.storage, 'uploads', id));
@@ -77,7 +87,7 @@ const whole = (worker) => [worker.pid, ...children(worker.pid)];
 const scenarios = {
   /** Worker and children, until another has done the job. */
   async done(at, history, server, id, worker, spare, expected) {
-    const from = await midway(at, id);
+    const from = await midway(at, id, worker);
     const pids = whole(worker);
     pids.forEach((pid) => signal(pid, 'SIGSTOP'));
     await overtaken(at, id, from);
@@ -88,7 +98,7 @@ const scenarios = {
   },
   /** The same, until another is at work on it. */
   async busy(at, history, server, id, worker, spare, expected) {
-    const from = await midway(at, id);
+    const from = await midway(at, id, worker);
     const pids = whole(worker);
     pids.forEach((pid) => signal(pid, 'SIGSTOP'));
     await overtaken(at, id, from);
@@ -126,7 +136,7 @@ const scenarios = {
   },
   /** The child alone: the lease is renewed, so nobody takes the job, and it goes on. */
   async child(at, history, server, id, worker, spare, expected) {
-    await midway(at, id);
+    await midway(at, id, worker);
     const pids = children(worker.pid);
     pids.forEach((pid) => signal(pid, 'SIGSTOP'));
     const first = leaseOf(at, id);
@@ -186,7 +196,7 @@ async function alone(name, t) {
   const follower = await history.follow(() => server.url);
   const expected = await undisturbed();
   const id = await submit(history, server, name);
-  await midway(at, id);
+  await midway(at, id, server);
   if (name === 'child') {
     const pids = children(server.pid);
     pids.forEach((pid) => signal(pid, 'SIGSTOP'));

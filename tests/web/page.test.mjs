@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import {
-  form, freePort, getJson, startServer, tempFolder, tone, transcribe, until, waitForJob, wav,
+  form, freePort, getJson, hold, startServer, tempFolder, tone, transcribe, until, waitForJob, wav,
 } from '../lib/server.mjs';
 import { accessible, launch, openPage as openIn, reason, recording } from './browser.mjs';
 
@@ -124,15 +124,19 @@ describe('the page', { skip: reason }, () => {
   });
 
   test('cancels, and tries again', async () => {
-    const { body } = await transcribe(server, form(wav({ seconds: 200, sample: tone }), 'long.wav',
-      { vad_filter: 'false' })); // nobody speaks in it, and it must take its time
+    // However slow the browser is: the job stands still until somebody has clicked.
+    let goOn = await hold(server);
+    const { body } = await transcribe(server, form(wav({ seconds: 20, sample: tone }), 'long.wav', { vad_filter: 'false' }));
     const { page, problems, close } = await openPage({ hash: `#/jobs/${body.job_id}` });
     await page.getByRole('button', { name: 'Cancel' }).click();
     await page.getByText('This transcription was cancelled.').waitFor();
+    goOn();
+    goOn = await hold(server); // another worker may be there by now
     await page.getByRole('button', { name: 'Try again' }).click();
     await page.getByRole('button', { name: 'Cancel' }).waitFor();
     assert.deepEqual(problems, []);
     await getJson(server, `/jobs/${body.job_id}`, { method: 'DELETE' });
+    goOn();
     await close();
   });
 

@@ -4,7 +4,9 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { form, freePort, getJson, startServer, tempFolder, tone, transcribe, until, waitForJob, wav } from '../lib/server.mjs';
+import {
+  form, freePort, getJson, hold, startServer, tempFolder, tone, transcribe, until, waitForJob, wav,
+} from '../lib/server.mjs';
 import { accessible, launch, longTranscript, openPage, picture, reason, recording, windows } from './browser.mjs';
 
 const hostile = '<img src=x onerror="document.title=\'owned\'"><script>document.title=\'owned\'</script>';
@@ -95,7 +97,8 @@ describe('the views of the page', { skip: reason }, () => {
       await page.getByRole('heading', { name: 'Not here' }).waitFor();
       await accessible(page, 'missing');
 
-      const { body: long } = await transcribe(other, form(wav({ seconds: 120, sample: tone }), 'long.wav', { vad_filter: 'false' }));
+      await hold(other); // for as long as that is looked at
+      const { body: long } = await transcribe(other, form(wav({ seconds: 20, sample: tone }), 'long.wav', { vad_filter: 'false' }));
       await page.goto(`${other.url}/#/jobs/${long.job_id}`);
       await page.getByRole('button', { name: 'Cancel' }).waitFor();
       await accessible(page, 'working');

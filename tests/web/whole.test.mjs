@@ -68,7 +68,11 @@ describe('the page with all of the service', { skip: reason }, () => {
       await first.stop();
       return;
     }
-    const { page, problems, close } = await openPage(browser, first);
+    // While there is no stream yet, the page follows its job by a WebSocket.
+    let streaming;
+    const prepare = (p) => { streaming = p.waitForResponse((response) => new URL(response.url()).pathname === '/events'); };
+    const { page, problems, close } = await openPage(browser, first, { prepare });
+    await streaming;
     const sockets = [];
     page.on('websocket', (socket) => sockets.push(socket.url()));
     await page.getByText('Online').waitFor();
