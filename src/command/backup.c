@@ -7,13 +7,18 @@
 #include "command/database.h"
 #include "command/owner.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char help[] =
-    "usage: whisper-transcriber backup [--settings FILE|--no-settings] [--json]\n"
+    "usage: whisper-transcriber backup [--settings FILE|--no-settings] [--every HOURS]\n"
+    "                                  [--json]\n"
     "       whisper-transcriber backup list [--json]\n"
     "       whisper-transcriber backup verify [NAME|PATH]\n"
     "       whisper-transcriber backup drill\n"
@@ -30,6 +35,10 @@ static const char help[] =
     "options:\n"
     "  --settings FILE     put this file into the copy, not the settings file in force\n"
     "  --no-settings       put none into it: secrets may stand there\n"
+    "  --every HOURS       a copy now, and another one every so many hours, until "
+    "SIGTERM\n"
+    "                      or SIGINT; one that fails is tried again after a minute. For\n"
+    "                      where there is no timer, as in a container\n"
     "  --backup-dir DIR    where copies are: a folder, or s3://BUCKET/PREFIX "
     "(BACKUP_DIR)\n"
     "  --key-file FILE     the key that they are encrypted with (BACKUP_KEY_FILE)\n"
@@ -43,8 +52,13 @@ static const char help[] =
     "exit codes: 0 done, 1 it did not work, or a recording was missing in the storage,\n"
     "            2 wrong command line or setting\n";
 
+#define HOURS_MAX 8760
+#define HOUR_NS   (INT64_C(3600) * 1000000000)
+#define RETRY_NS  (INT64_C(60) * 1000000000)
+
 struct wanted {
     const char *settings, *key_file;
+    const char *every; /* hours from one copy to the next; NULL: only one */
     bool no_settings, json;
 };
 
@@ -96,11 +110,13 @@ static const char *settings_of(const struct config *c, const struct wanted *w)
     return NULL;
 }
 
-static int make(const struct config *c, const struct wanted *w)
+/* `made`: whether there is a copy now, with all or not. */
+static int make(const struct config *c, const struct wanted *w, bool *made)
 {
     struct backup_result r;
     struct err e = {0};
-    if (backup_make(c, settings_of(c, w), &watch, &r, &e))
+    *made = !backup_make(c, settings_of(c, w), &watch, &r, &e);
+    if (!*made)
         return fail(&e);
     print_made(&r, w->json);
     if (!r.missing)
@@ -109,6 +125,40 @@ static int make(const struct config *c, const struct wanted *w)
               "take them from an older copy",
               r.missing);
     return EXIT_ERROR;
+}
+
+/* Until then, or until we are told to stop. The signals are let in only while we wait, so
+ * that none comes between the look at the flag and the wait. */
+static void wait_until(int64_t when_ns)
+{
+    sigset_t stops, before;
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGINT);
+    sigaddset(&stops, SIGTERM);
+    (void)sigprocmask(SIG_BLOCK, &stops, &before);
+    for (int64_t left; (left = when_ns - clock_monotonic_ns()) > 0;) {
+        struct timespec t = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+        if (cli_interrupted(NULL))
+            break;
+        (void)ppoll(NULL, 0, &t, &before);
+    }
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+/* What is wrong on the command line or in the settings stays wrong: that ends it. */
+static int make_every(const struct config *c, const struct wanted *w, int hours)
+{
+    while (!cli_interrupted(NULL)) {
+        bool made;
+        int64_t began_ns = clock_monotonic_ns();
+        int code = make(c, w, &made);
+        if (code == EXIT_USAGE || code == EXIT_INTERRUPTED)
+            return code;
+        if (cli_finish_output())
+            return EXIT_ERROR;
+        wait_until(made ? began_ns + hours * HOUR_NS : clock_monotonic_ns() + RETRY_NS);
+    }
+    return EXIT_OK;
 }
 
 /* ---- looking --------------------------------------------------------------------- */
@@ -236,15 +286,35 @@ static int print_settings(const struct config *c, const char *from)
 
 /* ---- the command line ------------------------------------------------------------ */
 
+static int parse_hours(const char *text, int *out)
+{
+    char *end;
+    errno = 0;
+    long hours = strtol(text, &end, 10);
+    if (end == text || *end || errno || hours < 1 || hours > HOURS_MAX) {
+        cli_error("--every is a whole number of hours, from 1 to %d", HOURS_MAX);
+        return EXIT_USAGE;
+    }
+    *out = (int)hours;
+    return EXIT_OK;
+}
+
 static int run(struct config *c, const void *wanted, char **words, int count)
 {
     const struct wanted *w = wanted;
     const char *verb = count ? words[0] : "";
+    int hours = 0;
+    bool made;
     int code = w->key_file ? cli_set(c, "BACKUP_KEY_FILE", w->key_file) : EXIT_OK;
+    if (!code && w->every)
+        code = parse_hours(w->every, &hours);
     if (code)
         return code;
+    if (w->every)
+        return count ? cli_usage("--every is for making copies")
+                     : make_every(c, w, hours);
     if (!count)
-        return make(c, w);
+        return make(c, w, &made);
     if (count == 1 && !strcmp(verb, "list"))
         return list(c, w);
     if (count <= 2 && !strcmp(verb, "verify"))
@@ -264,6 +334,7 @@ int command_backup(int argc, char **argv)
                                             {"settings", required_argument, NULL, 's'},
                                             {"no-settings", no_argument, NULL, 'n'},
                                             {"key-file", required_argument, NULL, 'k'},
+                                            {"every", required_argument, NULL, 'e'},
                                             {0}};
     static const struct database_verb verb = {
         .role = "backup", .as_owner = true, .interrupts = true, .run = run};
@@ -279,6 +350,7 @@ int command_backup(int argc, char **argv)
         w.no_settings |= o == 'n';
         w.settings = o == 's' ? optarg : w.settings;
         w.key_file = o == 'k' ? optarg : w.key_file;
+        w.every = o == 'e' ? optarg : w.every;
     }
     return database_run(&verb, &w, argv + optind, argc - optind);
 }

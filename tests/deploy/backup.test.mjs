@@ -1,7 +1,9 @@
 // `backup` and `restore`, and the sections of docs/operations.md about them: the commands, what
 // they say when something is wrong, and that nothing is ever half.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
@@ -296,6 +298,33 @@ describe('a copy', { skip }, () => {
     assert.equal((await run(env, ['backup', 'drill'])).status, 0);
     assert.match(await (await fetch(`${server.url}/metrics`)).text(), /backup_drill_last_success_timestamp_seconds 1\d{9}/);
     assert.equal((await server.stop()).code, 0);
+  });
+
+  test('is made again and again until it is told to stop, and not only while all goes well', async (t) => {
+    const { at, env, server } = await filled({ jobs: 1 });
+    t.after(() => server.stop());
+    const begun = (more = {}) => {
+      const child = spawn(binary, ['backup', '--no-settings', '--every', '1'], { env: { PATH: process.env.PATH, ...env, ...more }, stdio: ['ignore', 'pipe', 'pipe'] });
+      t.after(() => child.kill('SIGKILL'));
+      let said = '';
+      for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => { said += text; });
+      return { child, said: () => said, ended: once(child, 'exit') };
+    };
+    const good = begun();
+    await until(good.said, (said) => /: 1 jobs, /.test(said));
+    const inTheWay = path.join(at.folder, 'file');
+    fs.writeFileSync(inTheWay, '');
+    const bad = begun({ BACKUP_DIR: path.join(inTheWay, 'copies') });
+    await until(bad.said, (said) => said.length > 0);
+    for (const one of [good, bad]) {
+      assert.equal(one.child.exitCode, null, one.said());
+      one.child.kill('SIGTERM');
+      assert.deepEqual(await one.ended, [0, null], one.said());
+    }
+    assert.equal(JSON.parse((await run(env, ['backup', 'list', '--json'])).out).length, 1);
+    for (const words of [['--every', '0'], ['--every', 'x'], ['--every', '8761'], ['list', '--every', '1']]) {
+      assert.equal((await run(env, ['backup', ...words])).status, 2, words.join(' '));
+    }
   });
 
   test('is made without a recording that the storage has lost, and says so', async () => {

@@ -1,6 +1,7 @@
 // The image and what runs beside it. There is no container engine: what can be read is
-// checked, and with WT_LONG=1 (as root) every step of the Dockerfile is carried out in a root
-// of its own, and the service runs from it as a user without rights on files it cannot write.
+// checked, and as root on Debian its last stage is made of this machine's libraries and the
+// service runs from it, as a user without rights on files that it cannot write. With WT_LONG=1
+// every step of the Dockerfile is carried out before, in roots of their own.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,7 +11,9 @@ import { createRequire } from 'node:module';
 import { describe, test } from 'node:test';
 import { root } from '../lib/document.mjs';
 import { buildImage, sizeOfImage, stagesOf, startImage } from '../lib/image.mjs';
-import { form, freePort, hasEnded, hasModel, models, tempFolder, until, wav } from '../lib/server.mjs';
+import {
+  binary, form, freePort, hasEnded, hasModel, models, tempFolder, until, wav,
+} from '../lib/server.mjs';
 
 const { validate } = createRequire(import.meta.url)('dockerfile-utils');
 const folder = path.join(root, 'deploy/container');
@@ -22,24 +25,21 @@ const installed = (name) => spawnSync('which', [name]).status === 0;
 describe('the Dockerfile', () => {
   test('a linter finds nothing', () => assert.deepEqual(validate(text), []));
 
-  test('what runs has no compiler, no root and no shell around it', () => {
+  test('what runs is a root of its own, and nobody in it is root', () => {
     const last = stages.at(-1);
-    assert.deepEqual([last.name, last.from], ['', 'base']);
-    const [build, base] = stages;
-    assert.deepEqual([build.name, base.name], ['build', 'base']);
-    assert.equal(build.from, base.from, 'what it links must be what is there');
-    assert.doesNotMatch(steps('RUN', base)[0].text, /-dev\b|gcc|meson/);
-    assert.match(steps('USER', base).at(-1).text, /^[1-9][0-9]*:[1-9][0-9]*$/);
-    assert.equal(steps('USER', last).length, 0);
-    for (const stage of stages) {
-      if (steps('USER', stage).length) assert.match(steps('USER', stage).at(-1).text, /^[1-9]/);
-      for (const step of steps('RUN', stage)) assert.doesNotMatch(step.text, /apt-get install(?! --yes --no-install-recommends)|\b(curl|wget|sudo) /);
+    assert.deepEqual([last.name, last.from], ['', 'scratch']);
+    assert.deepEqual(stages.slice(0, -1).map(({ name }) => name), ['build', 'collect']);
+    const [build, collect] = stages;
+    assert.equal(build.from, collect.from, 'what it links must be what is there');
+    assert.doesNotMatch(steps('RUN', collect)[0].text, /-dev\b|gcc|meson/);
+    assert.match(steps('USER', last).at(-1).text, /^[1-9][0-9]*:[1-9][0-9]*$/);
+    assert.equal(steps('RUN', last).length, 0, 'there is no shell');
+    for (const step of stages.flatMap((stage) => steps('RUN', stage))) {
+      assert.doesNotMatch(step.text, /apt-get install(?! --yes --no-install-recommends)|\b(curl|wget|sudo) /);
     }
-    for (const keyword of ['CMD', 'ENTRYPOINT']) {
-      for (const step of stages.flatMap((stage) => steps(keyword, stage))) assert.ok(Array.isArray(JSON.parse(step.text)));
-    }
+    for (const keyword of ['CMD', 'ENTRYPOINT']) assert.ok(Array.isArray(JSON.parse(steps(keyword, last)[0].text)));
     assert.equal(steps('HEALTHCHECK', last).length, 1);
-    assert.equal(steps('STOPSIGNAL', base)[0].text, 'SIGTERM');
+    assert.equal(steps('STOPSIGNAL', last)[0].text, 'SIGTERM');
   });
 
   test('the libraries are those that the build has, by their packages', () => {
@@ -82,6 +82,10 @@ describe('docker-compose.prod.yml', { skip: !installed('docker-compose') && 'doc
     assert.equal(status, 0, stderr);
     config = JSON.parse(spawnSync('python3', ['-c', python], { input: stdout, encoding: 'utf8' }).stdout);
     assert.deepEqual(Object.keys(config.services).sort(), ['app1', 'app2', 'backup', 'models', 'nginx', 'postgres', 'redis', 'worker1', 'worker2']);
+    for (const service of Object.values(config.services).filter(({ image }) => /^whisper-transcriber/.test(image))) {
+      // There is nothing else in the image that could be started.
+      assert.ok(!service.entrypoint || service.entrypoint[0] === '/usr/bin/whisper-transcriber');
+    }
     for (const [name, service] of Object.entries(config.services)) {
       assert.equal(service.read_only, true, name);
       assert.deepEqual(service.cap_drop, ['ALL'], name);
@@ -112,31 +116,42 @@ describe('docker-compose.prod.yml', { skip: !installed('docker-compose') && 'doc
   });
 });
 
-const long = process.env.WT_LONG === '1';
-const cannot = (!long && 'takes minutes: WT_LONG=1') || (process.getuid() !== 0 && 'needs root') || (!installed('mmdebstrap') && 'mmdebstrap is not installed')
-  || (!hasModel('tiny') && 'needs the model tiny');
+/** Files below a folder that somebody could start, libraries apart. */
+function programs(folder, at = '/') {
+  return fs.readdirSync(path.join(folder, at), { withFileTypes: true }).flatMap((entry) => {
+    const name = path.join(at, entry.name);
+    if (entry.isDirectory()) return programs(folder, name);
+    return entry.isFile() && fs.statSync(path.join(folder, name)).mode & 0o111 && !/\.so(\.|$)/.test(name) ? [name] : [];
+  });
+}
 
-test('every step of the Dockerfile, and a transcript by the image', { skip: cannot, timeout: 3600000 }, async (t) => {
-  const at = process.env.WT_IMAGE_FOLDER ?? tempFolder();
-  const base = path.join(at, 'base.tar');
-  if (!fs.existsSync(base)) {
-    const made = spawnSync('mmdebstrap', ['--variant=minbase', '--dpkgopt=path-exclude=/usr/share/man/*', '--dpkgopt=path-exclude=/usr/share/doc/*',
-      '--dpkgopt=path-exclude=/usr/share/locale/*', 'bookworm', base], { encoding: 'utf8' });
-    assert.equal(made.status, 0, made.stderr);
+/** What is in the image, and what is said of it. */
+function checkRoot({ folder }, t) {
+  const bytes = sizeOfImage({ folder }) - fs.statSync(path.join(folder, 'usr/bin/whisper-transcriber')).size;
+  t.diagnostic(`image: ${(bytes / 1e6).toFixed(0)} MB beside the program`);
+  assert.ok(bytes < 220e6, `${bytes} bytes: more than the libraries is in it`);
+  assert.deepEqual(programs(folder), ['/usr/bin/whisper-transcriber']);
+  const records = fs.readdirSync(path.join(folder, 'var/lib/dpkg/status.d')).filter((name) => !name.endsWith('.md5sums'));
+  for (const name of ['libc6', 'libavcodec59', 'libcurl4', 'libpq5', 'ca-certificates']) assert.ok(records.includes(name), name);
+  for (const name of records) {
+    const about = fs.readFileSync(path.join(folder, 'var/lib/dpkg/status.d', name), 'utf8');
+    assert.match(about, new RegExp(`^Package: ${RegExp.escape?.(name) ?? name.replaceAll('+', '\\+')}\n[^]*^Version: `, 'm'));
+    assert.ok(fs.statSync(path.join(folder, 'usr/share/doc', name, 'copyright')).size > 0, name);
   }
-  const built = fs.mkdtempSync(path.join(at, 'build-'));
-  t.after(() => spawnSync('rm', ['-rf', '--one-file-system', built]));
-  const images = buildImage(text, built, { 'debian:bookworm-slim': base }, (what) => t.diagnostic(what));
-  const image = images[''];
-  const size = (name) => `${(sizeOfImage(images[name]) / 1e6).toFixed(0)} MB`;
-  t.diagnostic(`image ${size('')}, tools ${size('tools')}, build ${size('build')}; base ${(fs.statSync(base).size / 1e6).toFixed(0)} MB as an archive`);
+  assert.match(fs.readFileSync(path.join(folder, 'etc/os-release'), 'utf8'), /^ID=debian$/m);
+  const { uid, gid, mode } = fs.statSync(path.join(folder, 'var/lib/whisper-transcriber/data'));
+  assert.deepEqual([uid, gid, mode & 0o777], [10001, 10001, 0o750]);
+}
 
+/** The service of an image: health in both states, and recordings that only FFmpeg reads. */
+async function checkService(image, at, t) {
   // A volume begins as the folder of the image is.
-  const state = path.join(built, 'state');
+  const state = path.join(at, 'state');
   spawnSync('cp', ['-a', path.join(image.folder, 'var/lib/whisper-transcriber'), state]);
-  for (const name of ['ggml-tiny.bin']) fs.copyFileSync(path.join(models, name), path.join(state, 'models', name));
+  fs.copyFileSync(path.join(models, 'ggml-tiny.bin'), path.join(state, 'models/ggml-tiny.bin'));
   const port = await freePort();
   const service = startImage(image, { environment: { PORT: String(port), RATE_LIMIT: 'off' }, volumes: [[state, '/var/lib/whisper-transcriber']] });
+  t.after(() => service.child.kill('SIGKILL'));
   const url = `http://127.0.0.1:${port}`;
   await Promise.race([
     until(service.log, (log) => log.includes('Listening on')),
@@ -145,25 +160,62 @@ test('every step of the Dockerfile, and a transcript by the image', { skip: cann
   const [, key] = /^ +(wt_\S+)$/m.exec(service.log());
   const healthy = service.exec(image.healthcheck);
   assert.equal(healthy.status, 0, healthy.stderr);
-  // MP3 needs FFmpeg, which only the decoder loads.
-  const sound = path.join(built, 'a.mp3');
-  fs.writeFileSync(path.join(built, 'a.wav'), wav({ seconds: 3 }));
-  spawnSync('ffmpeg', ['-y', '-i', path.join(built, 'a.wav'), sound]);
-  const made = await fetch(`${url}/transcribe`, { method: 'POST', body: form(fs.readFileSync(sound), 'a.mp3'), headers: { 'X-API-Key': key } });
-  assert.equal(made.status, 202, await made.clone().text());
-  const { job_id: id } = await made.json();
-  const job = await until(async () => (await fetch(`${url}/jobs/${id}`, { headers: { 'X-API-Key': key } })).json(), hasEnded);
-  assert.equal(job.status, 'completed', job.error_message);
-  const status = fs.readFileSync(`/proc/${service.child.pid}/task/${service.child.pid}/children`, 'utf8').trim();
-  const inside = fs.readFileSync(`/proc/${status.split(' ')[0]}/status`, 'utf8');
+  fs.writeFileSync(path.join(at, 'a.wav'), wav({ seconds: 3 }));
+  for (const name of ['a.mp3', 'a.m4a', 'a.opus', 'a.webm', 'a.flac']) {
+    const encoded = spawnSync('ffmpeg', ['-y', '-i', path.join(at, 'a.wav'), path.join(at, name)], { encoding: 'utf8' });
+    assert.equal(encoded.status, 0, encoded.stderr);
+    const made = await fetch(`${url}/transcribe`, { method: 'POST', body: form(fs.readFileSync(path.join(at, name)), name), headers: { 'X-API-Key': key } });
+    assert.equal(made.status, 202, await made.clone().text());
+    const { job_id: id } = await made.json();
+    const job = await until(async () => (await fetch(`${url}/jobs/${id}`, { headers: { 'X-API-Key': key } })).json(), hasEnded);
+    assert.equal(job.status, 'completed', `${name}: ${job.error_message}`);
+  }
+  const [pid] = fs.readFileSync(`/proc/${service.child.pid}/task/${service.child.pid}/children`, 'utf8').trim().split(' ').map(Number);
+  const inside = fs.readFileSync(`/proc/${pid}/status`, 'utf8');
   assert.match(inside, /^Uid:\t10001\t10001\t10001\t10001$/m);
   assert.match(inside, /^CapEff:\t0+$/m);
   assert.match(inside, /^NoNewPrivs:\t1$/m);
-  assert.notEqual(service.exec(['/bin/sh', '-c', 'echo x >/usr/bin/x']).status, 0);
-  process.kill(Number(status.split(' ')[0]), 'SIGTERM');
+  assert.match(fs.readFileSync(`/proc/${pid}/mountinfo`, 'utf8'), /^\d+ \d+ \S+ \S+ \/ ro,/m);
+  const copied = service.exec([...image.entrypoint, 'backup', '--no-settings', '--backup-dir', '/var/lib/whisper-transcriber/copies']);
+  assert.equal(copied.status, 0, copied.stderr);
+  const refused = service.exec([...image.entrypoint, 'backup', '--no-settings', '--backup-dir', '/usr/copies']);
+  assert.equal(refused.status, 1, refused.stderr);
+  process.kill(pid, 'SIGTERM');
   const [code] = await once(service.child, 'exit');
   assert.equal(code, 0, service.log().slice(-2000));
-  const ill = service.exec(image.healthcheck);
-  assert.equal(ill.status, 1);
-  assert.match(spawnSync('chroot', [images.tools.folder, 'pg_dump', '--version'], { encoding: 'utf8' }).stdout, /pg_dump .* 15/);
+  assert.equal(service.exec(image.healthcheck).status, 1);
+}
+
+const long = process.env.WT_LONG === '1';
+const needs = (process.getuid() !== 0 && 'needs root') || (!hasModel('tiny') && 'needs the model tiny') || (!installed('ffmpeg') && 'ffmpeg is not installed');
+const removed = (t, folder) => t.after(() => spawnSync('rm', ['-rf', '--one-file-system', folder]));
+
+test('the last stage, of the libraries of this machine, and transcripts by it', {
+  skip: needs || (!/^VERSION_ID="12"$/m.test(fs.readFileSync('/etc/os-release', 'utf8')) && 'is for Debian 12'), timeout: 300000,
+}, async (t) => {
+  const at = fs.mkdtempSync('/tmp/wt-image-');
+  removed(t, at);
+  const collected = spawnSync(path.join(folder, 'collect'), [fs.realpathSync(binary), path.join(at, 'collect/image')], { encoding: 'utf8' });
+  assert.equal(collected.status, 0, collected.stderr);
+  const { '': image } = buildImage(text, at, {}, { made: { collect: { folder: path.join(at, 'collect') } } });
+  checkRoot(image, t);
+  await checkService(image, at, t);
+});
+
+test('every step of the Dockerfile, and transcripts by the image', {
+  skip: (!long && 'takes minutes: WT_LONG=1') || needs || (!installed('mmdebstrap') && 'mmdebstrap is not installed'), timeout: 3600000,
+}, async (t) => {
+  const at = process.env.WT_IMAGE_FOLDER ?? tempFolder();
+  const base = path.join(at, 'base.tar');
+  if (!fs.existsSync(base)) {
+    const made = spawnSync('mmdebstrap', ['--variant=minbase', '--dpkgopt=path-exclude=/usr/share/man/*', '--dpkgopt=path-exclude=/usr/share/doc/*',
+      '--dpkgopt=path-include=/usr/share/doc/*/copyright', '--dpkgopt=path-exclude=/usr/share/locale/*', 'bookworm', base], { encoding: 'utf8' });
+    assert.equal(made.status, 0, made.stderr);
+  }
+  const built = fs.mkdtempSync(path.join(at, 'build-'));
+  removed(t, built);
+  const images = buildImage(text, built, { 'debian:bookworm-slim': base }, { say: (what) => t.diagnostic(what) });
+  for (const [name, image] of Object.entries(images)) t.diagnostic(`${name || 'image'}: ${(sizeOfImage(image) / 1e6).toFixed(0)} MB`);
+  checkRoot(images[''], t);
+  await checkService(images[''], built, t);
 });

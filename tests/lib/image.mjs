@@ -1,7 +1,7 @@
 /*
- * A Dockerfile carried out without a container engine: each stage is a folder made by
- * mmdebstrap, RUN is a shell in that root, and what is run at the end sees a root that cannot
- * be written to, as a user without rights. Needs root; the network of RUN is the machine's.
+ * A Dockerfile carried out without a container engine: each stage is a folder, begun by
+ * mmdebstrap or empty, RUN is a shell in that root, and what is run at the end sees a root that
+ * cannot be written to, as a user without rights. Needs root; the network of RUN is the machine's.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -29,30 +29,35 @@ export function stagesOf(text) {
 
 const run = (program, args, more = {}) => execFileSync(program, args, { stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8', maxBuffer: 256 << 20, ...more });
 
-/** The shell of a namespace of mounts: what is mounted in it goes with it. */
-const inRoot = (folder, environment, user, command, { before = '' } = {}) => ['unshare', ['--mount', '--pid', '--fork', '--kill-child', 'sh', '-ec', `
+/**
+ * A command in a root of its own, which needs nothing but what the command is; what is mounted
+ * in its namespace goes with it.
+ */
+const inRoot = ({ folder, user, workdir }, environment, command, { before = '' } = {}) => ['unshare', ['--mount', '--pid', '--fork', '--kill-child', 'sh', '-ec', `
   mount --make-rprivate /
   ${before}
   mount -t proc proc "${folder}/proc"
   mount --bind /dev "${folder}/dev"
   exec setpriv --no-new-privs env -i ${Object.entries(environment).map(([k, v]) => `'${k}=${v}'`).join(' ')} \\
-    chroot --userspec=${user} --groups= "${folder}" "$@"`, 'sh', ...command]];
+    "$(command -v unshare)" --root="${folder}" --wd="${workdir}" --setgid=${user.split(':')[1]} --setuid=${user.split(':')[0]} "$@"`, 'sh', ...command]];
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
  * Build all stages below `at`: {folder, environment, user, entrypoint, command, healthcheck,
- * workdir} by name, and '' for the last one. `bases` are archives of what FROM names.
+ * workdir} by name, and '' for the last one. `bases` are archives of what FROM names; stages
+ * that are in `made` ({folder}) are taken as they are, and what only they need is left out.
  */
-export function buildImage(text, at, bases, say = () => {}) {
+export function buildImage(text, at, bases, { say = () => {}, made = {} } = {}) {
   const stages = stagesOf(text);
-  const made = {};
+  const skipped = stages.findLastIndex(({ name }) => made[name]);
   for (const [number, stage] of stages.entries()) {
+    if (number <= skipped) continue;
     const folder = path.join(at, `stage${number}`);
     fs.mkdirSync(folder, { recursive: true });
     const from = made[stage.from];
     if (from) run('cp', ['-a', `${from.folder}/.`, folder]);
-    else run('tar', ['-xpf', bases[stage.from], '-C', folder]);
+    else if (stage.from !== 'scratch') run('tar', ['-xpf', bases[stage.from], '-C', folder]);
     const image = { environment: { PATH }, user: '0:0', workdir: '/', entrypoint: [], command: [], ...structuredClone(from ?? {}), folder };
     made[stage.name] = image;
     for (const step of stage.steps) {
@@ -74,7 +79,8 @@ function carryOut(image, { keyword, values, properties, flags, text }, made) {
         const entry = path.join(folder, name);
         const whole = fs.statSync(entry).isDirectory();
         fs.mkdirSync(whole || target.endsWith('/') ? inside(target) : path.dirname(inside(target)), { recursive: true });
-        run('cp', ['-a', '--no-preserve=ownership', whole ? `${entry}/.` : entry, inside(target)]);
+        // What comes from another stage keeps its owners, what comes from outside is root's.
+        run('cp', ['-a', ...(flags.from ? [] : ['--no-preserve=ownership']), whole ? `${entry}/.` : entry, inside(target)]);
       }
       break;
     }
@@ -96,7 +102,7 @@ function runStep(image, text) {
   const environment = { ...image.environment, DEBIAN_FRONTEND: 'noninteractive' };
   for (const name of Object.keys(process.env).filter((n) => /^(https?|no)_proxy$/i.test(n))) environment[name] = process.env[name];
   try {
-    const [program, args] = inRoot(image.folder, environment, image.user, ['/bin/sh', '-c', `cd ${image.workdir}\n${text}`]);
+    const [program, args] = inRoot(image, environment, ['/bin/sh', '-c', text]);
     const done = spawnSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 256 << 20 });
     if (done.status !== 0) throw new Error(`RUN ended with ${done.status}: ${text}\n${done.stdout.slice(-3000)}\n${done.stderr.slice(-3000)}`);
   } finally {
@@ -132,13 +138,13 @@ export function startImage(image, { command = image.command, environment = {}, v
     ${volumes.map(([from, to]) => `mount --bind "${from}" "${folder}${to}"`).join('\n')}
     mount -t tmpfs -o mode=1777,size=256m tmpfs "${folder}/tmp"
     mount -o remount,ro,bind "${folder}"`;
-  const [program, args] = inRoot(folder, all, image.user, ['/bin/sh', '-c', `cd ${image.workdir}; exec "$@"`, 'sh', ...image.entrypoint, ...command], { before });
+  const [program, args] = inRoot(image, all, [...image.entrypoint, ...command], { before });
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   process.on('exit', () => child.kill('SIGKILL'));
   let log = '';
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => { log += text; });
   const exec = (words) => {
-    const [p, a] = inRoot(folder, all, image.user, words, { before });
+    const [p, a] = inRoot(image, all, words, { before });
     return spawnSync(p, a, { encoding: 'utf8' });
   };
   return { child, exec, log: () => log };
