@@ -189,6 +189,17 @@ export function form(bytes, name = 'tone.wav', fields = {}, { fieldsFirst = fals
   return f;
 }
 
+// Whoever waits for another program without letting go (spawnSync) hears only afterwards that
+// a service has closed the connection which it kept meanwhile; a request sent over that is
+// lost. So all that has come is looked at first.
+const turn = () => new Promise((resolve) => { setImmediate(resolve); });
+const send = globalThis.fetch;
+globalThis.fetch = async (...request) => {
+  await turn();
+  await turn();
+  return send(...request);
+};
+
 /** POST /transcribe; returns {status, body, headers}. */
 export async function transcribe(server, body, query = '') {
   const response = await fetch(`${server.url}/transcribe${query}`, { method: 'POST', body });
