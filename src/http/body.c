@@ -9,7 +9,7 @@
 #define PIECE_BYTES ((size_t)64 << 10)
 /* Each piece costs some waking and waiting of threads. A body that turns out to be large
  * gets larger ones, as long as not too many have: their memory would add up. */
-#define LARGE_PIECE_BYTES ((size_t)256 << 10)
+#define LARGE_PIECE_BYTES ((size_t)512 << 10)
 #define LARGE_BODY        (INT64_C(1) << 20)
 #define LARGE_MOST        8
 

@@ -174,21 +174,25 @@ static void begin_flush(struct files_writer *w, int64_t bytes)
     w->flushed_at = bytes;
 }
 
-struct writing {
-    struct files_writer *writer;
+struct hashing {
+    struct sha256_ctx *hash;
     const void *bytes;
     size_t length;
-    int status;
-    struct err *e;
 };
 
-static void write_beside(void *arg)
+static void hash_beside(void *arg)
 {
-    struct writing *g = arg;
-    struct files_writer *w = g->writer;
-    g->status = fs_write_all(w->fd, g->bytes, g->length, g->e);
-    if (!g->status)
-        begin_flush(w, w->base.bytes + (int64_t)g->length);
+    struct hashing *h = arg;
+    sha256_update(h->hash, h->length, h->bytes);
+}
+
+static int write_and_flush(struct files_writer *w, const void *bytes, size_t length,
+                           struct err *e)
+{
+    int status = fs_write_all(w->fd, bytes, length, e);
+    if (!status)
+        begin_flush(w, w->base.bytes + (int64_t)length);
+    return status;
 }
 
 /* Both at once, where that is worth the waking of a thread. What could not be written is
@@ -199,19 +203,19 @@ static int write_and_hash(struct files_writer *w, const void *bytes, size_t leng
     struct beside *beside = STORE(w->base.store)->beside;
     struct beside_work work;
     struct sha256_ctx *hash = &w->base.state.hash, before = *hash;
-    struct writing writing = {.writer = w, .bytes = bytes, .length = length, .e = e};
+    struct hashing hashing = {hash, bytes, length};
     if (length < BESIDE_BYTES) {
-        write_beside(&writing);
-        if (!writing.status)
-            sha256_update(hash, length, bytes);
-        return writing.status;
+        int status = write_and_flush(w, bytes, length, e);
+        if (!status)
+            hash_beside(&hashing);
+        return status;
     }
-    beside_begin(beside, &work, write_beside, &writing);
-    sha256_update(hash, length, bytes);
+    beside_begin(beside, &work, hash_beside, &hashing);
+    int status = write_and_flush(w, bytes, length, e);
     beside_end(beside, &work);
-    if (writing.status)
+    if (status)
         *hash = before;
-    return writing.status;
+    return status;
 }
 
 static int write_bytes(struct blob_writer *base, const void *bytes, size_t length,

@@ -159,7 +159,7 @@ HTTP_JSON_BODY(json, 1000);
 #define CROWD_BYTES  ((size_t)3000000)
 #define CROWD_MIDDLE ((size_t)2000000)
 #define SMALL_PIECE  ((size_t)64 << 10)
-#define LARGE_PIECE  ((size_t)256 << 10)
+#define LARGE_PIECE  ((size_t)512 << 10)
 
 struct measured {
     size_t bytes, largest;
