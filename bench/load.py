@@ -89,13 +89,14 @@ class Service(Server):
         return (time.perf_counter() - begun) * 1000
 
     def upload(self, length, piece=bytes(MIB)):
-        """POST /transcribe of so many bytes of silence; status and seconds."""
-        head = (b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n" + wav_head(length))
-        tail = b"\r\n--b--\r\n"
+        """POST /transcribe of so many bytes of silence, between boundaries like curl's; status, seconds and answer."""
+        line = b"-" * 24 + b"0123456789abcdefABCDEF"
+        head = (b"--" + line + b"\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n" + wav_head(length))
+        tail = b"\r\n--" + line + b"--\r\n"
         s = self.dial()
         begun = time.perf_counter()
         s.sendall(b"POST /transcribe HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
-                  b"Content-Type: multipart/form-data; boundary=b\r\n"
+                  b"Content-Type: multipart/form-data; boundary=" + line + b"\r\n"
                   + f"Content-Length: {len(head) + length + len(tail)}\r\n\r\n".encode() + head)
         left = length
         while left:

@@ -7,16 +7,24 @@
 #include "http/exchange.h"
 
 #define PIECE_BYTES ((size_t)64 << 10)
+/* Each piece costs some waking and waiting of threads. A body that turns out to be large
+ * gets larger ones, as long as not too many have: their memory would add up. */
+#define LARGE_PIECE_BYTES ((size_t)512 << 10)
+#define LARGE_BODY        (INT64_C(1) << 20)
+#define LARGE_MOST        8
 
 void exchange_body_init(struct exchange *x)
 {
     pthread_mutex_init(&x->body.lock, NULL);
-    buf_init(&x->body.filling, PIECE_BYTES);
-    buf_init(&x->body.eating, PIECE_BYTES);
+    buf_init(&x->body.filling, LARGE_PIECE_BYTES);
+    buf_init(&x->body.eating, LARGE_PIECE_BYTES);
+    x->body.piece = PIECE_BYTES;
 }
 
 void exchange_body_release(struct exchange *x)
 {
+    if (x->body.piece == LARGE_PIECE_BYTES)
+        atomic_fetch_sub(&x->server->large, 1);
     buf_release(&x->body.filling);
     buf_release(&x->body.eating);
     pthread_mutex_destroy(&x->body.lock);
@@ -72,13 +80,26 @@ static void park(struct exchange *x)
     MHD_suspend_connection(x->request.connection);
 }
 
+/* Under the lock. */
+static void grow(struct exchange *x)
+{
+    struct exchange_body *b = &x->body;
+    if (b->piece == LARGE_PIECE_BYTES || b->total < LARGE_BODY)
+        return;
+    if (atomic_fetch_add(&x->server->large, 1) < LARGE_MOST)
+        b->piece = LARGE_PIECE_BYTES;
+    else
+        atomic_fetch_sub(&x->server->large, 1);
+}
+
 bool exchange_body_take(struct exchange *x, const char *bytes, size_t *length)
 {
     struct exchange_body *b = &x->body;
     pthread_mutex_lock(&b->lock);
     bool good = !b->broken, begin = false;
     if (good && !b->parked) {
-        size_t room = PIECE_BYTES - b->filling.length;
+        grow(x);
+        size_t room = b->piece - b->filling.length;
         size_t taken = *length < room ? *length : room;
         buf_add(&b->filling, bytes, taken);
         good = !buf_failed(&b->filling);

@@ -55,6 +55,7 @@ struct http_server {
     int active;          /* under lock: requests that have begun */
     bool stopping;       /* under lock: no more requests begin */
     atomic_bool leaving; /* every connection ends with its answer */
+    atomic_int large;    /* bodies whose pieces are large: body.c */
 };
 
 /* What is kept for a connection: libmicrohttpd's socket context. */
@@ -91,6 +92,7 @@ struct exchange_body {
     bool broken;        /* under lock: it refused; the answer is in r->response */
     bool parked;        /* under lock: the feeding task is to resume the connection */
     bool over;          /* under lock: the feeding task is to finish the exchange */
+    size_t piece;       /* under lock: bytes that `filling` takes */
     int64_t total, max; /* bytes */
 };
 

@@ -14,6 +14,7 @@
 #define FLUSH_BYTES       (8 << 20)
 #define BLOCK_BYTES       (256u << 10)
 #define STALE_TRIES       3
+#define BESIDE_BYTES      (32u << 10)
 
 #define STORE(s)          ((struct files_store *)(s))
 #define WRITER(w)         ((struct files_writer *)(w))
@@ -54,7 +55,8 @@ int blob_store_open(struct blob_store **out, const char *folder, uint64_t reserv
     s->uploads = join(folder, "uploads");
     s->parts = join(folder, "parts");
     s->base.scratch = join(folder, "scratch");
-    int status = make_folders(s, e);
+    s->beside = beside_new(beside_threads());
+    int status = s->beside ? make_folders(s, e) : err_set(e, ERR_NOMEM, "out of memory");
     if (status) {
         blob_store_close((struct blob_store *)s);
         return status;
@@ -68,6 +70,7 @@ static void files_close(struct blob_store *base)
     struct files_store *s = STORE(base);
     free(s->uploads);
     free(s->parts);
+    beside_free(s->beside);
     free(s);
 }
 
@@ -171,6 +174,50 @@ static void begin_flush(struct files_writer *w, int64_t bytes)
     w->flushed_at = bytes;
 }
 
+struct hashing {
+    struct sha256_ctx *hash;
+    const void *bytes;
+    size_t length;
+};
+
+static void hash_beside(void *arg)
+{
+    struct hashing *h = arg;
+    sha256_update(h->hash, h->length, h->bytes);
+}
+
+static int write_and_flush(struct files_writer *w, const void *bytes, size_t length,
+                           struct err *e)
+{
+    int status = fs_write_all(w->fd, bytes, length, e);
+    if (!status)
+        begin_flush(w, w->base.bytes + (int64_t)length);
+    return status;
+}
+
+/* Both at once, where that is worth the waking of a thread. What could not be written is
+ * not in the hash: what came before may still be made durable. */
+static int write_and_hash(struct files_writer *w, const void *bytes, size_t length,
+                          struct err *e)
+{
+    struct beside *beside = STORE(w->base.store)->beside;
+    struct beside_work work;
+    struct sha256_ctx *hash = &w->base.state.hash, before = *hash;
+    struct hashing hashing = {hash, bytes, length};
+    if (length < BESIDE_BYTES) {
+        int status = write_and_flush(w, bytes, length, e);
+        if (!status)
+            hash_beside(&hashing);
+        return status;
+    }
+    beside_begin(beside, &work, hash_beside, &hashing);
+    int status = write_and_flush(w, bytes, length, e);
+    beside_end(beside, &work);
+    if (status)
+        *hash = before;
+    return status;
+}
+
 static int write_bytes(struct blob_writer *base, const void *bytes, size_t length,
                        struct err *e)
 {
@@ -185,7 +232,7 @@ static int write_bytes(struct blob_writer *base, const void *bytes, size_t lengt
         status = files_need_piece(w, e);
     if (status)
         return status;
-    status = fs_write_all(w->fd, bytes, length, e);
+    status = write_and_hash(w, bytes, length, e);
     if (status == ERR_FULL)
         return err_set(e, ERR_FULL, "the disk of the storage folder %s is full",
                        s->uploads);
@@ -194,10 +241,8 @@ static int write_bytes(struct blob_writer *base, const void *bytes, size_t lengt
         return status;
     }
     struct blob_state *state = &base->state;
-    sha256_update(&state->hash, length, bytes);
     if (base->kept)
         state->pieces[state->n_pieces - 1].bytes += (int64_t)length;
-    begin_flush(w, base->bytes + (int64_t)length);
     return 0;
 }
 

@@ -2,14 +2,16 @@
 #ifndef STORE_BLOB_FILES_H
 #define STORE_BLOB_FILES_H
 
+#include "store/beside.h"
 #include "store/blob_ops.h"
 
 #include <limits.h>
 
 struct files_store {
     struct blob_store base;
-    char *uploads; /* owned */
-    char *parts;   /* owned */
+    char *uploads;         /* owned */
+    char *parts;           /* owned */
+    struct beside *beside; /* owned */
     uint64_t reserve_bytes;
 };
 

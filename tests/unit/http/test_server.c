@@ -154,6 +154,58 @@ static const struct http_body_handler body = {max_bytes, begin_body, take_body,
                                               done_body};
 HTTP_JSON_BODY(json, 1000);
 
+/* Bodies that wait for each other in their middle. */
+#define CROWD        12
+#define CROWD_BYTES  ((size_t)3000000)
+#define CROWD_MIDDLE ((size_t)2000000)
+#define SMALL_PIECE  ((size_t)64 << 10)
+#define LARGE_PIECE  ((size_t)512 << 10)
+
+struct measured {
+    size_t bytes, largest;
+    bool met;
+};
+
+static atomic_int crowd, in_middle, large_ones, too_large_ones;
+
+static int begin_measured(struct http_request *r)
+{
+    r->state = calloc(1, sizeof(struct measured));
+    return r->state ? 0 : ERR_NOMEM;
+}
+
+static int take_measured(struct http_request *r, const void *bytes, size_t length)
+{
+    struct measured *m = r->state;
+    (void)bytes;
+    sleep_ms(5); /* so that the next piece is full */
+    m->bytes += length;
+    m->largest = length > m->largest ? length : m->largest;
+    if (m->met || m->bytes < CROWD_MIDDLE)
+        return 0;
+    m->met = true;
+    atomic_fetch_add(&large_ones, m->largest > SMALL_PIECE);
+    atomic_fetch_add(&too_large_ones, m->largest > LARGE_PIECE);
+    atomic_fetch_add(&in_middle, 1);
+    while (atomic_load(&in_middle) < atomic_load(&crowd))
+        sleep_ms(1);
+    return 0;
+}
+
+static void done_measured(struct http_request *r)
+{
+    free(r->state);
+}
+
+static const struct http_body_handler measured_body = {max_bytes, begin_measured,
+                                                       take_measured, done_measured};
+
+static void end_measured(struct http_request *r)
+{
+    const struct measured *m = r->state;
+    answer(r, m->bytes == CROWD_BYTES ? "all of it" : "not all");
+}
+
 static void end_body(struct http_request *r)
 {
     char text[32];
@@ -215,6 +267,7 @@ static const struct http_route routes[] = {
     {"GET", "/stream", begin_stream},
     {"GET", "/ws", .ws = &ws},
     {"POST", "/body", end_body, .body = &body},
+    {"POST", "/measured", end_measured, .body = &measured_body},
     {"POST", "/json", end_json, .body = &json},
 };
 
@@ -452,7 +505,7 @@ static void post(int fd, const char *path, size_t length, char c)
                    "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n", path,
                    length);
     say(fd, head);
-    static char piece[100000];
+    char piece[100000];
     memset(piece, c, sizeof piece);
     while (length > 0) {
         size_t n = length < sizeof piece ? length : sizeof piece;
@@ -508,6 +561,41 @@ static void takes_bodies(void **state)
     say(fd, "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc");
     close(fd);
     wait_until(&bodies_done, 7); /* the one that was too large never began */
+}
+
+static void *bring_one(void *arg)
+{
+    (void)arg;
+    int fd = dial();
+    post(fd, "/measured", CROWD_BYTES, 'a');
+    expect(fd, "all of it");
+    close(fd);
+    return NULL;
+}
+
+static void bring(int count)
+{
+    pthread_t threads[CROWD];
+    atomic_store(&crowd, count);
+    atomic_store(&in_middle, 0);
+    atomic_store(&large_ones, 0);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, bring_one, NULL), 0);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_int_equal(too_large_ones, 0);
+}
+
+/* Large pieces are for few at once, and for the next ones when those have gone. */
+static void gives_large_pieces_to_few(void **state)
+{
+    (void)state;
+    bring(CROWD);
+    assert_in_range(large_ones, 1, 8);
+    for (int i = 0; i < CROWD; i++) {
+        bring(1);
+        assert_int_equal(large_ones, 1);
+    }
 }
 
 static void takes_json(void **state)
@@ -734,6 +822,7 @@ int main(void)
         TEST(streams),
         TEST(drops_streams_that_nobody_reads),
         TEST(takes_bodies),
+        TEST(gives_large_pieces_to_few),
         TEST(takes_json),
         TEST(refuses_heads_that_say_two_things),
         TEST(takes_long_heads_with_bodies),

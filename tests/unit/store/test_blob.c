@@ -13,6 +13,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -109,6 +111,45 @@ static void a_blob_is_hashed_and_appears_when_whole(void **state)
     assert_int_equal(read(fd, bytes, sizeof bytes), 3);
     assert_memory_equal(bytes, "abc", 3);
     close(fd);
+}
+
+/* Bytes that no two places have in common. */
+static unsigned char *noise(size_t length)
+{
+    unsigned char *bytes = malloc(length);
+    assert_non_null(bytes);
+    for (size_t i = 0; i < length; i++)
+        bytes[i] = (unsigned char)((i * 2654435761u) >> 13);
+    return bytes;
+}
+
+/* Small pieces and those that are hashed while they are written, in turn. */
+static void pieces_of_all_sizes_are_one_recording(void **state)
+{
+    static const size_t pieces[] = {1,      300000, 32767, 32768, 5,
+                                    262144, 65536,  100,   262144};
+    struct fixture *f = *state;
+    char id[ID_SIZE];
+    struct blob_writer *w;
+    struct blob_info info, again;
+    size_t length = 0, at = 0;
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)
+        length += pieces[i];
+    unsigned char *bytes = noise(length), *back = malloc(length);
+    assert_non_null(back);
+    CHECK(blob_begin(f->blobs, id_new(id), &w, e));
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; at += pieces[i++])
+        CHECK(blob_write(w, bytes + at, pieces[i], e));
+    CHECK(blob_finish(w, &info, e));
+    assert_int_equal(info.bytes, length);
+    CHECK(blob_look(f->blobs, id, &again, e)); /* hashed anew, from the file */
+    assert_string_equal(again.sha256, info.sha256);
+    int fd = blob_open(f->blobs, id, NULL);
+    assert_int_equal(read(fd, back, length), length);
+    assert_memory_equal(back, bytes, length);
+    close(fd);
+    free(bytes);
+    free(back);
 }
 
 static void an_abandoned_upload_leaves_nothing(void **state)
@@ -270,6 +311,40 @@ static void a_part_goes_on_where_it_was_durable(void **state)
     CHECK(blob_finish(w, &info, e));
     check_whole(f, id, &info);
     free(text);
+}
+
+/* A disk that is full in the middle of a piece: what came before counts, and its hash. */
+static void what_could_not_be_written_is_not_hashed(void **state)
+{
+    const size_t piece = 262144;
+    struct fixture *f = *state;
+    char id[ID_SIZE];
+    struct blob_info info, again;
+    struct err why;
+    struct rlimit before, small;
+    unsigned char *bytes = noise(2 * piece);
+    struct blob_writer *w = sit(f, id_new(id), NULL, true);
+    CHECK(blob_write(w, bytes, piece, e));
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = piece + 5000;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    int status = blob_write(w, bytes + piece, piece, &why);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_true(status < 0);
+    assert_string_equal(why.message,
+                        "the recording cannot be stored: cannot write: File too large");
+    char *text = sync_all(w, (int64_t)piece);
+    blob_pause(w);
+    w = sit(f, id, text, true);
+    CHECK(blob_write(w, bytes + piece, piece, e));
+    CHECK(blob_finish(w, &info, e));
+    CHECK(blob_look(f->blobs, id, &again, e));
+    assert_string_equal(again.sha256, info.sha256);
+    assert_int_equal(again.bytes, 2 * piece);
+    free(text);
+    free(bytes);
 }
 
 /* It was overtaken, and does not know. */
@@ -529,11 +604,13 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_blob_is_hashed_and_appears_when_whole),
+        TEST(pieces_of_all_sizes_are_one_recording),
         TEST(an_abandoned_upload_leaves_nothing),
         TEST(only_ids_become_paths),
         TEST(removing_twice_is_fine),
         TEST(a_sweep_takes_leftovers_only),
         TEST(a_part_goes_on_where_it_was_durable),
+        TEST(what_could_not_be_written_is_not_hashed),
         TEST(a_late_writer_harms_nothing),
         TEST(a_late_process_harms_nothing),
         TEST(what_a_former_version_began_goes_on),
