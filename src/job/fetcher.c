@@ -329,8 +329,8 @@ static int finish(struct download *d, struct err *e)
     return 0;
 }
 
-/* Whether the job waits for its recording no more. Else another attempt has overtaken this
- * one, whose lease had lapsed, and the file is that one's. */
+/* Whether the job waits for its recording no more. Else another attempt has overtaken
+ * this one, whose lease had lapsed, and the file is that one's. */
 static bool is_over(struct download *d)
 {
     struct job job;
@@ -433,7 +433,8 @@ static void run_one(struct download *d)
         pause_until(d, false, 0, "Downloading");
     else if (status == ERR_STATE || is_stopped(d))
         drop(d);
-    else if (status == ERR_FULL || status == ERR_UNSURE || status == ERR_AWAY) /* ours: no fault of the source's, however long */
+    else if (status == ERR_FULL || status == ERR_UNSURE || status == ERR_AWAY)
+        /* No fault of the source's, however long it takes. */
         wait_for_us(d, &e);
     else if (is_worth_another(status) && d->source.attempts < TRIES)
         retry(d, &e, answer.retry_after_seconds);
