@@ -145,7 +145,8 @@ enum MHD_Result exchange_answer(struct exchange *x)
         http_response_header(r, "X-Request-Id", x->id);
         return queue(x, make_upgrade(x));
     }
-    if (x->chunked || atomic_load(&x->server->leaving))
+    x->last = x->chunked || atomic_load(&x->server->leaving);
+    if (x->last)
         http_response_header(r, "Connection", "close"); /* see chunks.h, stop.c */
     add_standard_headers(x);
     x->answered_bytes = r->fixed     ? r->fixed_length

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "http/refuse.h"
 
 #include <strings.h>
 
@@ -381,6 +382,8 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
     x->broken_off = how != MHD_REQUEST_TERMINATED_COMPLETED_OK;
     if (how == MHD_REQUEST_TERMINATED_TIMEOUT_REACHED && x->stage == EXCHANGE_ANSWER)
         http_watch_abandon(exchange_fd(x));
+    if (x->last && !x->broken_off)
+        http_drop_unread(exchange_fd(x));
     exchange_stream_detach(x);
     set_phase(x, HTTP_PHASE_HEAD);
     x->connection = NULL;

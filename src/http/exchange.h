@@ -118,6 +118,7 @@ struct exchange {
     bool chunked;
     struct http_chunks chunks;
     bool counted, bodied, broken_off;
+    bool last; /* of its connection, whatever still comes */
     size_t answered_bytes;
     struct http_task task;
     void (*work)(struct exchange *x); /* of task */
