@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "engine/kernels/kernels.h"
+#include "engine/pack_tokens.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -15,6 +16,8 @@
 
 struct pack_job {
     const struct model_source *source; /* borrowed */
+    const struct smooth *smooth;       /* borrowed or NULL */
+    struct token_columns tokens;       /* owned; empty where tokens are not in 8 bits */
     uint8_t *image;                    /* borrowed */
     const struct kernels *kernels;     /* static */
     size_t row_bytes;                  /* of the widest row, as f32 */
@@ -39,9 +42,8 @@ static bool widen_row(const struct kernels *kernels, const uint8_t *from, size_t
     return true;
 }
 
-/* One row of a part as the slot wants it, f32 or half, in order of the file. */
-static bool decode_row(const struct kernels *kernels, const struct source_tensor *t,
-                       size_t row, size_t cols, enum weight_type type, void *out)
+bool pack_row(const struct kernels *kernels, const struct source_tensor *t, size_t row,
+              size_t cols, enum weight_type type, void *out)
 {
     size_t bytes = 0;
     if (!quant_row_bytes(t->type, cols, &bytes))
@@ -127,6 +129,41 @@ static void interleave_s8(const float *rows, int n_rows, int cols, uint8_t *pane
     }
 }
 
+/* Up to 16 rows of a part, as smooth.h and pack_tokens.h want them. */
+static bool smooth_rows(const struct pack_job *job, int part, int row, int n_rows,
+                        size_t cols, float *values)
+{
+    const float *by_column, *by_row;
+    if (job->source->plan->parts[part].slot == SLOT_TOKENS) {
+        for (int r = 0; r < n_rows; r++)
+            token_columns_apply(&job->tokens, values + (size_t)r * cols, cols);
+        return f32_all_finite(values, (size_t)n_rows * cols);
+    }
+    if (!job->smooth)
+        return true;
+    smooth_part(job->smooth, job->source->plan, part, &by_column, &by_row);
+    for (int r = 0; r < n_rows && (by_column || by_row); r++) {
+        float *x = values + (size_t)r * cols, divide = by_row ? 1 / by_row[row + r] : 1;
+        for (size_t i = 0; i < cols; i++)
+            x[i] *= by_column ? by_column[i] * divide : divide;
+    }
+    return f32_all_finite(values, (size_t)n_rows * cols);
+}
+
+/* One vector: its elements are rows. */
+static bool smooth_vector(const struct pack_job *job, int part, size_t n, float *values)
+{
+    int slot = job->source->plan->parts[part].slot;
+    const float *by_column, *by_row = NULL;
+    if (slot == SLOT_TEXT_NORM_GAIN || slot == SLOT_TEXT_NORM_BIAS)
+        by_row = job->tokens.factors;
+    else if (job->smooth && job->source->plan->parts[part].n_dims == 1)
+        smooth_part(job->smooth, job->source->plan, part, &by_column, &by_row);
+    for (size_t i = 0; i < n && by_row; i++)
+        values[i] /= by_row[i];
+    return f32_all_finite(values, n);
+}
+
 /* Up to 16 rows of a part, from `row` on, into the panel that they fill. */
 static bool pack_panel(const struct pack_job *job, int part, int row, int n_rows,
                        void *scratch)
@@ -137,9 +174,11 @@ static bool pack_panel(const struct pack_job *job, int part, int row, int n_rows
     size_t size = slot->type == WEIGHT_F16 ? sizeof(uint16_t) : sizeof(float);
     enum weight_type read = slot->type == WEIGHT_F16 ? WEIGHT_F16 : WEIGHT_F32;
     for (int r = 0; r < n_rows; r++)
-        if (!decode_row(job->kernels, &job->source->tensors[part], (size_t)(row + r),
-                        cols, read, (uint8_t *)scratch + (size_t)r * cols * size))
+        if (!pack_row(job->kernels, &job->source->tensors[part], (size_t)(row + r), cols,
+                      read, (uint8_t *)scratch + (size_t)r * cols * size))
             return false;
+    if (slot->type == WEIGHT_S8 && !smooth_rows(job, part, row, n_rows, cols, scratch))
+        return false;
     int first = p->first_row + row;
     uint8_t *at = job->image + slot->offset;
     void *panel =
@@ -176,8 +215,9 @@ static bool pack_chunk(const struct pack_job *job, int part, int chunk, void *sc
         } else {
             float *to = (void *)(job->image + slot->offset);
             to += (size_t)p->first_row + (size_t)row * cols;
-            good = decode_row(job->kernels, &job->source->tensors[part], (size_t)row,
-                              cols, WEIGHT_F32, to);
+            good = pack_row(job->kernels, &job->source->tensors[part], (size_t)row, cols,
+                            WEIGHT_F32, to) &&
+                   smooth_vector(job, part, cols, to);
         }
         if (!good)
             return false;
@@ -250,19 +290,52 @@ static void divide(struct pack_job *job)
     job->row_bytes = widest * sizeof(float);
 }
 
-int pack_all(const struct model_source *s, uint8_t *image, struct err *e)
+static float *vector_of(const struct pack_job *job, int slot)
+{
+    return (void *)(job->image + job->source->plan->slots[slot].offset);
+}
+
+/* What no part fills: how tokens are come by, and what the results of the GELU are
+ * multiplied by. */
+static void pack_after(const struct pack_job *job)
+{
+    const struct model_plan *plan = job->source->plan;
+    for (int i = 0; i < plan->config.n_text_state && job->tokens.common; i++) {
+        vector_of(job, SLOT_TOKENS_COMMON)[i] = job->tokens.common[i];
+        vector_of(job, SLOT_TOKENS_FACTORS)[i] = 1 / job->tokens.factors[i];
+    }
+    for (int layer = 0; layer < plan->config.n_audio_layer; layer++) {
+        float *after = vector_of(job, plan_encoder_slot(layer, ENC_UP_AFTER));
+        for (int i = 0; i < 4 * plan->config.n_audio_state; i++)
+            after[i] =
+                job->smooth ? 1 / smooth_factors(job->smooth, layer, SMOOTH_DOWN)[i] : 1;
+    }
+}
+
+int pack_all(const struct model_source *s, const struct smooth *smooth, uint8_t *image,
+             struct err *e)
 {
     int n_parts = s->plan->n_parts;
-    struct pack_job job = {.source = s, .image = image, .kernels = kernels_choose()};
+    struct pack_job job = {
+        .source = s, .smooth = smooth, .image = image, .kernels = kernels_choose()};
     atomic_init(&job.next, 0);
     atomic_init(&job.bad_part, n_parts);
     atomic_init(&job.no_memory, false);
+    int status = 0;
+    if (s->plan->slots[SLOT_TOKENS].type == WEIGHT_S8)
+        status = token_columns_find(s, &job.tokens, e);
     job.first_chunk = mem_array((size_t)n_parts + 1, sizeof *job.first_chunk);
-    if (!job.first_chunk)
-        return err_set(e, ERR_NOMEM, "out of memory");
-    divide(&job);
-    run(&job);
+    if (!status && !job.first_chunk)
+        status = err_set(e, ERR_NOMEM, "out of memory");
+    if (!status) {
+        divide(&job);
+        run(&job);
+        pack_after(&job);
+    }
     free(job.first_chunk);
+    token_columns_release(&job.tokens);
+    if (status)
+        return status;
     int bad = atomic_load(&job.bad_part);
     if (atomic_load(&job.no_memory))
         return err_set(e, ERR_NOMEM, "out of memory");

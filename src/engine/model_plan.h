@@ -26,6 +26,8 @@ enum fixed_slot {
     SLOT_TEXT_POSITIONS,
     SLOT_TEXT_NORM_GAIN,
     SLOT_TEXT_NORM_BIAS,
+    SLOT_TOKENS_COMMON, /* of no part: pack_tokens.h */
+    SLOT_TOKENS_FACTORS,
     FIXED_SLOTS
 };
 
@@ -42,6 +44,8 @@ enum encoder_slot {
     ENC_UP_BIAS,
     ENC_DOWN,
     ENC_DOWN_BIAS,
+    ENC_UP_AFTER, /* of no part: what smooth.h has the GELU's results multiplied by; in a
+                   * decoder layer nothing */
     ENC_SLOTS
 };
 
