@@ -140,11 +140,12 @@ static void plan_wanted(struct net *n, const struct net_input *inputs, int count
 
 /* ---- the layers -------------------------------------------------------------------- */
 
+/* An element of the embedding in 8 bits, as pack_tokens.h has made it. */
 static float token_at(const struct whisper_model *m, int token, int i)
 {
     const struct weight *w = &m->token_embedding;
-    float value = weight_at(w, token, i) + (w->common ? w->common[i] : 0);
-    return m->token_factors ? value * m->token_factors[i] : value;
+    float value = weight_at(w, token, i);
+    return m->token_factors ? (value + w->common[i]) * m->token_factors[i] : value;
 }
 
 /* A row of the embedding is a column of lanes in its panel. */

@@ -82,7 +82,6 @@ static void s8_task(void *arg, int task, int thread)
     g.y += (size_t)p.row * g.y_stride + p.column;
     g.bias = g.bias ? g.bias + p.column : NULL;
     g.w_scales += p.column;
-    g.after = g.after ? g.after + p.column : NULL;
     g.shifts = g.shifts ? g.shifts + p.row : NULL;
     g.w = weight_panel(job->w, p.panel);
     const struct kernels *k = job->net->kernels;
@@ -167,7 +166,7 @@ void linear_code_row(const struct net *n, const struct weight *w,
         n->kernels->quantise_8(x, k, 127, out, scale, sum);
 }
 
-/* What is missing in a row of outputs when the inputs are x. */
+/* What all outputs of a row of inputs are to have added. */
 static float common_of(const struct weight *w, const float *x)
 {
     float sum = 0;
@@ -218,7 +217,6 @@ static void quantise(struct linear_job *job, const struct layer_norm *norm)
         .k = g->k,
         .n = g->n,
         .flags = g->flags,
-        .after = job->w->after,
         .shifts = job->w->common ? n->code_shifts : NULL,
     };
 }

@@ -6,7 +6,6 @@
 #include "engine/model_ggml.h"
 #include "engine/model_image.h"
 #include "engine/model_safetensors.h"
-#include "engine/smooth.h"
 #include "engine/tokenizer.h"
 
 #include <sys/mman.h>
@@ -60,29 +59,6 @@ static int open_image(struct whisper_model **out, int fd, struct err *e)
     return status;
 }
 
-/* Two images one after the other: what the first has heard decides what the second is
- * like. */
-static int build(struct model_source *s, enum whisper_weights weights, int *fd,
-                 struct err *e)
-{
-    struct whisper_model *plain = NULL;
-    struct smooth *smooth = NULL;
-    if (weights != WHISPER_WEIGHTS_8_BITS)
-        return image_build(s, weights, NULL, fd, e);
-    int first, status = image_build(s, weights, NULL, &first, e);
-    if (status)
-        return status;
-    status = whisper_model_attach(&plain, first, e);
-    close(first);
-    if (!status)
-        status = smooth_measure(&smooth, plain, e);
-    whisper_model_free(plain);
-    if (!status)
-        status = image_build(s, weights, smooth, fd, e);
-    smooth_free(smooth);
-    return status;
-}
-
 /* From the model's own file, which takes longest. */
 static int pack(struct whisper_model **out, const char *path,
                 enum whisper_weights weights, struct err *e)
@@ -90,7 +66,7 @@ static int pack(struct whisper_model **out, const char *path,
     struct model_source source = {0};
     int fd = -1, status = read_source(&source, path, e);
     if (!status) {
-        status = build(&source, weights, &fd, e);
+        status = image_build(&source, weights, &fd, e);
         if (!status)
             status = open_image(out, fd, e);
         if (status)

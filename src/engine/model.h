@@ -50,9 +50,7 @@ struct weight {
     const void *data;    /* panels, float, uint16_t (IEEE half) or uint8_t */
     const float *scales; /* [rows, up to whole panels] of 8 bits; else NULL */
     const float *bias;   /* [rows], or NULL: none */
-    const float
-        *after; /* [rows], or NULL: what its outputs are multiplied by (smooth.h) */
-    const float *common; /* [cols], or NULL: what all its rows have been lessened by */
+    const float *common; /* [cols], or NULL: by what its rows have been lessened */
     enum weight_type type;
     bool fine;      /* of 8 bits: its inputs take 16 */
     int rows, cols; /* outputs, inputs */
@@ -91,7 +89,7 @@ struct whisper_model {
     struct encoder_layer *encoder; /* owned [n_audio_layer] */
 
     struct weight token_embedding; /* [n_vocab][text state], also the last layer */
-    const float *token_factors;    /* [text state], or NULL: what its columns, after
+    const float *token_factors;    /* [text state], or NULL: what its columns, with
                                     * `common`, are multiplied by to be a token's */
     const float *text_positions;   /* [n_text_ctx][text state] */
     struct layer_norm text_norm;

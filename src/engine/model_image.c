@@ -112,14 +112,14 @@ static int reserve(int fd, size_t bytes, struct err *e)
                    bytes / 1000000 + 1);
 }
 
-static int fill(struct model_source *s, const struct smooth *smooth,
-                const struct image_sections *at, int fd, struct err *e)
+static int fill(struct model_source *s, const struct image_sections *at, int fd,
+                struct err *e)
 {
     uint8_t *image = mmap(NULL, at->end, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (image == MAP_FAILED)
         return err_errno(e, "cannot map the model's memory");
     write_head(s, at, image);
-    int status = pack_all(s, smooth, image, e);
+    int status = pack_all(s, image, e);
     munmap(image, at->end);
     return status;
 }
@@ -137,8 +137,8 @@ int image_seal(int fd, struct err *e)
     return 0;
 }
 
-int image_build(struct model_source *s, enum whisper_weights weights,
-                const struct smooth *smooth, int *out, struct err *e)
+int image_build(struct model_source *s, enum whisper_weights weights, int *out,
+                struct err *e)
 {
     struct image_sections at;
     choose_types(s, weights);
@@ -150,7 +150,7 @@ int image_build(struct model_source *s, enum whisper_weights weights,
         return fd;
     status = reserve(fd, at.end, e);
     if (!status)
-        status = fill(s, smooth, &at, fd, e);
+        status = fill(s, &at, fd, e);
     if (!status)
         status = image_seal(fd, e);
     if (status) {
@@ -311,8 +311,6 @@ static void resolve_encoder(struct whisper_model *m, const struct model_plan *p)
             .mlp_up = weight_of(m, p, s + ENC_UP, s + ENC_UP_BIAS),
             .mlp_down = weight_of(m, p, s + ENC_DOWN, s + ENC_DOWN_BIAS),
         };
-        if (m->encoder[i].mlp_up.type == WEIGHT_S8)
-            m->encoder[i].mlp_up.after = vector_at(m, p, s + ENC_UP_AFTER);
     }
 }
 

@@ -19,13 +19,10 @@
 int image_memory(struct err *e);
 int image_seal(int fd, struct err *e);
 
-struct smooth; /* smooth.h */
-
-/* Pack a complete source, with these factors, or, NULL, with none. *fd is a memfd sealed
- * against every change, owned by the caller. ERR_CORRUPT names a tensor that holds an
- * infinity or a NaN. */
-int image_build(struct model_source *s, enum whisper_weights weights,
-                const struct smooth *smooth, int *fd, struct err *e);
+/* Pack a complete source. *fd is a memfd sealed against every change, owned by the
+ * caller. ERR_CORRUPT names a tensor that holds an infinity or a NaN. */
+int image_build(struct model_source *s, enum whisper_weights weights, int *fd,
+                struct err *e);
 
 /* Whether nobody but us and root can change a file: only then is it safe to map. */
 bool image_file_is_ours(const struct stat *st);

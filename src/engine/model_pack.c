@@ -16,7 +16,6 @@
 
 struct pack_job {
     const struct model_source *source; /* borrowed */
-    const struct smooth *smooth;       /* borrowed or NULL */
     struct token_columns tokens;       /* owned; empty where tokens are not in 8 bits */
     uint8_t *image;                    /* borrowed */
     const struct kernels *kernels;     /* static */
@@ -129,38 +128,27 @@ static void interleave_s8(const float *rows, int n_rows, int cols, uint8_t *pane
     }
 }
 
-/* Up to 16 rows of a part, as smooth.h and pack_tokens.h want them. */
-static bool smooth_rows(const struct pack_job *job, int part, int row, int n_rows,
-                        size_t cols, float *values)
+/* Rows of a part as they are to be rounded. */
+static bool ready_rows(const struct pack_job *job, int part, int n_rows, size_t cols,
+                       float *values)
 {
-    const float *by_column, *by_row;
-    if (job->source->plan->parts[part].slot == SLOT_TOKENS) {
-        for (int r = 0; r < n_rows; r++)
-            token_columns_apply(&job->tokens, values + (size_t)r * cols, cols);
-        return f32_all_finite(values, (size_t)n_rows * cols);
-    }
-    if (!job->smooth)
+    if (job->source->plan->parts[part].slot != SLOT_TOKENS)
         return true;
-    smooth_part(job->smooth, job->source->plan, part, &by_column, &by_row);
-    for (int r = 0; r < n_rows && (by_column || by_row); r++) {
-        float *x = values + (size_t)r * cols, divide = by_row ? 1 / by_row[row + r] : 1;
-        for (size_t i = 0; i < cols; i++)
-            x[i] *= by_column ? by_column[i] * divide : divide;
-    }
+    for (int r = 0; r < n_rows; r++)
+        token_columns_apply(&job->tokens, values + (size_t)r * cols, cols);
     return f32_all_finite(values, (size_t)n_rows * cols);
 }
 
-/* One vector: its elements are rows. */
-static bool smooth_vector(const struct pack_job *job, int part, size_t n, float *values)
+/* A vector: what leads to the token embedding is divided by what that is multiplied by.
+ */
+static bool ready_vector(const struct pack_job *job, int part, size_t n, float *values)
 {
     int slot = job->source->plan->parts[part].slot;
-    const float *by_column, *by_row = NULL;
-    if (slot == SLOT_TEXT_NORM_GAIN || slot == SLOT_TEXT_NORM_BIAS)
-        by_row = job->tokens.factors;
-    else if (job->smooth && job->source->plan->parts[part].n_dims == 1)
-        smooth_part(job->smooth, job->source->plan, part, &by_column, &by_row);
-    for (size_t i = 0; i < n && by_row; i++)
-        values[i] /= by_row[i];
+    if (!job->tokens.factors ||
+        (slot != SLOT_TEXT_NORM_GAIN && slot != SLOT_TEXT_NORM_BIAS))
+        return true;
+    for (size_t i = 0; i < n; i++)
+        values[i] /= job->tokens.factors[i];
     return f32_all_finite(values, n);
 }
 
@@ -177,7 +165,7 @@ static bool pack_panel(const struct pack_job *job, int part, int row, int n_rows
         if (!pack_row(job->kernels, &job->source->tensors[part], (size_t)(row + r), cols,
                       read, (uint8_t *)scratch + (size_t)r * cols * size))
             return false;
-    if (slot->type == WEIGHT_S8 && !smooth_rows(job, part, row, n_rows, cols, scratch))
+    if (slot->type == WEIGHT_S8 && !ready_rows(job, part, n_rows, cols, scratch))
         return false;
     int first = p->first_row + row;
     uint8_t *at = job->image + slot->offset;
@@ -217,7 +205,7 @@ static bool pack_chunk(const struct pack_job *job, int part, int chunk, void *sc
             to += (size_t)p->first_row + (size_t)row * cols;
             good = pack_row(job->kernels, &job->source->tensors[part], (size_t)row, cols,
                             WEIGHT_F32, to) &&
-                   smooth_vector(job, part, cols, to);
+                   ready_vector(job, part, cols, to);
         }
         if (!good)
             return false;
@@ -290,34 +278,22 @@ static void divide(struct pack_job *job)
     job->row_bytes = widest * sizeof(float);
 }
 
-static float *vector_of(const struct pack_job *job, int slot)
-{
-    return (void *)(job->image + job->source->plan->slots[slot].offset);
-}
-
-/* What no part fills: how tokens are come by, and what the results of the GELU are
- * multiplied by. */
-static void pack_after(const struct pack_job *job)
+/* What no part fills. */
+static void pack_columns(const struct pack_job *job)
 {
     const struct model_plan *plan = job->source->plan;
+    float *common = (void *)(job->image + plan->slots[SLOT_TOKENS_COMMON].offset);
+    float *factors = (void *)(job->image + plan->slots[SLOT_TOKENS_FACTORS].offset);
     for (int i = 0; i < plan->config.n_text_state && job->tokens.common; i++) {
-        vector_of(job, SLOT_TOKENS_COMMON)[i] = job->tokens.common[i];
-        vector_of(job, SLOT_TOKENS_FACTORS)[i] = 1 / job->tokens.factors[i];
-    }
-    for (int layer = 0; layer < plan->config.n_audio_layer; layer++) {
-        float *after = vector_of(job, plan_encoder_slot(layer, ENC_UP_AFTER));
-        for (int i = 0; i < 4 * plan->config.n_audio_state; i++)
-            after[i] =
-                job->smooth ? 1 / smooth_factors(job->smooth, layer, SMOOTH_DOWN)[i] : 1;
+        common[i] = job->tokens.common[i];
+        factors[i] = 1 / job->tokens.factors[i];
     }
 }
 
-int pack_all(const struct model_source *s, const struct smooth *smooth, uint8_t *image,
-             struct err *e)
+int pack_all(const struct model_source *s, uint8_t *image, struct err *e)
 {
     int n_parts = s->plan->n_parts;
-    struct pack_job job = {
-        .source = s, .smooth = smooth, .image = image, .kernels = kernels_choose()};
+    struct pack_job job = {.source = s, .image = image, .kernels = kernels_choose()};
     atomic_init(&job.next, 0);
     atomic_init(&job.bad_part, n_parts);
     atomic_init(&job.no_memory, false);
@@ -330,7 +306,7 @@ int pack_all(const struct model_source *s, const struct smooth *smooth, uint8_t 
     if (!status) {
         divide(&job);
         run(&job);
-        pack_after(&job);
+        pack_columns(&job);
     }
     free(job.first_chunk);
     token_columns_release(&job.tokens);

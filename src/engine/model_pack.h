@@ -3,7 +3,6 @@
 #define ENGINE_MODEL_PACK_H
 
 #include "engine/model_source.h"
-#include "engine/smooth.h"
 
 struct kernels;
 
@@ -13,9 +12,7 @@ bool pack_row(const struct kernels *kernels, const struct source_tensor *t, size
               size_t cols, enum weight_type type, void *out);
 
 /* Fill every slot of the plan, which has been laid out, in `image`, whose bytes are zero
- * there; `smooth` may be NULL. ERR_CORRUPT names the first tensor that holds an infinity
- * or a NaN. */
-int pack_all(const struct model_source *s, const struct smooth *smooth, uint8_t *image,
-             struct err *e);
+ * there. ERR_CORRUPT names the first tensor that holds an infinity or a NaN. */
+int pack_all(const struct model_source *s, uint8_t *image, struct err *e);
 
 #endif

@@ -44,8 +44,6 @@ enum encoder_slot {
     ENC_UP_BIAS,
     ENC_DOWN,
     ENC_DOWN_BIAS,
-    ENC_UP_AFTER, /* of no part: what smooth.h has the GELU's results multiplied by; in a
-                   * decoder layer nothing */
     ENC_SLOTS
 };
 

@@ -286,12 +286,6 @@ void net_set_probe(struct net *n, net_probe_fn probe, void *arg)
     n->probe_arg = arg;
 }
 
-void net_set_listen(struct net *n, net_listen_fn listen, void *arg)
-{
-    n->listen = listen;
-    n->listen_arg = arg;
-}
-
 void net_set_capture(struct net *n, const struct net_capture *capture)
 {
     n->capture = capture;

@@ -68,8 +68,6 @@ struct net {
 
     bool (*stop)(void *arg); /* see net_set_stop */
     void *stop_arg;          /* borrowed */
-    net_listen_fn listen;    /* NULL: nobody */
-    void *listen_arg;        /* borrowed */
     net_probe_fn probe;
     void *probe_arg;                   /* borrowed */
     const struct net_capture *capture; /* borrowed or NULL */

@@ -67,13 +67,10 @@ void rows_load(struct rows *r, const struct weight *w, const struct layer_norm *
     size_t cols = (size_t)w->cols;
     if (w->type == WEIGHT_S8) {
         r->code_stride = linear_code_bytes(w->cols);
-        for (int i = 0; i < r->m; i++) {
-            const float *row = x + (size_t)i * x_stride;
-            linear_code_row(n, w, norm, row, r->codes + (size_t)i * r->code_stride,
-                            &r->code_scales[i], &r->code_sums[i], r->norm);
-            if (n->listen)
-                n->listen(n->listen_arg, r->thread, w, norm ? r->norm : row);
-        }
+        for (int i = 0; i < r->m; i++)
+            linear_code_row(n, w, norm, x + (size_t)i * x_stride,
+                            r->codes + (size_t)i * r->code_stride, &r->code_scales[i],
+                            &r->code_sums[i], r->norm);
         return;
     }
     r->x = x;
@@ -107,7 +104,6 @@ static void multiply_codes(const struct rows *r, const struct weight *w, int at,
         .k = w->cols,
         .n = count,
         .flags = flags,
-        .after = w->after ? w->after + at : NULL,
     };
     (w->fine ? k->gemm_s8_16 : k->gemm_s8)(&g);
 }

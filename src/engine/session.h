@@ -49,13 +49,6 @@ const float *net_encoded(const struct net *n);
 typedef void (*net_probe_fn)(void *arg, int layer, const float *x, int rows, int cols);
 void net_set_probe(struct net *n, net_probe_fn probe, void *arg);
 
-/* For smooth.h: called with every row x [w->cols] that a matrix of the encoder, or the
- * first of the cross-attention's keys and values, is multiplied with in 8 bits, by any
- * thread. */
-typedef void (*net_listen_fn)(void *arg, int thread, const struct weight *w,
-                              const float *x);
-void net_set_listen(struct net *n, net_listen_fn listen, void *arg);
-
 /* A slot is a sequence's self-attention cache. */
 void net_slot_begin(struct net *n, int slot, int window); /* empty it */
 /* Fork a sequence: `to` becomes like `from`. The first `same` positions are alike

@@ -174,8 +174,7 @@ static void multiply_s8(const struct gemm_s8 *g, int bytes)
             v += g->shifts ? g->shifts[row] : 0;
             if (g->flags & GEMM_ADD)
                 v += y[i];
-            v = g->flags & GEMM_GELU ? gelu_one(v) : v;
-            y[i] = g->after ? v * g->after[i] : v;
+            y[i] = g->flags & GEMM_GELU ? gelu_one(v) : v;
         }
     }
 }

@@ -131,8 +131,6 @@ SIMD void S8(s8_finish)(const struct gemm_s8 *g, vf *sum, float *y, int row, int
                 v += vf_load(out);
             if (g->flags & GEMM_GELU)
                 v = vf_gelu(v);
-            if (g->after)
-                v *= vf_load(g->after + column + p * LANES);
             vf_store(out, v);
         }
     }
@@ -202,18 +200,14 @@ SIMD void S8(s8_finish_end)(const struct gemm_s8 *g, vf *sum, int row, int colum
 {
     size_t width = (size_t)(g->n - column);
     float out[S8_ROWS * KERNEL_LANES] = {0}, bias[KERNEL_LANES] = {0};
-    float after[KERNEL_LANES] = {0};
     float *y = g->y + (size_t)row * g->y_stride + column;
     struct gemm_s8 part = *g;
     if (g->bias)
         memcpy(bias, g->bias + column, width * sizeof *bias);
-    if (g->after)
-        memcpy(after, g->after + column, width * sizeof *after);
     for (int r = 0; r < R && (g->flags & GEMM_ADD); r++)
         memcpy(out + r * KERNEL_LANES, y + (size_t)r * g->y_stride, width * sizeof *out);
     part.y_stride = KERNEL_LANES;
     part.bias = bias;
-    part.after = g->after ? after : NULL;
     part.w_scales = g->w_scales + column;
     S8(s8_finish)(&part, sum, out, row, 0, R, 1);
     for (int r = 0; r < R; r++)

@@ -194,64 +194,24 @@ static void test_packs_every_element_of_every_type(void **state)
         check_type((enum tensor_type)type);
 }
 
-static bool ends_in(const char *name, const char *end)
+/* What a column of the token embedding has been multiplied by, which the last norm was
+ * divided by. */
+static float token_factor(const struct model_files *f, const struct whisper_model *m,
+                          size_t i)
 {
-    size_t n = strlen(name), m = strlen(end);
-    return n >= m && !strcmp(name + n - m, end);
-}
-
-static float given(const struct model_files *f, const char *name, size_t i)
-{
-    int part = plan_find_ggml(f->plan, name, strlen(name));
-    assert_true(part >= 0);
-    return model_files_value(f, part, i);
-}
-
-/* What a vector of the file was divided by to become what the model holds. */
-static float divisor(const struct model_files *f, const char *name, const float *held,
-                     size_t i)
-{
+    static const char gain[] = "decoder.ln.weight", bias[] = "decoder.ln.bias";
     int power;
-    float by = given(f, name, i) / held[i];
-    if (held[i] == 0)
-        fail_msg("%s [%zu] tells no factor", name, i);
-    assert_true(frexpf(by, &power) == 0.5f); /* a power of two, exactly */
-    return by;
+    float factor = 1 / m->token_factors[i];
+    assert_true(frexpf(factor, &power) == 0.5f); /* a power of two, exactly */
+    assert_true(m->text_norm.gain[i] * factor ==
+                model_files_value(f, plan_find_ggml(f->plan, gain, strlen(gain)), i));
+    assert_true(m->text_norm.bias[i] * factor ==
+                model_files_value(f, plan_find_ggml(f->plan, bias, strlen(bias)), i));
+    return factor;
 }
 
-/* What a column of a part has been multiplied by: an equal share is in what comes before.
- */
-static float column_factor(const struct model_files *f, const struct whisper_model *m,
-                           const char *name, size_t i)
-{
-    const struct encoder_layer *e = &m->encoder[0];
-    if (!strcmp(name, "decoder.token_embedding.weight"))
-        return divisor(f, "decoder.ln.weight", m->text_norm.gain, i);
-    if (ends_in(name, "cross_attn.key.weight") ||
-        ends_in(name, "cross_attn.value.weight"))
-        return divisor(f, "encoder.ln_post.weight", m->audio_norm.gain, i);
-    if (!strncmp(name, "decoder", 7))
-        return 1;
-    if (ends_in(name, "mlp.0.weight"))
-        return divisor(f, "encoder.blocks.0.mlp_ln.weight", e->mlp_norm.gain, i);
-    if (ends_in(name, "mlp.2.weight"))
-        return 1 / e->mlp_up.after[i];
-    if (ends_in(name, "attn.out.weight"))
-        return divisor(f, "encoder.blocks.0.attn.value.bias", e->attn_qkv.bias + 128, i);
-    return divisor(f, "encoder.blocks.0.attn_ln.weight", e->attn_norm.gain, i);
-}
-
-static float row_factor(const struct model_files *f, const struct whisper_model *m,
-                        const char *name, size_t row)
-{
-    if (strcmp(name, "encoder.blocks.0.attn.value.weight") != 0)
-        return 1;
-    return divisor(f, "encoder.blocks.0.attn.value.bias",
-                   m->encoder[0].attn_qkv.bias + 128, row);
-}
-
-/* In 8 bits every element, times what its column is, is the nearest multiple of its row's
- * scale, which is a 127th of the greatest; convolutions stay as they are. */
+/* In 8 bits every element is the nearest multiple of its row's scale, which is a 127th of
+ * the greatest, after what is done with tokens; convolutions stay as they are. */
 static void check_part_8(const struct model_files *f, const struct whisper_model *m,
                          int part)
 {
@@ -264,12 +224,10 @@ static void check_part_8(const struct model_files *f, const struct whisper_model
     for (size_t row = 0; !p->conv && row < (size_t)p->dims[0]; row++) {
         int at = place.first_row + (int)row;
         float scale = place.weight->scales[at], most = 0;
-        float divide = row_factor(f, m, p->ggml, row);
         for (size_t i = 0; i < cols; i++) {
-            float wanted = model_files_value(f, part, row * cols + i) *
-                           column_factor(f, m, p->ggml, i) / divide;
+            float wanted = model_files_value(f, part, row * cols + i);
             if (place.weight->common)
-                wanted -= place.weight->common[i];
+                wanted = wanted * token_factor(f, m, i) - place.weight->common[i];
             float found = weight_at(place.weight, at, (int)i);
             most = fmaxf(most, fabsf(wanted));
             if (!(fabsf(found - wanted) <= 0.5001f * scale))

@@ -1,5 +1,5 @@
-/* Factors before rounding to 8 bits: exact where nothing is rounded, and never worse than
- * without where columns differ. */
+/* The token embedding before it is rounded to 8 bits: exact where nothing is rounded, and
+ * nearer than without where columns differ. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,6 @@
 
 #include "base/mem.h"
 #include "engine/pack_tokens.h"
-#include "engine/smooth.h"
 
 #include <math.h>
 
@@ -40,11 +39,6 @@ static void factors_are_powers_of_two(void **state)
     static const float most[] = {1, 1, 16, 0, INFINITY, NAN, 1e-30f, 1, 1e9f};
     float factors[9];
     int power;
-    smooth_choose(most, 9, factors);
-    for (int i = 0; i < 9; i++)
-        assert_true(frexpf(factors[i], &power) == 0.5f && power >= -5 && power <= 7);
-    assert_true(factors[3] == 1 && factors[4] == 1 && factors[5] == 1 && factors[6] == 1);
-    assert_true(factors[2] > factors[0] && factors[8] > factors[2]);
     token_columns_choose(most, 9, factors);
     for (int i = 0; i < 9; i++)
         assert_true(frexpf(factors[i], &power) == 0.5f && power >= -5 && power <= 7);
@@ -58,9 +52,6 @@ static void what_is_alike_stays_as_it_is(void **state)
     float most[COLS], factors[COLS];
     for (int i = 0; i < COLS; i++)
         most[i] = 3;
-    smooth_choose(most, COLS, factors);
-    for (int i = 0; i < COLS; i++)
-        assert_true(factors[i] == 1);
     token_columns_choose(most, COLS, factors);
     for (int i = 0; i < COLS; i++)
         assert_true(factors[i] == 1);
