@@ -16,7 +16,8 @@
  *
  *     data[(r / 16) * cols4 * 16 + (k / 4) * 64 + r % 16 * 4 + k % 4],
  *
- * where cols4 is cols, up to a multiple of 4; the scales lie behind the panels. */
+ * where cols4 is cols, up to a multiple of 4; the scales lie behind the panels. What is
+ * done with the token embedding before is in pack_tokens.h. */
 #ifndef ENGINE_MODEL_H
 #define ENGINE_MODEL_H
 

@@ -2,10 +2,11 @@
  *
  * Columns of it that are large in every row alike would take most of the numbers that a
  * row has, and what tells one token from another would be rounded coarsely: it made two
- * thirds of what 8 bits cost a decoder. So what the rows have in common, the mean of each
- * column, is taken out; then each column is multiplied by a factor, a power of two, that
- * makes its greatest about as large as those of the others. The factor's inverse is in
- * the last norm, the mean's product with the input is added to all logits of a row. */
+ * thirds of what 8 bits cost the decoder of tiny. So what the rows have in common, the
+ * mean of each column, is taken out; then each column is multiplied by a factor, a power
+ * of two, that makes its greatest about as large as those of the others. The factor's
+ * inverse is in the last norm, the mean's product with the input is added to all logits
+ * of a row. */
 #ifndef ENGINE_PACK_TOKENS_H
 #define ENGINE_PACK_TOKENS_H
 
