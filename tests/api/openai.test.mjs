@@ -51,7 +51,9 @@ function isSure(logprobs, text) {
     assert.ok(token.logprob <= 0 && token.logprob > -20);
     assert.equal(token.token, Buffer.from(token.bytes).toString());
   }
-  assert.equal(Buffer.concat(logprobs.map((token) => Buffer.from(token.bytes))).toString().trim(), text.trim());
+  // Of bytes that are no character each reader makes as many signs as it likes.
+  const readable = (bytes) => bytes.toString().trim().replace(/\uFFFD+/g, '\uFFFD');
+  assert.equal(readable(Buffer.concat(logprobs.map((token) => Buffer.from(token.bytes)))), readable(Buffer.from(text)));
 }
 
 /** What the client throws. */
@@ -466,25 +468,27 @@ describe('OpenAI\'s client goes on', needsModel, () => {
     const bytes = repeated(speech, 16);
     // The client knows one address, so the next one has to have the same.
     const again = { folder, env: { ...env, PORT: String(await freePort()) } };
+    // By another service: here the same would be known already.
+    const calm = await startServer({ env });
+    const undisturbed = await clientOf(calm).audio.transcriptions.create({ file: await file(bytes), model: 'tiny' });
+    await calm.stop();
     let server = await startServer(again);
-    const undisturbed = await clientOf(server).audio.transcriptions.create({
-      file: await file(bytes), model: 'tiny', prompt: 'A calm day.' });
     const client = clientOf(server, { maxRetries: 8 });
     const answer = client.audio.transcriptions.create({
       file: await file(bytes), model: 'tiny', response_format: 'verbose_json' });
     const running = (list) => list[0] && (hasEnded(list[0]) || (list[0].status === 'processing' && list[0].progress > 0));
     for (let i = 0; i < 2; i++) {
-      const [job] = await until(async () => (await jobs(server)).slice(0, -1), running);
+      const [job] = await until(() => jobs(server), running);
       assert.equal(job.status, 'processing', 'it was done before it could be disturbed');
       await server.kill();
       server = await startServer(again);
     }
     const { text } = await answer;
     const list = await jobs(server);
-    assert.equal(list.length, 2);
+    assert.equal(list.length, 1);
     assert.equal(list[0].status, 'completed');
     assert.match(text, /stew for dinner/);
-    assert.equal(text.match(/stew for dinner/g).length, undisturbed.text.match(/stew for dinner/g).length);
+    assert.equal(text, undisturbed.text);
     assert.equal((await server.stop()).code, 0);
   });
 

@@ -165,7 +165,8 @@ for (const alone of [false, true]) {
       const back = await s.isBack();
       assert.ok(meanwhile > 3, `${meanwhile} jobs were done while Redis slept`);
       const slowest = most(answers.map(({ ms }) => ms));
-      assert.ok(slowest < 3000, `an upload took ${slowest} ms`);
+      // On a busy machine, too, none waits for as long as Redis sleeps.
+      assert.ok(slowest < size(5000, 3000), `an upload took ${slowest} ms`);
       t.diagnostic(`${await s.end()}; ${answers.length} uploads, the slowest in ${slowest} ms, and ${meanwhile} jobs done while it slept; all were there ${Math.round(back)} ms after it woke`);
     });
   });

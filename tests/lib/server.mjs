@@ -89,7 +89,11 @@ export async function startServer({ folder = tempFolder(), env = {}, args = [], 
     port,
     folder,
     pid: child.pid,
-    exited,
+    /** {code, signal} of its end; who waits for that is not taken for done. */
+    get exited() {
+      const awake = setInterval(() => {}, 1000);
+      return exited.finally(() => clearInterval(awake));
+    },
     log: () => log,
     /** What it has printed on standard output. */
     out: () => out,
