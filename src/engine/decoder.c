@@ -140,14 +140,6 @@ static void plan_wanted(struct net *n, const struct net_input *inputs, int count
 
 /* ---- the layers -------------------------------------------------------------------- */
 
-/* An element of the embedding in 8 bits, as pack_tokens.h has made it. */
-static float token_at(const struct whisper_model *m, int token, int i)
-{
-    const struct weight *w = &m->token_embedding;
-    float value = weight_at(w, token, i);
-    return m->token_factors ? (value + w->common[i]) * m->token_factors[i] : value;
-}
-
 /* A row of the embedding is a column of lanes in its panel. */
 static void embed(const struct net *n, int32_t token, int position, float *x)
 {
@@ -157,7 +149,7 @@ static void embed(const struct net *n, int32_t token, int position, float *x)
                 (size_t)(token % WEIGHT_PANEL);
     const float *positions = n->model->text_positions + (size_t)position * cols;
     for (size_t i = 0; i < cols; i++, at += WEIGHT_PANEL) {
-        float value = w->type == WEIGHT_S8 ? token_at(n->model, token, (int)i)
+        float value = w->type == WEIGHT_S8 ? weight_at(w, token, (int)i)
                       : w->type == WEIGHT_F16
                           ? half_to_float(((const uint16_t *)w->data)[at])
                           : ((const float *)w->data)[at];

@@ -82,7 +82,6 @@ static void s8_task(void *arg, int task, int thread)
     g.y += (size_t)p.row * g.y_stride + p.column;
     g.bias = g.bias ? g.bias + p.column : NULL;
     g.w_scales += p.column;
-    g.shifts = g.shifts ? g.shifts + p.row : NULL;
     g.w = weight_panel(job->w, p.panel);
     const struct kernels *k = job->net->kernels;
     (job->w->fine ? k->gemm_s8_16 : k->gemm_s8)(&g);
@@ -166,28 +165,15 @@ void linear_code_row(const struct net *n, const struct weight *w,
         n->kernels->quantise_8(x, k, 127, out, scale, sum);
 }
 
-/* What all outputs of a row of inputs are to have added. */
-static float common_of(const struct weight *w, const float *x)
-{
-    float sum = 0;
-    for (int i = 0; i < w->cols; i++)
-        sum += x[i] * w->common[i];
-    return sum;
-}
-
 static void quantise_task(void *arg, int task, int thread)
 {
     const struct quantise_job *job = arg;
     int end = (task + 1) * QUANTISE_ROWS < job->m ? (task + 1) * QUANTISE_ROWS : job->m;
     struct net *n = job->net;
-    for (int row = task * QUANTISE_ROWS; row < end; row++) {
-        const float *x = job->x + (size_t)row * job->x_stride;
-        float *normed = net_strip(n, thread);
-        linear_code_row(n, job->w, job->norm, x, n->codes + (size_t)row * job->stride,
-                        &n->code_scales[row], &n->code_sums[row], normed);
-        if (job->w->common)
-            n->code_shifts[row] = common_of(job->w, job->norm ? normed : x);
-    }
+    for (int row = task * QUANTISE_ROWS; row < end; row++)
+        linear_code_row(n, job->w, job->norm, job->x + (size_t)row * job->x_stride,
+                        n->codes + (size_t)row * job->stride, &n->code_scales[row],
+                        &n->code_sums[row], net_strip(n, thread));
 }
 
 static void quantise(struct linear_job *job, const struct layer_norm *norm)
@@ -217,7 +203,6 @@ static void quantise(struct linear_job *job, const struct layer_norm *norm)
         .k = g->k,
         .n = g->n,
         .flags = g->flags,
-        .shifts = job->w->common ? n->code_shifts : NULL,
     };
 }
 

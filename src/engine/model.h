@@ -16,8 +16,7 @@
  *
  *     data[(r / 16) * cols4 * 16 + (k / 4) * 64 + r % 16 * 4 + k % 4],
  *
- * where cols4 is cols, up to a multiple of 4; the scales lie behind the panels. What is
- * done with the token embedding before is in pack_tokens.h. */
+ * where cols4 is cols, up to a multiple of 4; the scales lie behind the panels. */
 #ifndef ENGINE_MODEL_H
 #define ENGINE_MODEL_H
 
@@ -51,7 +50,6 @@ struct weight {
     const void *data;    /* panels, float, uint16_t (IEEE half) or uint8_t */
     const float *scales; /* [rows, up to whole panels] of 8 bits; else NULL */
     const float *bias;   /* [rows], or NULL: none */
-    const float *common; /* [cols], or NULL: by what its rows have been lessened */
     enum weight_type type;
     bool fine;      /* of 8 bits: its inputs take 16 */
     int rows, cols; /* outputs, inputs */
@@ -90,8 +88,6 @@ struct whisper_model {
     struct encoder_layer *encoder; /* owned [n_audio_layer] */
 
     struct weight token_embedding; /* [n_vocab][text state], also the last layer */
-    const float *token_factors;    /* [text state], or NULL: what its columns, with
-                                    * `common`, are multiplied by to be a token's */
     const float *text_positions;   /* [n_text_ctx][text state] */
     struct layer_norm text_norm;
     struct decoder_layer *decoder; /* owned [n_text_layer] */

@@ -344,10 +344,6 @@ static int resolve(struct whisper_model *m, const struct model_plan *p, struct e
     m->audio_positions = vector_at(m, p, SLOT_AUDIO_POSITIONS);
     m->audio_norm = norm_of(m, p, SLOT_AUDIO_NORM_GAIN);
     m->token_embedding = fine_weight_of(m, p, SLOT_TOKENS, -1);
-    if (m->token_embedding.type == WEIGHT_S8) {
-        m->token_embedding.common = vector_at(m, p, SLOT_TOKENS_COMMON);
-        m->token_factors = vector_at(m, p, SLOT_TOKENS_FACTORS);
-    }
     m->text_positions = vector_at(m, p, SLOT_TEXT_POSITIONS);
     m->text_norm = norm_of(m, p, SLOT_TEXT_NORM_GAIN);
     resolve_encoder(m, p);

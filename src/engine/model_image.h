@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 
 /* Of the layout, and of how weights are packed: an image of another one is not ours. */
-#define IMAGE_VERSION 4
+#define IMAGE_VERSION 3
 
 /* An empty memfd for an image, and the seals that end every change to one. */
 int image_memory(struct err *e);

@@ -2,7 +2,6 @@
 
 #include "base/mem.h"
 #include "engine/kernels/kernels.h"
-#include "engine/pack_tokens.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -16,7 +15,6 @@
 
 struct pack_job {
     const struct model_source *source; /* borrowed */
-    struct token_columns tokens;       /* owned; empty where tokens are not in 8 bits */
     uint8_t *image;                    /* borrowed */
     const struct kernels *kernels;     /* static */
     size_t row_bytes;                  /* of the widest row, as f32 */
@@ -41,8 +39,9 @@ static bool widen_row(const struct kernels *kernels, const uint8_t *from, size_t
     return true;
 }
 
-bool pack_row(const struct kernels *kernels, const struct source_tensor *t, size_t row,
-              size_t cols, enum weight_type type, void *out)
+/* One row of a part as the slot wants it, f32 or half, in order of the file. */
+static bool decode_row(const struct kernels *kernels, const struct source_tensor *t,
+                       size_t row, size_t cols, enum weight_type type, void *out)
 {
     size_t bytes = 0;
     if (!quant_row_bytes(t->type, cols, &bytes))
@@ -128,30 +127,6 @@ static void interleave_s8(const float *rows, int n_rows, int cols, uint8_t *pane
     }
 }
 
-/* Rows of a part as they are to be rounded. */
-static bool ready_rows(const struct pack_job *job, int part, int n_rows, size_t cols,
-                       float *values)
-{
-    if (job->source->plan->parts[part].slot != SLOT_TOKENS)
-        return true;
-    for (int r = 0; r < n_rows; r++)
-        token_columns_apply(&job->tokens, values + (size_t)r * cols, cols);
-    return f32_all_finite(values, (size_t)n_rows * cols);
-}
-
-/* A vector: what leads to the token embedding is divided by what that is multiplied by.
- */
-static bool ready_vector(const struct pack_job *job, int part, size_t n, float *values)
-{
-    int slot = job->source->plan->parts[part].slot;
-    if (!job->tokens.factors ||
-        (slot != SLOT_TEXT_NORM_GAIN && slot != SLOT_TEXT_NORM_BIAS))
-        return true;
-    for (size_t i = 0; i < n; i++)
-        values[i] /= job->tokens.factors[i];
-    return f32_all_finite(values, n);
-}
-
 /* Up to 16 rows of a part, from `row` on, into the panel that they fill. */
 static bool pack_panel(const struct pack_job *job, int part, int row, int n_rows,
                        void *scratch)
@@ -162,11 +137,9 @@ static bool pack_panel(const struct pack_job *job, int part, int row, int n_rows
     size_t size = slot->type == WEIGHT_F16 ? sizeof(uint16_t) : sizeof(float);
     enum weight_type read = slot->type == WEIGHT_F16 ? WEIGHT_F16 : WEIGHT_F32;
     for (int r = 0; r < n_rows; r++)
-        if (!pack_row(job->kernels, &job->source->tensors[part], (size_t)(row + r), cols,
-                      read, (uint8_t *)scratch + (size_t)r * cols * size))
+        if (!decode_row(job->kernels, &job->source->tensors[part], (size_t)(row + r),
+                        cols, read, (uint8_t *)scratch + (size_t)r * cols * size))
             return false;
-    if (slot->type == WEIGHT_S8 && !ready_rows(job, part, n_rows, cols, scratch))
-        return false;
     int first = p->first_row + row;
     uint8_t *at = job->image + slot->offset;
     void *panel =
@@ -203,9 +176,8 @@ static bool pack_chunk(const struct pack_job *job, int part, int chunk, void *sc
         } else {
             float *to = (void *)(job->image + slot->offset);
             to += (size_t)p->first_row + (size_t)row * cols;
-            good = pack_row(job->kernels, &job->source->tensors[part], (size_t)row, cols,
-                            WEIGHT_F32, to) &&
-                   ready_vector(job, part, cols, to);
+            good = decode_row(job->kernels, &job->source->tensors[part], (size_t)row,
+                              cols, WEIGHT_F32, to);
         }
         if (!good)
             return false;
@@ -278,18 +250,6 @@ static void divide(struct pack_job *job)
     job->row_bytes = widest * sizeof(float);
 }
 
-/* What no part fills. */
-static void pack_columns(const struct pack_job *job)
-{
-    const struct model_plan *plan = job->source->plan;
-    float *common = (void *)(job->image + plan->slots[SLOT_TOKENS_COMMON].offset);
-    float *factors = (void *)(job->image + plan->slots[SLOT_TOKENS_FACTORS].offset);
-    for (int i = 0; i < plan->config.n_text_state && job->tokens.common; i++) {
-        common[i] = job->tokens.common[i];
-        factors[i] = 1 / job->tokens.factors[i];
-    }
-}
-
 int pack_all(const struct model_source *s, uint8_t *image, struct err *e)
 {
     int n_parts = s->plan->n_parts;
@@ -297,21 +257,12 @@ int pack_all(const struct model_source *s, uint8_t *image, struct err *e)
     atomic_init(&job.next, 0);
     atomic_init(&job.bad_part, n_parts);
     atomic_init(&job.no_memory, false);
-    int status = 0;
-    if (s->plan->slots[SLOT_TOKENS].type == WEIGHT_S8)
-        status = token_columns_find(s, &job.tokens, e);
     job.first_chunk = mem_array((size_t)n_parts + 1, sizeof *job.first_chunk);
-    if (!status && !job.first_chunk)
-        status = err_set(e, ERR_NOMEM, "out of memory");
-    if (!status) {
-        divide(&job);
-        run(&job);
-        pack_columns(&job);
-    }
+    if (!job.first_chunk)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    divide(&job);
+    run(&job);
     free(job.first_chunk);
-    token_columns_release(&job.tokens);
-    if (status)
-        return status;
     int bad = atomic_load(&job.bad_part);
     if (atomic_load(&job.no_memory))
         return err_set(e, ERR_NOMEM, "out of memory");

@@ -4,13 +4,6 @@
 
 #include "engine/model_source.h"
 
-struct kernels;
-
-/* One row of a tensor, f32 or (of halves) half, in order of the file; false: it holds
- * what is not finite. */
-bool pack_row(const struct kernels *kernels, const struct source_tensor *t, size_t row,
-              size_t cols, enum weight_type type, void *out);
-
 /* Fill every slot of the plan, which has been laid out, in `image`, whose bytes are zero
  * there. ERR_CORRUPT names the first tensor that holds an infinity or a NaN. */
 int pack_all(const struct model_source *s, uint8_t *image, struct err *e);

@@ -282,8 +282,6 @@ int plan_new(struct model_plan **out, const struct whisper_config *c, struct err
         return err_set(e, ERR_NOMEM, "out of memory");
     }
     add_layers(p);
-    p->slots[SLOT_TOKENS_COMMON] = p->slots[SLOT_TOKENS_FACTORS] =
-        (struct image_slot){.rows = 1, .cols = c->n_text_state};
     sort_names(p);
     *out = p;
     return 0;

@@ -26,8 +26,6 @@ enum fixed_slot {
     SLOT_TEXT_POSITIONS,
     SLOT_TEXT_NORM_GAIN,
     SLOT_TEXT_NORM_BIAS,
-    SLOT_TOKENS_COMMON, /* of no part: pack_tokens.h */
-    SLOT_TOKENS_FACTORS,
     FIXED_SLOTS
 };
 

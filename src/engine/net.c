@@ -92,7 +92,6 @@ static void lay_out_rows(struct net *n, struct layout *l)
     n->codes = take(l, steps, linear_code_bytes(4 * (int)state));
     n->code_scales = take(l, steps, sizeof *n->code_scales);
     n->code_sums = take(l, steps, sizeof *n->code_sums);
-    n->code_shifts = take(l, steps, sizeof *n->code_shifts);
     n->block_state = state;
     n->block_floats = rows_scratch_floats(state);
     n->blocks = take_floats(l, (size_t)n->threads, n->block_floats);

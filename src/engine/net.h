@@ -52,7 +52,6 @@ struct net {
     uint8_t *codes;     /* [max_rows][linear_code_bytes] */
     float *code_scales; /* [max_rows] */
     int32_t *code_sums; /* [max_rows] */
-    float *code_shifts; /* [max_rows] */
 
     float *value_most;     /* [threads][state]: the greatest values that each has seen */
     float *value_inverses; /* [state]: ATTEND_VALUES by the greatest of all */

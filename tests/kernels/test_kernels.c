@@ -226,7 +226,6 @@ static void gemm_rows_are_independent(void **state)
 
 struct problem_s8 {
     float *x, *bias, *y, *w_scales; /* owned */
-    float *shifts;                  /* owned; NULL: none */
     uint8_t *w;                     /* owned */
     int8_t *numbers;                /* owned [n][k]: the weights, row after row */
     size_t x_stride, y_stride;
@@ -250,8 +249,6 @@ static void make_s8(struct problem_s8 *p, int m, int k, int n, unsigned flags,
     p->bias = random_floats((size_t)n, 1);
     p->w_scales = random_floats(panels * KERNEL_LANES, 1);
     p->y = random_floats((size_t)m * p->y_stride, 1);
-    if (random_bits() & 1)
-        p->shifts = random_floats((size_t)m, 1);
     p->w = mem_aligned(panels, panel);
     p->numbers = mem_aligned((size_t)n, (size_t)k);
     assert_true(p->w && p->numbers);
@@ -270,7 +267,6 @@ static void free_s8(struct problem_s8 *p)
     free(p->x);
     free(p->bias);
     free(p->y);
-    free(p->shifts);
     free(p->w_scales);
     free(p->w);
     free(p->numbers);
@@ -319,9 +315,9 @@ static float *solve_s8(const struct problem_s8 *p, const struct kernels *level, 
         assert_true(scale == scales[r]);
         assert_int_equal(sum, sums[r]);
     }
-    const struct gemm_s8 g = {codes, scales,      sums,    stride,   p->w,
-                              panel, p->w_scales, p->bias, y,        p->y_stride,
-                              p->m,  p->k,        p->n,    p->flags, p->shifts};
+    const struct gemm_s8 g = {codes, scales,      sums,    stride,  p->w,
+                              panel, p->w_scales, p->bias, y,       p->y_stride,
+                              p->m,  p->k,        p->n,    p->flags};
     (fine ? level->gemm_s8_16 : level->gemm_s8)(&g);
     assert_true(y[n_y] == CANARY);
     free(codes);
@@ -355,8 +351,6 @@ static void check_s8(const struct problem_s8 *p, const float *y, bool fine)
             double wanted = (double)sum * (double)p->w_scales[i] * (double)scale;
             double magnitude = fabs(wanted) + fabs((double)p->bias[i]) + 1;
             wanted += (double)p->bias[i];
-            if (p->shifts)
-                wanted += (double)p->shifts[r];
             if (p->flags & GEMM_ADD)
                 wanted += (double)before;
             if (p->flags & GEMM_GELU)
@@ -408,8 +402,6 @@ static void sums_in_8_bits_are_exact(void **state)
         make_s8(&p, random_between(1, 50), random_between(1, 300), random_between(1, 90),
                 0, i % 4 == 0);
         memset(p.bias, 0, (size_t)p.n * sizeof *p.bias);
-        free(p.shifts);
-        p.shifts = NULL;
         const struct kernels *level;
         for (int fine = 0; fine < 2; fine++) {
             float *wanted = solve_s8(&p, kernels_level(0), fine);
@@ -440,7 +432,6 @@ static void rows_in_8_bits_are_independent(void **state)
                 struct problem_s8 one = p;
                 one.x += row * p.x_stride;
                 one.y += row * p.y_stride;
-                one.shifts = p.shifts ? p.shifts + row : NULL;
                 one.m = 1;
                 float *alone = solve_s8(&one, level, fine);
                 assert_memory_equal(all + row * p.y_stride, alone,

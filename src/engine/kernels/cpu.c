@@ -171,7 +171,6 @@ static void multiply_s8(const struct gemm_s8 *g, int bytes)
             float v =
                 (float)dot_s8(g, row, i, bytes) * (g->w_scales[i] * g->x_scales[row]);
             v += g->bias ? g->bias[i] : 0;
-            v += g->shifts ? g->shifts[row] : 0;
             if (g->flags & GEMM_ADD)
                 v += y[i];
             y[i] = g->flags & GEMM_GELU ? gelu_one(v) : v;

@@ -125,8 +125,6 @@ SIMD void S8(s8_finish)(const struct gemm_s8 *g, vf *sum, float *y, int row, int
                    (vf_load(g->w_scales + column + p * LANES) * g->x_scales[row + r]);
             if (g->bias)
                 v += vf_load(g->bias + column + p * LANES);
-            if (g->shifts)
-                v += vf_all(g->shifts[row + r]);
             if (g->flags & GEMM_ADD)
                 v += vf_load(out);
             if (g->flags & GEMM_GELU)

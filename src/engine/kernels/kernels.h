@@ -72,7 +72,6 @@ struct gemm_s8 {
     size_t y_stride;
     int m, k, n;
     unsigned flags;
-    const float *shifts; /* [m], or NULL: what is added to all of a row, as the bias */
 };
 
 /* A row of k numbers takes at most so many bytes, at every level: a multiple of 64. */

@@ -194,24 +194,8 @@ static void test_packs_every_element_of_every_type(void **state)
         check_type((enum tensor_type)type);
 }
 
-/* What a column of the token embedding has been multiplied by, which the last norm was
- * divided by. */
-static float token_factor(const struct model_files *f, const struct whisper_model *m,
-                          size_t i)
-{
-    static const char gain[] = "decoder.ln.weight", bias[] = "decoder.ln.bias";
-    int power;
-    float factor = 1 / m->token_factors[i];
-    assert_true(frexpf(factor, &power) == 0.5f); /* a power of two, exactly */
-    assert_true(m->text_norm.gain[i] * factor ==
-                model_files_value(f, plan_find_ggml(f->plan, gain, strlen(gain)), i));
-    assert_true(m->text_norm.bias[i] * factor ==
-                model_files_value(f, plan_find_ggml(f->plan, bias, strlen(bias)), i));
-    return factor;
-}
-
 /* In 8 bits every element is the nearest multiple of its row's scale, which is a 127th of
- * the greatest, after what is done with tokens; convolutions stay as they are. */
+ * the greatest; convolutions stay as they are. */
 static void check_part_8(const struct model_files *f, const struct whisper_model *m,
                          int part)
 {
@@ -226,8 +210,6 @@ static void check_part_8(const struct model_files *f, const struct whisper_model
         float scale = place.weight->scales[at], most = 0;
         for (size_t i = 0; i < cols; i++) {
             float wanted = model_files_value(f, part, row * cols + i);
-            if (place.weight->common)
-                wanted = wanted * token_factor(f, m, i) - place.weight->common[i];
             float found = weight_at(place.weight, at, (int)i);
             most = fmaxf(most, fabsf(wanted));
             if (!(fabsf(found - wanted) <= 0.5001f * scale))
