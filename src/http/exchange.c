@@ -383,7 +383,7 @@ void exchange_completed(void *cls, struct MHD_Connection *connection, void **con
     if (how == MHD_REQUEST_TERMINATED_TIMEOUT_REACHED && x->stage == EXCHANGE_ANSWER)
         http_watch_abandon(exchange_fd(x));
     if (x->last && !x->broken_off)
-        http_drop_unread(exchange_fd(x));
+        (void)http_drop_unread(exchange_fd(x));
     exchange_stream_detach(x);
     set_phase(x, HTTP_PHASE_HEAD);
     x->connection = NULL;

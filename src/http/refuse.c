@@ -19,12 +19,13 @@ static void send_once(int fd, const char *bytes, size_t length)
     }
 }
 
-void http_drop_unread(int fd)
+bool http_drop_unread(int fd)
 {
     char dropped[4096];
     ssize_t n = 1;
     for (int turn = 0; turn < 16 && n > 0; turn++)
         n = recv(fd, dropped, sizeof dropped, MSG_DONTWAIT);
+    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
 size_t http_refuse(int fd, const struct http_response *r, bool head)

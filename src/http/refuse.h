@@ -12,7 +12,7 @@ size_t http_refuse(int fd, const struct http_response *r, bool head);
 
 /* Before a connection is closed behind an answer: what has come and will not be read (a
  * request behind the last one) would reset it, and might take the answer along. Never
- * blocks. */
-void http_drop_unread(int fd);
+ * blocks. False: nothing more can come. */
+bool http_drop_unread(int fd);
 
 #endif

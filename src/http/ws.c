@@ -1,6 +1,7 @@
 #include "http/ws_private.h"
 
 #include "base/clock.h"
+#include "http/refuse.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -285,12 +286,7 @@ static void linger(struct http_ws *ws)
         shutdown(ws->socket.fd, SHUT_WR);
         ws->deadline_ns = clock_monotonic_ns() + LINGER;
     }
-    char dropped[4096];
-    ssize_t n = 1;
-    for (int turn = 0; turn < 16 && n > 0; turn++)
-        n = recv(ws->socket.fd, dropped, sizeof dropped, MSG_DONTWAIT);
-    bool more = n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
-    if (ws->ended || !more)
+    if (!http_drop_unread(ws->socket.fd) || ws->ended)
         ws_destroy(ws);
     else
         wait_for(ws, UV_READABLE);
